@@ -1,0 +1,73 @@
+"""The time that each child may take, counted from its own start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+
+class ChildTimeouts:
+    """Calls `expire` with the index of each child whose time is over. One timer serves them all.
+
+    All have the same time to live: the order in which they start is the order of their deadlines.
+    """
+
+    __slots__ = ("_deadlines", "_expire", "_loop", "_timer", "seconds")
+
+    def __init__(
+        self, seconds: float, loop: asyncio.AbstractEventLoop, expire: Callable[[int], None]
+    ) -> None:
+        self.seconds = seconds
+        self._loop = loop
+        self._expire = expire
+        self._deadlines: dict[int, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def started(self, index: int, now: float) -> None:
+        """Let the time of a child begin."""
+        self._deadlines[index] = now + self.seconds
+        if self._timer is None:
+            self._set_timer()
+
+    def settled(self, index: int) -> None:
+        """Forget a child that has finished."""
+        self._deadlines.pop(index, None)
+
+    def end(self) -> None:
+        """Forget all children: the call is over, or everything is being cancelled anyway."""
+        self._deadlines.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        self._timer = None
+        for deadline in self._deadlines.values():
+            self._timer = call_after_tick(self._loop, deadline, self._look)
+            break
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        while self._deadlines:
+            index, deadline = next(iter(self._deadlines.items()))
+            if deadline > now:
+                break
+            del self._deadlines[index]
+            self._expire(index)
+        self._set_timer()
+
+
+def call_after_tick(
+    loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], None]
+) -> asyncio.TimerHandle:
+    """Call `callback` when all that arrives in the tick `when` of the clock has arrived.
+
+    That is two turns of the loop after the tick: one for the timers that are due in the same tick,
+    one for the tasks that they wake. A value that comes in the tick of its deadline is in time:
+
+        await gather_structured(asyncio.sleep(1, "value"), child_timeout=1)
+    """
+    return loop.call_at(when, loop.call_soon, loop.call_soon, callback)

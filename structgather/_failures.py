@@ -1,0 +1,44 @@
+"""Failures of several children: as one group, or shown with the one that is raised."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+#: From how many further failures on each is shown by one line, not by its traceback.
+_FULL = 5
+
+
+def group(
+    function: str, failures: Sequence[tuple[int, BaseException]]
+) -> BaseExceptionGroup[BaseException]:
+    """Put the failures of one call into a group, in the order of the arguments."""
+    message = f"{function}(): {'1 child' if len(failures) == 1 else f'{len(failures)} children'} failed"
+    return BaseExceptionGroup(message, [error for _, error in sorted(failures, key=_index)])
+
+
+def _index(failure: tuple[int, BaseException]) -> int:
+    return failure[0]
+
+
+def show(error: BaseException, function: str, others: Iterable[tuple[int, BaseException]]) -> None:
+    """Let the traceback of `error` show the failures that are not raised.
+
+    They go into its notes: its cause and its context are what the child made them.
+    """
+    others = [(index, other) for index, other in others if other is not error]
+    if not others:
+        return
+    lines = [f"{function}(): further children failed:"]
+    for count, (index, other) in enumerate(sorted(others, key=_index)):
+        if count < _FULL:
+            text = "".join(traceback.format_exception(other)).rstrip()
+        else:
+            text = "".join(traceback.format_exception_only(other)).rstrip()
+        lines.append(f"child {index}: {text}".replace("\n", "\n  "))
+    note = "\n".join(lines)
+    if note not in getattr(error, "__notes__", ()):  # one exception object may be raised often
+        error.add_note(note)

@@ -1,0 +1,467 @@
+"""`gather_structured`: asyncio.gather, with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from structgather import _failures, _inputs
+from structgather._gathered import Gathered
+from structgather._scope import Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine, Iterable
+    from typing import TypeAlias
+
+    _T = TypeVar("_T")
+    _T1 = TypeVar("_T1")
+    _T2 = TypeVar("_T2")
+    _T3 = TypeVar("_T3")
+    _T4 = TypeVar("_T4")
+    _T5 = TypeVar("_T5")
+    _T6 = TypeVar("_T6")
+
+    _Awaitable: TypeAlias = asyncio.Future[_T] | Awaitable[_T]
+
+FUNCTION = "gather_structured"
+
+
+class _Gather(Scope):
+    """The policy: the value of every child, or the first failure."""
+
+    __slots__ = (
+        "_arguments",
+        "_context",
+        "_failures",
+        "_queue",
+        "_return_exceptions",
+        "_starting",
+        "_turns",
+        "_values",
+    )
+
+    def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
+        self._arguments = arguments
+
+    def __del__(self) -> None:
+        # Where the call is over before its first step, nobody else can start its coroutines:
+        #     task = asyncio.create_task(gather_structured(a(), b()))
+        #     task.cancel()
+        _inputs.close_unstarted(self._arguments)
+
+    async def run(
+        self,
+        return_exceptions: bool,  # noqa: FBT001 - only called below
+        exception_group: bool,  # noqa: FBT001
+        limit: int | None,
+        child_timeout: float | None,
+    ) -> Any:  # noqa: ANN401 - the overloads say what
+        if return_exceptions and exception_group:
+            message = (
+                f"{FUNCTION}(): return_exceptions and exception_group exclude each other; the "
+                "result of return_exceptions=True has .exception_group() and .raise_failures()"
+            )
+            raise ValueError(message)
+        caller = self.open(FUNCTION, limit, child_timeout)
+        for position, argument in enumerate(self._arguments, 1):
+            if type(argument) is not CoroutineType:
+                _inputs.check_awaitable(FUNCTION, f"argument {position}", argument, caller)
+        del caller
+        self._return_exceptions = return_exceptions
+        self._failures: list[tuple[int, BaseException]] = []
+        self._values: list[Any] = [None] * len(self._arguments)
+        places = _inputs.places(self._arguments)
+        self._start(places)
+        if self.unsettled:
+            await self.join()
+        _inputs.close_unstarted(self._arguments)
+        self._arguments = ()
+        return self._result(places, exception_group)
+
+    def _start(self, places: list[int] | None) -> None:
+        children: Iterable[tuple[int, Awaitable[Any]]] = enumerate(self._arguments)
+        if places is not None:
+            children = [child for child in children if places[child[0]] == child[0]]
+        if self.limit is None:
+            for index, child in children:
+                # After a failure a Task that was handed over is taken all the same: it is to end.
+                if not self.stopping or asyncio.isfuture(child):
+                    self.start(index, child)
+            return
+        waiting = []
+        for index, child in children:
+            if asyncio.isfuture(child):
+                self.start(index, child)  # it runs already: it does not wait for a turn
+            else:
+                waiting.append((index, child))
+        self._queue = iter(waiting)
+        self._turns = self.limit
+        self._starting = False
+        self._context = contextvars.copy_context()
+        self._start_waiting()
+
+    # With a limit: the children that wait for their turn.
+
+    def made_room(self, index: int) -> None:
+        if not asyncio.isfuture(self._arguments[index]):
+            self._turns += 1
+        if not self._starting:  # else an eager child has settled while it was being started
+            # Here the sibling that has just settled is running, in its own context.
+            self._context.run(self._start_waiting)
+
+    def _start_waiting(self) -> None:
+        self._starting = True
+        for index, child in self._queue:
+            self._turns -= 1
+            self.start(index, child)
+            if self.stopping or not self._turns:
+                break
+        self._starting = False
+
+    # How a child settles.
+
+    def returned(self, index: int, value: Any) -> None:  # noqa: ANN401 - it is the child's
+        self._values[index] = value
+
+    def raised(self, index: int, error: BaseException) -> None:
+        self._failures.append((index, error))
+        if self._return_exceptions:
+            self._values[index] = error
+        else:
+            self.stop()
+
+    def timed_out(self, index: int, error: TimeoutError) -> None:
+        self.raised(index, error)
+
+    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
+        if not by_us:
+            self.raised(index, error)
+
+    # The end of the call.
+
+    def _result(self, places: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
+        values, failures = self._values, self._failures
+        self._values, self._failures = [], []
+        error = self.close()
+        if error is None:
+            if places is not None:
+                values = [values[place] for place in places]
+            if self._return_exceptions:
+                return Gathered(values, failures)
+            if not failures:
+                return values
+            if exception_group:
+                raise _failures.group(FUNCTION, failures)
+            error = failures[0][1]
+        _failures.show(error, FUNCTION, failures)
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            error.__context__ = context  # `raise` put there what the caller is handling just now
+            # The traceback refers to this frame: let the frame refer to nothing.
+            del error, failures, values, context
+
+
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1, _T2]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    aw6: _Awaitable[_T6],
+    /,
+    *,
+    return_exceptions: Literal[False] = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5, _T6]]: ...
+@overload
+def gather_structured(
+    *aws: _Awaitable[_T],
+    return_exceptions: Literal[False] = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, list[_T]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    aw6: _Awaitable[_T6],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException, _T6 | BaseException]]: ...
+@overload
+def gather_structured(
+    *aws: _Awaitable[_T],
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Gathered[_T | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    /,
+    *,
+    return_exceptions: bool,
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    /,
+    *,
+    return_exceptions: bool,
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    /,
+    *,
+    return_exceptions: bool,
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    /,
+    *,
+    return_exceptions: bool,
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    /,
+    *,
+    return_exceptions: bool,
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException]]: ...
+@overload
+def gather_structured(
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    aw6: _Awaitable[_T6],
+    /,
+    *,
+    return_exceptions: bool,
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException, _T6 | BaseException]]: ...
+@overload
+def gather_structured(
+    *aws: _Awaitable[_T],
+    return_exceptions: bool,
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, list[_T | BaseException]]: ...
+def gather_structured(
+    *aws: Awaitable[Any],
+    return_exceptions: bool = False,
+    exception_group: bool = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Any]:
+    """Run awaitables concurrently and return their values, or raise the first failure.
+
+    Stands in for `asyncio.gather` line for line: `await gather_structured(a(), b(), *more)`. How it
+    differs:
+
+    - When the await is over, every child has finished. After a failure, or when the caller is
+      cancelled, the children still running are cancelled, and joined before anything is raised.
+    - The first failure is raised as the very object that the child raised; those of its siblings
+      show in its traceback, as notes.
+    - A bad argument is refused before anything has started.
+    - Without `await` nothing happens: the result is a coroutine, not a Future that runs already.
+      Pass it to `asyncio.timeout`, `wait_for`, `shield`, `create_task` or `run` as usual.
+
+    Args:
+        *aws: Coroutines, Tasks, Futures or other awaitables. One that is given several times runs
+            once and fills each place. A Task or Future is taken over: it is cancelled and joined
+            like any child, unless it is wrapped in `asyncio.shield`.
+        return_exceptions: Let every child run to its end and put the exceptions in place of the
+            values, in a `Gathered`: a list that can also hand over or raise the failures.
+        exception_group: Raise one `ExceptionGroup` of all failures, also of a single one, instead
+            of the first failure. It is a `BaseExceptionGroup` if one of them is not an `Exception`.
+        limit: How many children may run at a time. A child's Task is made only when its turn has
+            come. Tasks and Futures run already and take no turn.
+        child_timeout: Seconds that each child may take, counted from its own start. A late child is
+            cancelled and joined, and has then failed with a `TimeoutError` that names it. With 0
+            nothing is started.
+
+    Returns:
+        The values in the order of the arguments.
+
+    Raises:
+        BaseException: The first failure by time. A child that ended cancelled by itself has failed
+            with CancelledError.
+        asyncio.CancelledError: The caller was cancelled.
+        KeyboardInterrupt, SystemExit: Raised in a child; also with `return_exceptions`.
+        TypeError, ValueError: An argument is not awaitable, belongs to a different event loop, or
+            is out of range. Coroutines among the arguments are closed.
+        RuntimeError: There is no running event loop, or the calling task itself is an argument.
+    """
+    return _Gather(aws).run(return_exceptions, exception_group, limit, child_timeout)
+
+
+# What a traceback, a warning or a call graph shows is the name that the user called.
+_Gather.run.__name__ = _Gather.run.__qualname__ = FUNCTION

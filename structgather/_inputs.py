@@ -1,0 +1,109 @@
+"""What a caller may hand over, checked before anything has started."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import operator
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def check_seconds(function: str, argument: str, value: object) -> float | None:
+    """Check a time: seconds as a number of at least 0, or None for no limit."""
+    if value is None:
+        return None
+    if isinstance(value, (bool, str)) or not (
+        hasattr(value, "__float__") or hasattr(value, "__index__")
+    ):
+        hint = "; use .total_seconds()" if hasattr(value, "total_seconds") else ""
+        message = (
+            f"{function}(): {argument} must be a number of seconds or None, "
+            f"not {_article(value)}{hint}"
+        )
+        raise TypeError(message)
+    seconds = float(value)  # type: ignore[arg-type]  # it has __float__ or __index__
+    if math.isnan(seconds) or seconds < 0:
+        message = f"{function}(): {argument} must be at least 0 seconds, not {value!r}"
+        raise ValueError(message)
+    return None if math.isinf(seconds) else seconds
+
+
+def check_limit(function: str, value: object) -> int | None:
+    """Check a number of children that may run at a time: at least 1, or None for no limit."""
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool):
+            raise TypeError  # noqa: TRY301 - said below
+        limit = operator.index(value)  # type: ignore[arg-type]  # it raises TypeError
+    except TypeError:
+        message = f"{function}(): limit must be a whole number or None, not {_article(value)}"
+        raise TypeError(message) from None
+    if limit < 1:
+        message = f"{function}(): limit must be at least 1, not {limit}"
+        raise ValueError(message)
+    return limit
+
+
+def check_awaitable(
+    function: str,
+    position: str,
+    value: object,
+    caller: asyncio.Task[Any],
+) -> None:
+    """Check that `value` can be a child of a call that `caller` makes. Touches nothing."""
+    if type(value) is CoroutineType:
+        return
+    if asyncio.isfuture(value):
+        if value is caller:
+            message = f"{function}(): {position} is the task that makes the call: it would wait for itself"
+            raise RuntimeError(message)
+        if value.get_loop() is not caller.get_loop():
+            message = f"{function}(): {position} belongs to a different event loop: {value!r}"
+            raise ValueError(message)
+        return
+    if not inspect.isawaitable(value):
+        message = f"{function}(): {position} must be awaitable, not {_article(value)}{_hint(value)}"
+        raise TypeError(message)
+
+
+def places(values: Sequence[object]) -> list[int] | None:
+    """Tell for each value the first place at which it stands; None if all are different."""
+    try:
+        if len(set(values)) == len(values):
+            return None
+        first: dict[object, int] = {}
+        return [first.setdefault(value, place) for place, value in enumerate(values)]
+    except TypeError:  # an awaitable that can't be hashed: only the very same object is the same
+        by_id: dict[int, int] = {}
+        return [by_id.setdefault(id(value), place) for place, value in enumerate(values)]
+
+
+def close_unstarted(values: Iterable[object]) -> None:
+    """Close coroutines that nobody will start, so that none is reported as never awaited."""
+    for value in values:
+        if isinstance(value, CoroutineType):
+            if inspect.getcoroutinestate(value) == inspect.CORO_CREATED:
+                value.close()
+        elif asyncio.iscoroutine(value):
+            value.close()
+
+
+def _article(value: object) -> str:
+    name = type(value).__qualname__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}: {value!r:.80}"
+
+
+def _hint(value: object) -> str:
+    if inspect.iscoroutinefunction(value):
+        return f". Did you forget to call it: {value.__name__}(...)?"
+    if isinstance(value, (list, tuple, set, frozenset, dict)) or inspect.isgenerator(value):
+        return ". Did you forget the star: (*awaitables)?"
+    if inspect.isasyncgen(value):
+        return ". An async generator is iterated, not awaited"
+    return ""

@@ -1,0 +1,366 @@
+"""The protocol. This module owns it; nothing else makes, cancels or joins a task.
+
+A scope holds the children of one call. The three functions are policies over it: they say which
+children to start and when enough has settled; the scope sees to it that nothing outlives the call.
+
+The rules, on which the rest of the package may rely:
+
+1.  A child is a Task that the scope made, or a Task or Future that the caller handed over. From
+    then on both are treated alike.
+2.  A child *settles* once: it returned, raised, or ended cancelled. A Task of ours says so itself
+    in its last step (`_carry`); what was handed over says so in a done callback; a child that was
+    cancelled before its first step never runs, can't say anything, and is found by `_look_after`.
+3.  The caller waits for one bare future that belongs to the scope, and for nothing else. So a
+    cancellation of the caller always arrives in `join()`, with its message, and can't be swallowed
+    by a child that happens to be awaited.
+4.  Leaving early is `stop()`: each child that has not settled is cancelled, in the order in which
+    they were started (deterministic loops depend on it), and none starts any more. `join()` goes on
+    waiting all the same until the last child has settled, whatever arrives meanwhile.
+5.  A child is cancelled by us at most once, however many cancellations come from outside: a cleanup
+    under way is not interrupted.
+6.  What ended a child is told by what we did (`by_us`, `_late`), not by `Task.cancelling()`, which
+    does not say who it was.
+7.  The first exception that is thrown into the caller while it waits is raised again when all have
+    settled. None is invented: nobody here cancels or uncancels the caller's task.
+8.  A child's KeyboardInterrupt or SystemExit goes through the event loop at once, as asyncio lets
+    it. Should the loop go on, the call raises it too.
+9.  When the call is over the scope refers to no child, no exception and no task.
+
+Why there is no `asyncio.TaskGroup` in here. A group adds a done callback, a handle and a set entry
+to each child, and is dearer than `asyncio.gather` from 1,000 children on. It cancels its children
+in the order of a set, and all of them again when its caller is cancelled while one of them is being
+cancelled for being late. Until 3.13 it loses cancellations of the caller. The benchmarks and the
+tests measure each of these; what a group guarantees, the rules above guarantee.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from structgather import _inputs, _stuck
+from structgather._child_timeout import ChildTimeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_E = TypeVar("_E", bound=BaseException)
+
+#: So that `python -m asyncio pstree` and `asyncio.print_call_graph` show children under their
+#: caller, as they show those of asyncio.gather and TaskGroup.
+TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
+if sys.version_info >= (3, 14):
+    from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
+
+
+class Scope:
+    """The children of one call, from the first start to the last settlement."""
+
+    __slots__ = (
+        "_caller",
+        "_extras",
+        "_fresh",
+        "_interrupt",
+        "_late",
+        "_look",
+        "_starts",
+        "_thrown",
+        "_timeouts",
+        "_waiter",
+        "_watch",
+        "by_us",
+        "function",
+        "limit",
+        "loop",
+        "opened",
+        "stopping",
+        "unsettled",
+    )
+
+    # What a policy says. A child settles by one of the first four.
+
+    def returned(self, index: int, value: Any) -> None:  # noqa: ANN401 - it is the child's
+        """Take the value that a child returned."""
+        raise NotImplementedError
+
+    def raised(self, index: int, error: BaseException) -> None:
+        """Take the exception that a child raised, with the child's part of the traceback."""
+        raise NotImplementedError
+
+    def timed_out(self, index: int, error: TimeoutError) -> None:
+        """Take note of a child that was cancelled because its own time was over."""
+        raise NotImplementedError
+
+    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
+        """Take note of a child that ended cancelled: by `stop()`, or else by its own doing."""
+        raise NotImplementedError
+
+    def made_room(self, index: int) -> None:
+        """Start what the settlement of a child leaves room for. Called only where there is a limit."""
+        raise NotImplementedError
+
+    # What a policy asks for.
+
+    def open(self, function: str, limit: object, child_timeout: object) -> asyncio.Task[Any]:
+        """Bind the scope to the running loop and to the task that makes the call; return that."""
+        self.function = function
+        self.limit = _inputs.check_limit(function, limit)
+        seconds = _inputs.check_seconds(function, "child_timeout", child_timeout)
+        try:
+            self.loop = asyncio.get_running_loop()
+        except RuntimeError:
+            message = f"{function}() needs a running asyncio event loop: await it in a coroutine"
+            raise RuntimeError(message) from None
+        caller = asyncio.current_task(self.loop)
+        if caller is None:
+            message = f"{function}() must be awaited in a task, not driven from a callback"
+            raise RuntimeError(message)
+        self._caller = caller
+        self.opened = self.loop.time()
+        self.stopping = False
+        #: Children that have not settled, in the order in which they were started.
+        self.unsettled: dict[int, asyncio.Future[Any]] = {}
+        #: Those of them that the scope has cancelled, and when ...
+        self.by_us: dict[int, float] = {}
+        #: ... and those of these whose own time was over.
+        self._late: dict[int, TimeoutError] = {}
+        #: Children that may not have made their first step yet, and what they were made of.
+        self._fresh: dict[int, Awaitable[Any]] = {}
+        self._look: asyncio.Handle | None = None
+        self._starts: dict[int, float] = {}
+        self._timeouts = (
+            None if seconds is None else ChildTimeouts(seconds, self.loop, self._cancel_late)
+        )
+        #: Whether there is more to do for a child than to note it in `unsettled`.
+        self._extras = self.limit is not None or self._timeouts is not None
+        self._waiter: asyncio.Future[None] | None = None
+        self._watch: _stuck.Watch | None = None
+        self._thrown: BaseException | None = None
+        self._interrupt: BaseException | None = None
+        return caller
+
+    def start(self, index: int, awaitable: Awaitable[Any]) -> None:
+        """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
+        if type(awaitable) is CoroutineType:
+            name = awaitable.__qualname__
+        elif asyncio.isfuture(awaitable):
+            self._take_over(index, awaitable)
+            return
+        else:
+            name = _stuck.name_of(awaitable)
+        if self._timeouts is not None and not self._timeouts.seconds:
+            _inputs.close_unstarted((awaitable,))
+            self.timed_out(index, self._timeout_error(index, name))
+            return
+        carrier = self._carry(index, awaitable)
+        carrier.__qualname__ = name  # shows in the Task's repr, and in logs of slow callbacks
+        try:
+            child = self.loop.create_task(carrier)
+        except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
+            carrier.close()
+            _inputs.close_unstarted((awaitable,))
+            self._thrown = self._thrown or error
+            self.stop()
+            return
+        if child.done():
+            return  # an eager task factory ran it to its end: it has settled
+        self._fresh[index] = awaitable
+        if self._look is None:
+            self._look = self.loop.call_soon(self._look_after)
+        self._started(index, child)
+
+    def stop(self, *message: object) -> None:
+        """Cancel what has not settled, each child once; `join()` will then wait for them.
+
+        `message` is handed to `Task.cancel`, as asyncio hands on the message of a cancellation.
+        """
+        if self.stopping:
+            return
+        self.stopping = self._extras = True
+        if self._timeouts is not None:
+            self._timeouts.end()
+        for index, child in list(self.unsettled.items()):
+            self._cancel(index, child, *message)
+
+    async def join(self) -> None:
+        """Wait until every child has settled, whatever is thrown into the caller meanwhile."""
+        while self.unsettled:
+            self._waiter = self.loop.create_future()
+            try:
+                await self._waiter
+            except GeneratorExit:
+                # The caller's coroutine is being closed, by hand or because its loop is gone:
+                # nothing can be awaited any more. Leave the children no reason to go on.
+                if not self.loop.is_closed():
+                    self.stop()
+                raise
+            except asyncio.CancelledError as error:
+                self._thrown = self._thrown or error.with_traceback(None)
+                self.stop(*error.args[:1])
+            except BaseException as error:  # noqa: BLE001 - `close()` hands it out
+                self._thrown = self._thrown or error
+                self.stop()
+        self._waiter = None
+
+    def close(self) -> BaseException | None:
+        """Let go of all that the scope refers to, and return what the call has to raise, if any.
+
+        That is what was thrown into the caller during `join()`; failing that, what a child was
+        interrupted by: unlike the former it has been through the event loop already.
+        """
+        error = self._thrown or self._interrupt
+        self._thrown = self._interrupt = None
+        if self._look is not None:
+            self._look.cancel()
+            self._fresh.clear()
+        del self._caller
+        return error
+
+    def started_at(self, index: int) -> float:
+        """Tell when an unsettled child was started, by the loop's clock."""
+        return self._starts.get(index, self.opened)
+
+    # The inside: from the start of a child ...
+
+    def _take_over(self, index: int, future: asyncio.Future[Any]) -> None:
+        if future.done():
+            self._taken_over_done(index, future)
+        else:
+            future.add_done_callback(functools.partial(self._taken_over_done, index))
+            self._started(index, future)
+
+    def _started(self, index: int, child: asyncio.Future[Any]) -> None:
+        self.unsettled[index] = child
+        if TRACKS_AWAITED_BY:
+            future_add_to_awaited_by(child, self._caller)
+        if self._extras:
+            now = self.loop.time()
+            if now != self.opened:
+                self._starts[index] = now
+            if self.stopping:
+                # What is handed over after a failure; or an eager child that stopped the scope in
+                # its first step, when the scope did not know of it yet:
+                #     async def child(): outcomes.cancel(); await forever()
+                self._cancel(index, child)
+            elif self._timeouts is not None:
+                self._timeouts.started(index, now)
+
+    def _cancel(self, index: int, child: asyncio.Future[Any], *message: object) -> None:
+        if index not in self.by_us and child.cancel(*message):
+            self.by_us[index] = self.loop.time()
+            if self._watch is None:
+                self._watch = _stuck.watch(self)
+
+    def _cancel_late(self, index: int) -> None:
+        child = self.unsettled[index]
+        if not child.done():
+            self._late[index] = self._timeout_error(index, _stuck.describe(child))
+            self._cancel(index, child)
+
+    def _timeout_error(self, index: int, name: str) -> TimeoutError:
+        seconds = self._timeouts.seconds if self._timeouts is not None else 0.0
+        return TimeoutError(
+            f"{self.function}(): child {index}, {name}, took longer than its child_timeout of "
+            f"{seconds:g} s"
+        )
+
+    # ... to its settlement.
+
+    async def _carry(self, index: int, awaitable: Awaitable[Any]) -> None:
+        try:
+            value = await awaitable
+        except asyncio.CancelledError as error:
+            self._settle(index, self._ended_cancelled, without_our_frame(error))
+            # The Task is to be cancelled(), but what was settled must not refer to this frame.
+            raise asyncio.CancelledError(*error.args) from None
+        except (KeyboardInterrupt, SystemExit) as error:
+            task = asyncio.current_task(self.loop)
+            if task is not None:  # not to be reported as never retrieved: `close()` hands it out
+                self.loop.call_soon(task.exception)
+            self._settle(index, self._interrupted, error)
+            raise
+        except GeneratorExit as error:
+            if asyncio.current_task(self.loop) is not self.unsettled.get(index):
+                raise  # it is not the child's: this coroutine is being closed, the loop is gone
+            self._settle(index, self.raised, without_our_frame(error))
+        except BaseException as error:  # noqa: BLE001 - it is handed to the policy
+            self._settle(index, self.raised, without_our_frame(error))
+        else:
+            self._settle(index, self.returned, value)
+
+    def _taken_over_done(self, index: int, future: asyncio.Future[Any]) -> None:
+        if future.cancelled():
+            self._settle(index, self._ended_cancelled, cancellation_of(future))
+            return
+        error = future.exception()
+        if error is None:
+            self._settle(index, self.returned, future.result())
+        elif isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._settle(index, self._interrupted, error)
+        else:
+            self._settle(index, self.raised, error)
+
+    def _look_after(self) -> None:
+        # The loop runs callbacks in the order in which they were registered: each fresh child has
+        # made its first step, unless it was cancelled before.
+        self._look = None
+        fresh, self._fresh = self._fresh, {}
+        for index, awaitable in fresh.items():
+            child = self.unsettled.get(index)
+            if child is not None and child.cancelled():
+                _inputs.close_unstarted((awaitable,))
+                self._settle(index, self._ended_cancelled, cancellation_of(child))
+
+    def _ended_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
+        late = self._late.get(index)
+        if late is None:
+            self.cancelled(index, error, by_us=index in self.by_us)
+        else:
+            late.__cause__ = error
+            self.timed_out(index, late)
+
+    def _interrupted(self, index: int, error: BaseException) -> None:  # noqa: ARG002
+        self._interrupt = self._interrupt or error
+        self.stop()
+
+    def _settle(self, index: int, report: Callable[[int, Any], None], what: Any) -> None:  # noqa: ANN401
+        child = self.unsettled.pop(index, None)
+        if TRACKS_AWAITED_BY and child is not None:
+            future_discard_from_awaited_by(child, self._caller)
+        report(index, what)
+        if self._extras:
+            self.by_us.pop(index, None)
+            self._late.pop(index, None)
+            self._starts.pop(index, None)
+            if self._timeouts is not None:
+                self._timeouts.settled(index)
+            if self.limit is not None and not self.stopping:
+                self.made_room(index)
+        if not self.unsettled:
+            if self._timeouts is not None:
+                self._timeouts.end()
+            if self._watch is not None:
+                self._watch.end()
+                self._watch = None
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+
+
+def without_our_frame(error: _E) -> _E:
+    """Cut the outermost frame, ours, off the traceback of an exception that a child raised."""
+    own = error.__traceback__
+    return error.with_traceback(own and own.tb_next)
+
+
+def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
+    """Return the CancelledError of a cancelled future, with the child's part of the traceback."""
+    try:
+        future.result()
+    except asyncio.CancelledError as error:
+        return without_our_frame(error)
+    message = "only asked for a future that is cancelled"
+    raise AssertionError(message)
+

@@ -1,0 +1,138 @@
+"""The warning about a child that will not stop.
+
+Joining has a price: a child that ignores its cancellation keeps its caller waiting. It can't be
+helped, but it need not be silent. While a cancelled child goes on running, the logger `structgather`
+says at growing intervals which one it is and at which line it stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from structgather._inputs import check_seconds
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from structgather._scope import Scope
+
+logger = logging.getLogger("structgather")
+
+#: The default of `warn_stuck_after`, in seconds.
+DEFAULT_AFTER = 5.0
+
+#: Set in the environment where no code can be changed: seconds, or "off".
+VARIABLE = "STRUCTGATHER_WARN_STUCK_AFTER"
+
+_GROWTH = 2
+
+
+def warn_stuck_after(seconds: float | None) -> None:
+    """Set how long a cancelled child may go on before the logger `structgather` warns about it.
+
+    Applies to calls of all event loops from now on. The interval doubles after each warning.
+
+    Args:
+        seconds: Time after the cancellation, 5 by default; None turns the warning off.
+            The environment variable `STRUCTGATHER_WARN_STUCK_AFTER` (seconds, or `off`) sets it
+            where no code can be changed.
+
+    Raises:
+        TypeError: `seconds` is not a number.
+        ValueError: `seconds` is negative or not a number in the sense of floats.
+    """
+    global _after  # noqa: PLW0603 - one setting for the process, like that of a logger
+    _after = check_seconds("warn_stuck_after", "seconds", seconds)
+
+
+def _from_environment() -> float | None:
+    text = os.environ.get(VARIABLE, "").strip()
+    if text.lower() in {"off", "none"}:
+        return None
+    try:
+        return check_seconds(VARIABLE, "value", float(text)) if text else DEFAULT_AFTER
+    except ValueError:
+        logger.warning("%s=%r is neither a number of seconds nor 'off': ignored", VARIABLE, text)
+        return DEFAULT_AFTER
+
+
+_after = _from_environment()
+
+
+class Watch:
+    """Looks at the cancelled children of one scope until the last has settled."""
+
+    __slots__ = ("_after", "_intervals", "_scope", "_timer")
+
+    def __init__(self, scope: Scope, after: float) -> None:
+        self._scope = scope
+        self._after = after
+        #: For each child that was warned about: after which time the next warning is due.
+        self._intervals: dict[int, float] = {}
+        self._timer = scope.loop.call_later(after, self._look)
+
+    def end(self) -> None:
+        """Stop looking: no child is left."""
+        self._timer.cancel()
+        self._intervals.clear()
+
+    def _look(self) -> None:
+        scope = self._scope
+        now = scope.loop.time()
+        next_look = self._after
+        for index, cancelled in scope.by_us.items():
+            interval = self._intervals.get(index, self._after)
+            if now - cancelled >= interval:
+                child = scope.unsettled[index]
+                logger.warning(
+                    "%s(): child %d, %s, has not stopped %.1f s after it was cancelled, %.1f s "
+                    "after it was started; the call waits for it. It stands at %s",
+                    scope.function,
+                    index,
+                    describe(child),
+                    now - cancelled,
+                    now - scope.started_at(index),
+                    where(child),
+                )
+                self._intervals[index] = interval = interval * _GROWTH
+            next_look = min(next_look, cancelled + interval - now)
+        self._timer = scope.loop.call_later(next_look, self._look)
+
+
+def watch(scope: Scope) -> Watch | None:
+    """Begin to look after the cancelled children of `scope`, unless that was turned off."""
+    return None if _after is None else Watch(scope, _after)
+
+
+def name_of(awaitable: object) -> str:
+    """Name an awaitable as its author would: by its function, or else by its type."""
+    name: str | None = getattr(awaitable, "__qualname__", None)
+    return name or type(awaitable).__qualname__
+
+
+def describe(child: asyncio.Future[Any]) -> str:
+    """Name a child by its function and its Task."""
+    if isinstance(child, asyncio.Task):
+        return f"{name_of(child.get_coro())} ({child.get_name()})"
+    return name_of(child)
+
+
+def where(child: asyncio.Future[Any]) -> str:
+    """Tell the line at which a child stands: that of the innermost frame that can be seen."""
+    awaited: object = child.get_coro() if isinstance(child, asyncio.Task) else None
+    frame: FrameType | None = None
+    while awaited is not None:
+        for kind in ("cr", "gi", "ag"):
+            if hasattr(awaited, f"{kind}_frame"):
+                frame = getattr(awaited, f"{kind}_frame") or frame
+                below = "gi_yieldfrom" if kind == "gi" else f"{kind}_await"
+                awaited = getattr(awaited, below, None)
+                break
+        else:
+            break
+    if frame is None:
+        return "an unknown line"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
