@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,3 +42,19 @@ def show(error: BaseException, function: str, others: Iterable[tuple[int, BaseEx
     note = "\n".join(lines)
     if note not in getattr(error, "__notes__", ()):  # one exception object may be raised often
         error.add_note(note)
+
+
+def raise_as_it_is(error: BaseException) -> NoReturn:
+    """Raise an exception that exists, and leave its context as it is.
+
+    `raise` alone would put there what the caller happens to be handling:
+
+        except CacheMiss:
+            return await gather_structured(...)
+    """
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context  # the traceback refers to this frame: no cycle

@@ -74,7 +74,7 @@ class _Gather(Scope):
         self._values: list[Any] = [None] * len(self._arguments)
         places = _inputs.places(self._arguments)
         self._start(places)
-        if self.unsettled:
+        while self.unsettled:
             await self.join()
         _inputs.close_unstarted(self._arguments)
         self._arguments = ()
@@ -156,13 +156,10 @@ class _Gather(Scope):
                 raise _failures.group(FUNCTION, failures)
             error = failures[0][1]
         _failures.show(error, FUNCTION, failures)
-        context = error.__context__
         try:
-            raise error
+            _failures.raise_as_it_is(error)
         finally:
-            error.__context__ = context  # `raise` put there what the caller is handling just now
-            # The traceback refers to this frame: let the frame refer to nothing.
-            del error, failures, values, context
+            del error, failures, values  # the traceback refers to this frame: no cycle
 
 
 @overload

@@ -6,11 +6,12 @@ import asyncio
 import inspect
 import math
 import operator
+from collections.abc import AsyncIterable, Awaitable, Iterable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
 def check_seconds(function: str, argument: str, value: object) -> float | None:
@@ -35,19 +36,12 @@ def check_seconds(function: str, argument: str, value: object) -> float | None:
 
 def check_limit(function: str, value: object) -> int | None:
     """Check a number of children that may run at a time: at least 1, or None for no limit."""
-    if value is None:
-        return None
-    try:
-        if isinstance(value, bool):
-            raise TypeError  # noqa: TRY301 - said below
-        limit = operator.index(value)  # type: ignore[arg-type]  # it raises TypeError
-    except TypeError:
-        message = f"{function}(): limit must be a whole number or None, not {_article(value)}"
-        raise TypeError(message) from None
-    if limit < 1:
-        message = f"{function}(): limit must be at least 1, not {limit}"
-        raise ValueError(message)
-    return limit
+    return _whole(function, "limit", value, least=1)
+
+
+def check_count(function: str, argument: str, value: object) -> int | None:
+    """Check a number of values: at least 0, or None for all."""
+    return _whole(function, argument, value, least=0)
 
 
 def check_awaitable(
@@ -92,6 +86,58 @@ def close_unstarted(values: Iterable[object]) -> None:
                 value.close()
         elif asyncio.iscoroutine(value):
             value.close()
+
+
+def check_iterable(function: str, values: object, *, asynchronous: bool = False) -> None:
+    """Check that `values` can be iterated over for awaitables. Touches nothing."""
+    kinds = (Iterable, AsyncIterable) if asynchronous else (Iterable,)
+    wanted = "an iterable or async iterable" if asynchronous else "an iterable"
+    if isinstance(values, kinds) and not isinstance(values, (str, bytes, bytearray)):
+        return
+    hint = ""
+    if inspect.isawaitable(values):
+        hint = f". For a single one: {function}([awaitable])"
+    elif inspect.isasyncgenfunction(values) or inspect.isgeneratorfunction(values):
+        hint = f". Did you forget to call it: {values.__name__}(...)?"
+    message = f"{function}() takes {wanted} of awaitables, not {_article(values)}{hint}"
+    raise TypeError(message)
+
+
+def take_all(
+    function: str, values: Iterable[Awaitable[Any]], caller: asyncio.Task[Any]
+) -> list[Awaitable[Any]]:
+    """Take all inputs at once and check them, before any has started; on refusal close them."""
+    taken: list[Awaitable[Any]] = []
+    try:
+        taken.extend(values)
+        for index, value in enumerate(taken):
+            if type(value) is not CoroutineType:
+                check_awaitable(function, f"item {index} of its input", value, caller)
+        first = places(taken)
+        if first is not None:
+            index = next(index for index, place in enumerate(first) if index != place)
+            message = f"{function}(): items {first[index]} and {index} of its input are the same object"
+            raise ValueError(message)
+    except BaseException:
+        close_unstarted(taken)
+        raise
+    return taken
+
+
+def _whole(function: str, argument: str, value: object, *, least: int) -> int | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, bool):
+            raise TypeError  # noqa: TRY301 - said below
+        number = operator.index(value)  # type: ignore[arg-type]  # it raises TypeError
+    except TypeError:
+        message = f"{function}(): {argument} must be a whole number or None, not {_article(value)}"
+        raise TypeError(message) from None
+    if number < least:
+        message = f"{function}(): {argument} must be at least {least}, not {number}"
+        raise ValueError(message)
+    return number
 
 
 def _article(value: object) -> str:

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", bound=BaseException)
 
+#: The index of the Task that pulls inputs from an async iterable: joined like a child, but no child.
+SOURCE = -1
+
 #: So that `python -m asyncio pstree` and `asyncio.print_call_graph` show children under their
 #: caller, as they show those of asyncio.gather and TaskGroup.
 TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
@@ -104,8 +107,13 @@ class Scope:
 
     # What a policy asks for.
 
-    def open(self, function: str, limit: object, child_timeout: object) -> asyncio.Task[Any]:
-        """Bind the scope to the running loop and to the task that makes the call; return that."""
+    def open(
+        self, function: str, limit: object, child_timeout: object, *, timed: bool = False
+    ) -> asyncio.Task[Any]:
+        """Bind the scope to the running loop and to the task that makes the call; return that.
+
+        With `timed` it is noted when each child starts, so that `started_at()` is exact.
+        """
         self.function = function
         self.limit = _inputs.check_limit(function, limit)
         seconds = _inputs.check_seconds(function, "child_timeout", child_timeout)
@@ -135,7 +143,7 @@ class Scope:
             None if seconds is None else ChildTimeouts(seconds, self.loop, self._cancel_late)
         )
         #: Whether there is more to do for a child than to note it in `unsettled`.
-        self._extras = self.limit is not None or self._timeouts is not None
+        self._extras = timed or self.limit is not None or self._timeouts is not None
         self._waiter: asyncio.Future[None] | None = None
         self._watch: _stuck.Watch | None = None
         self._thrown: BaseException | None = None
@@ -144,6 +152,8 @@ class Scope:
 
     def start(self, index: int, awaitable: Awaitable[Any]) -> None:
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
+        if self._extras:
+            self._starts[index] = self.loop.time()
         if type(awaitable) is CoroutineType:
             name = awaitable.__qualname__
         elif asyncio.isfuture(awaitable):
@@ -151,9 +161,10 @@ class Scope:
             return
         else:
             name = _stuck.name_of(awaitable)
-        if self._timeouts is not None and not self._timeouts.seconds:
+        if self._timeouts is not None and not self._timeouts.seconds and index != SOURCE:
             _inputs.close_unstarted((awaitable,))
             self.timed_out(index, self._timeout_error(index, name))
+            self._starts.pop(index)
             return
         carrier = self._carry(index, awaitable)
         carrier.__qualname__ = name  # shows in the Task's repr, and in logs of slow callbacks
@@ -162,6 +173,7 @@ class Scope:
         except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
             carrier.close()
             _inputs.close_unstarted((awaitable,))
+            self._starts.pop(index, None)
             self._thrown = self._thrown or error
             self.stop()
             return
@@ -185,25 +197,35 @@ class Scope:
         for index, child in list(self.unsettled.items()):
             self._cancel(index, child, *message)
 
+    async def wait(self) -> None:
+        """Wait for the next `wake()`. What is thrown into the caller meanwhile goes on as it is."""
+        self._waiter = self.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def wake(self) -> None:
+        """Let the caller go on. The scope does so by itself when the last child has settled."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     async def join(self) -> None:
-        """Wait until every child has settled, whatever is thrown into the caller meanwhile."""
-        while self.unsettled:
-            self._waiter = self.loop.create_future()
-            try:
-                await self._waiter
-            except GeneratorExit:
-                # The caller's coroutine is being closed, by hand or because its loop is gone:
-                # nothing can be awaited any more. Leave the children no reason to go on.
-                if not self.loop.is_closed():
-                    self.stop()
-                raise
-            except asyncio.CancelledError as error:
-                self._thrown = self._thrown or error.with_traceback(None)
-                self.stop(*error.args[:1])
-            except BaseException as error:  # noqa: BLE001 - `close()` hands it out
-                self._thrown = self._thrown or error
+        """Wait until every child has settled, or for a `wake()`, whatever is thrown in meanwhile."""
+        try:
+            await self.wait()
+        except GeneratorExit:
+            # The caller's coroutine is being closed, by hand or because its loop is gone: nothing
+            # can be awaited any more. Leave the children no reason to go on.
+            if not self.loop.is_closed():
                 self.stop()
-        self._waiter = None
+            raise
+        except asyncio.CancelledError as error:
+            self._thrown = self._thrown or error.with_traceback(None)
+            self.stop(*error.args[:1])
+        except BaseException as error:  # noqa: BLE001 - `close()` hands it out
+            self._thrown = self._thrown or error
+            self.stop()
 
     def close(self) -> BaseException | None:
         """Let go of all that the scope refers to, and return what the call has to raise, if any.
@@ -237,16 +259,13 @@ class Scope:
         if TRACKS_AWAITED_BY:
             future_add_to_awaited_by(child, self._caller)
         if self._extras:
-            now = self.loop.time()
-            if now != self.opened:
-                self._starts[index] = now
             if self.stopping:
                 # What is handed over after a failure; or an eager child that stopped the scope in
                 # its first step, when the scope did not know of it yet:
                 #     async def child(): outcomes.cancel(); await forever()
                 self._cancel(index, child)
-            elif self._timeouts is not None:
-                self._timeouts.started(index, now)
+            elif self._timeouts is not None and index != SOURCE:
+                self._timeouts.started(index, self.started_at(index))
 
     def _cancel(self, index: int, child: asyncio.Future[Any], *message: object) -> None:
         if index not in self.by_us and child.cancel(*message):
@@ -345,8 +364,7 @@ class Scope:
             if self._watch is not None:
                 self._watch.end()
                 self._watch = None
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_result(None)
+            self.wake()
 
 
 def without_our_frame(error: _E) -> _E:

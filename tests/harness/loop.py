@@ -25,7 +25,8 @@ import asyncio
 import contextlib
 import heapq
 import weakref
-from typing import Any, Literal, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
 
 from harness.plumbing import BaseLoop, LoopFuture
 
@@ -40,15 +41,18 @@ class Deadlock(AssertionError):  # noqa: N818 - it says what happened, as Timeou
     """The program can never finish: nothing is ready, timed or pending, or it spins for ever."""
 
 
-class Chooser(Protocol):
+class Chooser(ABC):
     """Makes every choice of one run."""
 
+    @abstractmethod
     def begin(self, cancels: int) -> None:
         """The run starts; it may cancel the outer task at most `cancels` times."""
 
+    @abstractmethod
     def cancel(self, step: int) -> bool:
         """Whether to cancel the outer task now, before step `step`; asked again if so."""
 
+    @abstractmethod
     def choose(self, options: int) -> int:
         """One of `options` (2 or more); 0 is what asyncio would do."""
 
@@ -103,8 +107,11 @@ class DeterministicLoop(BaseLoop):
             self.events.append(Event(self.step, self._now, who, what, detail))
 
     def track(self, label: str, thing: object) -> None:
-        """Remember `thing` weakly: it must be gone when the last reference to the outcome is."""
-        if self.recording:
+        """Remember `thing` weakly: it must be gone when the last reference to the outcome is.
+
+        What knows no weak references, as KeyboardInterrupt, is passed over.
+        """
+        if self.recording and hasattr(thing, "__weakref__"):
             self.tracked.append((label, weakref.ref(thing)))
 
     # -- the heart ------------------------------------------------------------------------------
@@ -198,9 +205,13 @@ class DeterministicLoop(BaseLoop):
         self._cancels_left = 0
         left = self.live_tasks()
         with self._as_running_loop():
-            for _ in range(100):
-                self._reap_one_turn()
-                if not self._ready and not self.live_tasks():
+            for _ in range(20):
+                for task in self.live_tasks():
+                    task.cancel("reaped")
+                    del task
+                while self._reap_one_turn():
+                    pass
+                if not self.live_tasks():
                     break
         for task in left:
             if task.done() and not task.cancelled():
@@ -210,19 +221,20 @@ class DeterministicLoop(BaseLoop):
         if self.live_tasks():
             raise RuntimeError(f"tasks that cannot be ended: {self._who_waits()}")
 
-    def _reap_one_turn(self) -> None:
-        for task in self.live_tasks():
-            task.cancel("reaped")
-            del task
-        for point in self._points:
-            if not point.done():
-                point.set_result(None)
+    def _reap_one_turn(self) -> bool:
+        """Let all happen that can; False if nothing is left that could."""
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
+            if not handle.cancelled():
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    handle._run()
+        self._points = points = [point for point in self._points if not point.done()]
+        for point in points:
+            point.set_result(None)
         if self._timers:
             self._now = max(self._now, self._timers[0][0])
             self._collect_due_timers()
-        for _ in range(len(self._ready)):
-            with contextlib.suppress(KeyboardInterrupt, SystemExit):
-                self._ready.popleft()._run()
+        return bool(self._ready)
 
 
 def current() -> DeterministicLoop:

@@ -77,12 +77,10 @@ def no_child_pending(run: Run) -> Iterator[str]:
 @oracle
 def every_cleanup_has_run(run: Run) -> Iterator[str]:
     """When a scope is over, the outermost `finally` of every started child has run, once."""
-    everything = story(run)
-    for name, told in everything.scopes.items():
+    for name, told in story(run).scopes.items():
         if told.over_at is None:
             continue
-        for label in told.children:
-            child = everything.children[label]
+        for label, child in zip(told.labels, told.children, strict=True):
             if child.started is None:
                 continue
             if not child.ended or child.started > told.over_at or child.ended[0] > told.over_at:
@@ -101,7 +99,8 @@ def outer_cancel_surfaces(run: Run) -> Iterator[str]:
     if run.cancels_accepted and not run.cancelled:
         yield f"{run.cancels_accepted} outer cancellations accepted, the end was {run.ended}"
     for name, told in story(run).scopes.items():
-        if told.over is None or told.after is None or not told.after.cancels:
+        # Inside the outermost scope nobody counts the cancellations but asyncio.
+        if name == SCOPE or told.over is None or told.after is None or not told.after.cancels:
             continue
         if told.over.ending.how != "cancelled" and not told.after.cancelled:
             yield f"{name} was cancelled, and it {told.over.ending.how}"
@@ -110,14 +109,13 @@ def outer_cancel_surfaces(run: Run) -> Iterator[str]:
 @oracle
 def no_cancel_invented(run: Run) -> Iterator[str]:
     """Nobody sees a cancellation, or one more, that nobody has asked for."""
-    everything = story(run)
-    for name, told in everything.scopes.items():
+    for name, told in story(run).scopes.items():
         if told.over is None or told.after is None:
             continue
         shown = (told.over.ending.how == "cancelled") + told.after.cancelled
         asked = run.cancels_accepted if name == SCOPE else told.after.cancels
         if told.over.ending.how == "cancelled":
-            asked += any(everything.children[label].self_cancelled() for label in told.children)
+            asked += any(child.self_cancelled() for child in told.children)
         if shown > asked:
             yield f"{name} showed {shown} cancellations where {asked} were asked for"
 
@@ -128,8 +126,7 @@ def cancel_message_kept(run: Run) -> Iterator[str]:
     told = story(run).scopes.get(SCOPE)
     if not run.cancels_accepted or not run.cancelled or told is None or told.over is None:
         return
-    everything = story(run).children
-    if any(everything[label].self_cancelled() for label in told.children):
+    if any(child.self_cancelled() for child in told.children):
         return
     if told.over.ending.how == "cancelled":
         sent = [(f"outer cancel {number}",) for number in range(1, run.cancels_accepted + 1)]
@@ -169,7 +166,7 @@ def deadlines_hold(run: Run) -> Iterator[str]:
     everything = story(run)
     scopes = [told for told in everything.scopes.values() if told.deadline is not None]
     for label, child in everything.children.items():
-        limits = [told.deadline for told in scopes if label in told.children]
+        limits = [told.deadline for told in scopes if label in told.labels]
         times = [time for time in (*limits, child.deadline) if time is not None]
         if not times or child.started is None:
             continue
@@ -184,11 +181,10 @@ def deadlines_hold(run: Run) -> Iterator[str]:
 @oracle
 def no_timeout_too_early(run: Run) -> Iterator[str]:
     """Nothing is said to have timed out before its time."""
-    everything = story(run)
-    for name, told in everything.scopes.items():
+    for name, told in story(run).scopes.items():
         if told.over is None or told.over_at is None:
             continue
-        limits = [told.deadline, *(everything.children[label].deadline for label in told.children)]
+        limits = [told.deadline, *(child.deadline for child in told.children)]
         times = [time for time in limits if time is not None]
         timed_out = any(_timed_out(piece) for piece in told.over.handed)
         if timed_out and times and run.events[told.over_at].time < min(times):
@@ -202,15 +198,14 @@ def _timed_out(piece: Ending) -> bool:
 @oracle
 def outcomes_match(run: Run) -> Iterator[str]:
     """What a call hands back or raises is what its children did: all of it, and nothing else."""
-    everything = story(run)
-    for name, told in everything.scopes.items():
+    for name, told in story(run).scopes.items():
         if told.over is None or told.over.ending.how in ("cancelled", "closed"):
             continue
         handed = told.over.handed
         if told.over.complete and len(handed) != len(told.children):
             yield f"{name} handed back {len(handed)} pieces for {len(told.children)} children"
             continue
-        endings = [everything.children[label].ending for label in told.children]
+        endings = [child.ending for child in told.children]
         for piece in handed:
             candidates = endings if piece.place < 0 else [endings[piece.place]]
             if not any(_agree(piece, ending) for ending in candidates):
@@ -234,13 +229,12 @@ def _agree(piece: Ending, ending: Ending | None) -> bool:
 @oracle
 def first_failure_raised(run: Run) -> Iterator[str]:
     """Where a child's bare exception comes out of a call, it is the first one by time."""
-    everything = story(run)
-    for name, told in everything.scopes.items():
+    for name, told in story(run).scopes.items():
         if told.over is None or told.over.ending.how != "raised":
             continue
         failures = [
             (child.ended[0], child.ending.identity)
-            for child in (everything.children[label] for label in told.children)
+            for child in told.children
             if child.ending is not None and child.ending.how == "raised"
         ]
         raised = told.over.ending.identity
@@ -251,6 +245,7 @@ def first_failure_raised(run: Run) -> Iterator[str]:
 @oracle
 def never_awaited_nothing(run: Run) -> Iterator[str]:
     """No coroutine was "never awaited", and no destructor failed."""
+    run.release()
     yield from run.warnings
     yield from run.unraisable
 

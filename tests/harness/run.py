@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, TypeAlias, TypedDict, Unpack
 
 from harness.loop import Chooser, Deadlock, DeterministicLoop, Event, Mode
@@ -37,6 +39,7 @@ class Run:
     unraisable: list[str] = field(default_factory=list[str])
     in_cycles: list[str] = field(default_factory=list[str])
     memo: object = None  # for the oracles: the log, sorted
+    _released: bool = False
     _tracked: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
 
     @property
@@ -68,7 +71,26 @@ class Run:
 
     def release(self) -> None:
         """Drop the outcome: after this nothing of the program may be alive."""
-        self.value = self.error = None
+        if not self._released:
+            self._released = True
+            with listening(self):
+                self.value = self.error = None
+
+
+@contextlib.contextmanager
+def listening(result: Run) -> Generator[None]:
+    """Record warnings, "never awaited" above all, and what destructors raise."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda args: result.unraisable.append(
+        f"{args.err_msg}: {args.exc_value!r}"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            sys.unraisablehook = hook
+            result.warnings.extend(str(warning.message) for warning in caught)
 
 
 class Options(TypedDict, total=False):
@@ -110,15 +132,11 @@ def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:
     )
     if eager:
         loop.start_eagerly()
-    unraisable_hook, gc_was_on = sys.unraisablehook, gc.isenabled()
+    gc_was_on = gc.isenabled()
     # No collection in the middle of a run: what it promoted, the one at the end would not see.
     gc.disable()
-    sys.unraisablehook = lambda args: result.unraisable.append(
-        f"{args.err_msg}: {args.exc_value!r}"
-    )
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with listening(result):
             try:
                 _run_outer(program, loop, result)
             finally:
@@ -131,9 +149,7 @@ def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:
                 if before:
                     after = set(result.alive())
                     result.in_cycles = [label for label in before if label not in after]
-            result.warnings = [str(warning.message) for warning in caught]
     finally:
-        sys.unraisablehook = unraisable_hook
         if gc_was_on:
             gc.enable()
     if result.deadlock is not None and not options.get("deadlock_ok"):
@@ -145,6 +161,7 @@ def _run_outer(program: Program, loop: DeterministicLoop, result: Run) -> None:
     # The task is in no local variable: on some versions the traceback of a child's exception leads
     # to this frame, and so would keep the task, and the exceptions in it, alive.
     loop.outer = loop.create_task(program(), name="outer")
+    loop.track("the outer task", loop.outer)
     try:
         while not loop.outer.done():
             try:
@@ -167,5 +184,8 @@ def _run_outer(program: Program, loop: DeterministicLoop, result: Run) -> None:
         loop.outer.result()
     except asyncio.CancelledError as error:
         # Without the frame of this function, which would close a cycle.
-        here = error.__traceback__
-        result.error = error.with_traceback(here and here.tb_next)
+        result.error = error.with_traceback(_below(error.__traceback__))
+
+
+def _below(traceback: TracebackType | None) -> TracebackType | None:
+    return traceback and traceback.tb_next

@@ -26,7 +26,7 @@ async def right(*coroutines: Coro) -> list[Any]:
     tasks = _start(coroutines, failures)
     cancellation = None
     try:
-        cancellation = await _wait_once(tasks, asyncio.FIRST_EXCEPTION)
+        cancellation = await _wait_once(tasks, to_failure=True)
         _cancel(tasks)
         cancellation = await _join(tasks) or cancellation
         if cancellation is not None:
@@ -92,7 +92,7 @@ async def cancels_twice(*coroutines: Coro) -> list[Any]:
     tasks = _start(coroutines, failures)
     cancellation = None
     try:
-        cancellation = await _wait_once(tasks, asyncio.FIRST_EXCEPTION)
+        cancellation = await _wait_once(tasks, to_failure=True)
         while not all(task.done() for task in tasks):
             _cancel(tasks)
             cancellation = await _wait_once(tasks) or cancellation
@@ -108,14 +108,14 @@ async def never_retrieves(*coroutines: Coro) -> list[Any]:
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     cancellation = None
     try:
-        cancellation = await _wait_once(tasks, asyncio.FIRST_EXCEPTION)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        return _results(tasks, [task for task in tasks if task.done() and _failed(task)])
+    finally:
         _cancel(tasks)
-        cancellation = await _join(tasks) or cancellation
+        cancellation = await _join(tasks)
+        del tasks
         if cancellation is not None:
             raise cancellation
-        return _results(tasks, [task for task in tasks if _failed(task)])
-    finally:
-        del cancellation, tasks
 
 
 async def checks_cancelling_after_a_group(*coroutines: Coro) -> list[Any]:
@@ -157,7 +157,7 @@ async def raises_the_last_failure(*coroutines: Coro) -> list[Any]:
     tasks = _start(coroutines, failures)
     cancellation = None
     try:
-        cancellation = await _wait_once(tasks, asyncio.FIRST_EXCEPTION)
+        cancellation = await _wait_once(tasks, to_failure=True)
         _cancel(tasks)
         cancellation = await _join(tasks) or cancellation
         if cancellation is not None:
@@ -201,12 +201,12 @@ async def leaves_a_cycle(*coroutines: Coro) -> list[Any]:
 
 async def leaves_garbage(*coroutines: Coro) -> Arrived:
     """Swallows the failure, and leaves it in a cycle that only the collector can free."""
-    failure = None
+    failures: list[BaseException] = []
     try:
         return Arrived(await right(*coroutines))
     except ChildError as error:
-        failure = error
-        return Arrived([] if failure else [])
+        failures.append(error)
+        return Arrived()
 
 
 async def keeps_its_tasks(*coroutines: Coro) -> list[Any]:
@@ -272,13 +272,30 @@ def _cancel(tasks: list[Task]) -> None:
 
 
 async def _wait_once(
-    tasks: list[Task], until: str = asyncio.ALL_COMPLETED
+    tasks: list[Task], *, to_failure: bool = False
 ) -> asyncio.CancelledError | None:
-    """Wait, or return the cancellation that ended the wait."""
+    """Wait for all, or for a failure, or return the cancellation that ended the wait.
+
+    Not by `asyncio.wait`: if that is cancelled, on 3.14 and later it leaves the task that called it
+    in a cycle with the CancelledError.
+    """
+    over = asyncio.get_running_loop().create_future()
+
+    def look(_task: Task | None = None) -> None:
+        failed = to_failure and any(task.done() and _failed(task) for task in tasks)
+        if (failed or all(task.done() for task in tasks)) and not over.done():
+            over.set_result(None)
+
+    for task in tasks:
+        task.add_done_callback(look)
     try:
-        await asyncio.wait(tasks, return_when=until)
+        look()
+        await over
     except asyncio.CancelledError as cancellation:
         return cancellation
+    finally:
+        for task in tasks:
+            task.remove_done_callback(look)
     return None
 
 

@@ -1,0 +1,207 @@
+"""The command line: `python -m benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import cases, chart, measure, memory, service
+from benchmarks.contenders import PEERS, operations_with
+from benchmarks.report import beyond, comparison, report
+from benchmarks.results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+RESULTS = Path(__file__).resolve().parent / "results"
+DESCRIPTION = """
+Measure what structgather costs beside asyncio.gather, a bare TaskGroup, the usual code by hand and
+other libraries, and count what an agent service leaves behind with and without it.
+"""
+FAMILIES = "what --only takes:\n" + "".join(
+    f"  {name:<14}{title}\n" for name, title in cases.FAMILIES.items()
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Say what can be asked for."""
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=DESCRIPTION,
+        epilog=FAMILIES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    effort = made.add_mutually_exclusive_group()
+    effort.add_argument(
+        "--quick", action="store_true", help="a few seconds: fewer sizes, no peers unless named"
+    )
+    effort.add_argument(
+        "--full", action="store_true", help="minutes: up to 100,000 children, a million in memory"
+    )
+    made.add_argument(
+        "--only",
+        action="append",
+        choices=cases.FAMILIES,
+        metavar="NAME",
+        help="leave out all that is not named; may be repeated, the names are below",
+    )
+    made.add_argument(
+        "--peer",
+        action="append",
+        choices=[*PEERS, "none"],
+        metavar="NAME",
+        help=f"a library to compare with: {', '.join(PEERS)}, or none; may be repeated; "
+        "by default, all that are installed",
+    )
+    made.add_argument(
+        "--wall", action="store_true", help="measure by the clock on the wall, not the processor's"
+    )
+    made.add_argument("--uvloop", action="store_true", help="run on uvloop, which must be there")
+    made.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
+    made.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in a file")
+    made.add_argument(
+        "--charts",
+        type=Path,
+        default=RESULTS,
+        metavar="FOLDER",
+        help="where the charts are written; by default benchmarks/results, which git ignores",
+    )
+    made.add_argument(
+        "--guard",
+        type=float,
+        metavar="FACTOR",
+        help="exit with 1 where a ratio is beyond its target by this factor",
+    )
+    made.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="measure nothing; compare two files that --json wrote",
+    )
+    return made
+
+
+class Progress:
+    """A line that is rewritten in place on a terminal; elsewhere, a line now and then."""
+
+    def __init__(self, *, terminal: bool | None = None) -> None:
+        self._terminal = sys.stderr.isatty() if terminal is None else terminal
+        self._said = ""
+        self._shown = 0.0
+
+    def part(self, start: float, end: float) -> Callable[[float, str], None]:
+        """Return what a part of the run is to call: with its own progress, 0 to 1."""
+        return lambda share, words: self.say(start + (end - start) * share, words)
+
+    def say(self, share: float, words: str) -> None:
+        """Say how far it has come, and what is going on."""
+        if self._terminal:
+            if monotonic() - self._shown > 0.1:  # noqa: PLR2004 - seconds
+                self._shown = monotonic()
+                print(f"\r\x1b[K{share:4.0%}  {words}"[:100], end="", file=sys.stderr, flush=True)
+        else:
+            activity = words.partition(":")[0]
+            if activity != self._said:
+                self._said = activity
+                print(f"{share:4.0%}  {activity}", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Leave a clean line."""
+        if self._terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def runner(*, uvloop: bool) -> asyncio.Runner:
+    """Return what runs the loop that is asked for."""
+    if uvloop:
+        import uvloop as fast  # noqa: PLC0415 - not everybody has it
+
+        return asyncio.Runner(loop_factory=fast.new_event_loop)
+    return asyncio.Runner()
+
+
+def measured(options: argparse.Namespace, progress: Progress) -> Results:
+    """Do all that is asked for."""
+    results = Results(loop="uvloop" if options.uvloop else "asyncio")
+    if options.uvloop:
+        results.versions["uvloop"] = version("uvloop")
+    peers = options.peer or ([] if options.quick else list(PEERS))
+    operations, versions, results.left_out = operations_with(p for p in peers if p != "none")
+    results.versions.update(versions)
+    sizes, effort, fed = cases.DEFAULT, measure.DEFAULT, 100_000
+    if options.quick:
+        sizes, effort, fed = cases.QUICK, measure.QUICK, 10_000
+    elif options.full:
+        sizes, effort, fed = cases.FULL, measure.FULL, 1_000_000
+    if options.wall:
+        effort = replace(effort, clock=perf_counter)
+    only = options.only or list(cases.FAMILIES)
+    chosen = [case for case in cases.cases(operations, sizes) if case.family in only and case.ours]
+    began = monotonic()
+
+    async def run() -> None:
+        if chosen:
+            timing = measure.measure(chosen, effort, progress.part(0.0, 0.8), results.left_out)
+            results.rows = await timing
+        if "memory" in only:
+            progress.say(0.8, "feeding children, to see how memory grows")
+            results.growths = await memory.growths(fed)
+        if "service" in only:
+            results.tallies = await service.services(
+                progress.part(0.95, 1.0), turns=1 if options.quick else service.TURNS
+            )
+
+    with runner(uvloop=options.uvloop) as loop:
+        loop.run(run())
+    return replace(results, seconds=monotonic() - began)
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """Write the charts of what there is."""
+    drawings: dict[str, str] = {}
+    if any(row.family in {"noop", "yield", "timer"} for row in results.rows):
+        drawings["overhead.svg"] = chart.overhead(results)
+    if results.tallies:
+        drawings["service.svg"] = chart.service(results)
+    if drawings:
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, text in drawings.items():
+        (folder / name).write_text(text, "utf-8")
+    return [folder / name for name in drawings]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; return the exit code."""
+    options: Any = parser().parse_args(arguments)
+    if options.compare:
+        table = comparison(*map(Results.load, options.compare))
+        print(table.markdown() if options.markdown else table.plain())
+        return 0
+    progress = Progress()
+    try:
+        results = measured(options, progress)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        progress.clear()
+    print(report(results, markdown=options.markdown))
+    if options.json:
+        results.save(options.json)
+    for path in draw(results, options.charts):
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        print(f"chart: {shown}", file=sys.stderr)
+    if options.guard is not None and (found := beyond(results.rows, options.guard)):
+        print("", *found, sep="\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""What a run has found, as tables: aligned for a terminal, or in Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import geometric_mean
+from typing import TYPE_CHECKING
+
+from benchmarks.cases import FAMILIES
+from benchmarks.contenders import LIMIT, OUR_GATHER, OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from benchmarks.results import Ratio, Results, Row, Tally
+
+MEGABYTE = 1_000_000
+MILLISECOND, SECOND = 1e-3, 1.0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a title. The first column says what, the others how much."""
+
+    title: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+    def plain(self) -> str:
+        """Align it for a terminal."""
+        cells = [self.header, *self.lines]
+        widths = [max(len(line[column]) for line in cells) for column in range(len(self.header))]
+        aligned = [
+            "  ".join(
+                cell.ljust(width) if not column else cell.rjust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in cells
+        ]
+        return "\n".join([self.title, "-" * len(self.title), *aligned])
+
+    def markdown(self) -> str:
+        """Write it for a document."""
+        rule = ["---", *["---:"] * (len(self.header) - 1)]
+        cells = [self.header, rule, *self.lines]
+        return "\n".join([f"**{self.title}**", "", *["| " + " | ".join(c) + " |" for c in cells]])
+
+
+def duration(seconds: float) -> str:
+    """Write a time with the unit that suits it."""
+    if seconds >= SECOND:
+        return f"{seconds:.2f} s"
+    if seconds >= MILLISECOND:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def spread(ratio: Ratio, rounds: int) -> str:
+    """Write a ratio, with the distance to the farther end of its interval."""
+    if rounds == 1:
+        return f"{ratio.median:.2f}"
+    distance = max(ratio.high - ratio.median, ratio.median - ratio.low)
+    return f"{ratio.median:.2f} ±{distance:.2f}"
+
+
+def tables(results: Results) -> Iterator[Table]:
+    """Yield all tables, in the order in which they are read."""
+    for family, rows in groupby(results.rows, lambda row: row.family):
+        yield timings(FAMILIES[family], list(rows))
+    if flat := per_child(results.rows):
+        yield flat
+    if results.growths:
+        yield Table(
+            "Growth of memory while children are fed",
+            ["", "children", "grew by", "per child"],
+            [
+                [
+                    g.contender,
+                    f"{g.children:,}",
+                    f"{g.bytes / MEGABYTE:.2f} MB",
+                    f"{g.bytes / g.children:,.0f} bytes",
+                ]
+                for g in results.growths
+            ],
+        )
+    if results.tallies:
+        yield agents(results.tallies)
+    if reached := list(targets(results)):
+        yield Table("What is to be reached", ["", "at most", "measured", ""], reached)
+
+
+def timings(title: str, rows: Sequence[Row]) -> Table:
+    """Show one family: a line for each case, a column for each contender."""
+    names = list(dict.fromkeys(row.contender for row in rows))
+    lines: list[list[str]] = []
+    for what, group in groupby(rows, lambda row: row.what):
+        of = {row.contender: row for row in group}
+        baseline = of[names[0]]
+        cells = [spread(of[name].ratio, of[name].rounds) if name in of else "" for name in names]
+        lines.append([what, duration(baseline.seconds), *cells[1:]])
+    return Table(title, ["", *names], lines)
+
+
+def per_child(rows: Iterable[Row]) -> Table | None:
+    """Show what one child costs, by how many there are."""
+    found = [row for row in rows if row.family == "yield" and row.children > 1]
+    counts = sorted({row.children for row in found})
+    names = [name for name in dict.fromkeys(r.contender for r in found) if "again" not in name]
+    if not names or len(counts) < 2:  # noqa: PLR2004 - two make a comparison
+        return None
+    cost = {(row.contender, row.children): row.seconds / row.children for row in found}
+    lines = [
+        [f"{count:,}", *[duration(cost[n, count]) if (n, count) in cost else "" for n in names]]
+        for count in counts
+    ]
+    return Table("Cost of each child that yields once", ["children", *names], lines)
+
+
+def agents(tallies: Sequence[Tally]) -> Table:
+    """Show what the agents' service counted."""
+    first = tallies[0]
+    lines = [[what, *map(str, counts)] for what, counts in counted(tallies)]
+    lines += [
+        ["seconds of work for nobody", *[f"{t.unwanted_seconds:.2f}" for t in tallies]],
+        [
+            "e-mails sent twice, both while the try went on",
+            *[str(t.twice_unavoidable) for t in tallies],
+        ],
+        ["turns answered", *[str(t.answered) for t in tallies]],
+        ["tries", *[str(t.tries) for t in tallies]],
+        ["requests", *[str(t.requests) for t in tallies]],
+        ["seconds until the last agent was done", *[f"{t.seconds:.2f}" for t in tallies]],
+    ]
+    title = f"The agent service: {first.agents} agents, {first.turns} turns"
+    return Table(title, ["", *[t.contender for t in tallies]], lines)
+
+
+def counted(tallies: Sequence[Tally]) -> list[tuple[str, list[int]]]:
+    """List the counts that should be zero."""
+    return [
+        ("tasks still alive when their try was over", [t.alive for t in tallies]),
+        ("connections still held when their try was over", [t.held for t in tallies]),
+        ("requests served after nobody wanted them", [t.unwanted for t in tallies]),
+        ("e-mails sent twice", [t.twice for t in tallies]),
+    ]
+
+
+# What is to be reached
+
+
+def verdict(measured: float, target: float) -> str:
+    """Say whether a target was reached."""
+    return "reached" if measured <= target else "MISSED"
+
+
+def targets(results: Results) -> Iterator[list[str]]:
+    """Yield a line for each thing that is to be reached and was measured."""
+    ours = [row for row in results.rows if row.contender in OURS]
+    groups = [
+        ("gather_structured, 10 children or more", [r for r in _gathers(ours) if r.children > 1]),
+        ("the same, no child or one", [r for r in _gathers(ours) if r.children <= 1]),
+        ("Tasks handed over", _family(ours, "tasks")),
+        ("return_exceptions=True", _family(ours, "exceptions")),
+        (f"limit={LIMIT}, 100 children or more", _family(ours, "limit")),
+        ("as_completed_scoped", _family(ours, "as-completed")),
+        *[(f"first_n_within, {row.what}", [row]) for row in _family(ours, "first-n")],
+    ]
+    for what, rows in groups:
+        if judged := [row for row in rows if row.target is not None]:
+            worst = max(judged, key=lambda row: row.ratio.median / (row.target or 1))
+            yield _line(f"{what}, at its worst", worst.ratio.median, worst.target or 0)
+    for what, rows, target in (
+        (groups[0][0], groups[0][1], 0.95),
+        (groups[5][0], groups[5][1], 1.00),
+    ):
+        if rows:
+            yield _line(f"{what}, mean", geometric_mean(r.ratio.median for r in rows), target)
+    yield from _against_anyio(results.rows)
+    yield from _flat(ours)
+    for growth in results.growths:
+        if growth.target is not None:
+            measured = growth.bytes / MEGABYTE
+            yield _line(f"{growth.contender}: MB", measured, growth.target / MEGABYTE)
+
+
+def _line(what: str, measured: float, target: float) -> list[str]:
+    return [what, f"{target:.2f}", f"{measured:.2f}", verdict(measured, target)]
+
+
+def _family(rows: Iterable[Row], family: str) -> list[Row]:
+    return [row for row in rows if row.family == family]
+
+
+def _gathers(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.family in {"noop", "yield", "timer"}]
+
+
+def _against_anyio(rows: Iterable[Row]) -> Iterator[list[str]]:
+    cpu = [row for row in _gathers(rows) if row.family != "timer" and row.children > 1]
+    seconds = {(row.family, row.children, row.contender): row.seconds for row in cpu}
+    ratios = [
+        seconds[row.family, row.children, OUR_GATHER] / row.seconds
+        for row in cpu
+        if row.contender == "anyio.gather" and (row.family, row.children, OUR_GATHER) in seconds
+    ]
+    if ratios:
+        yield _line("gather_structured against anyio.gather, mean", geometric_mean(ratios), 0.35)
+
+
+def _flat(rows: Iterable[Row]) -> Iterator[list[str]]:
+    costs = [r.seconds / r.children for r in _family(rows, "yield") if r.children > 1]
+    if len(costs) > 1:
+        yield _line("cost of a child, dearest to cheapest", max(costs) / min(costs), 1.3)
+
+
+def beyond(rows: Iterable[Row], factor: float) -> list[str]:
+    """Name the cases in which a function of this package is beyond its target by the factor."""
+    return [
+        f"{FAMILIES[row.family]}, {row.what}: {row.contender} takes "
+        f"{spread(row.ratio, row.rounds)}, the guard stands at {row.target * factor:.2f}"
+        for row in rows
+        if row.target is not None and row.ratio.median > row.target * factor
+    ]
+
+
+# The whole
+
+
+def comparison(old: Results, new: Results) -> Table:
+    """Show where two runs differ by more than their spread."""
+    before = {(row.family, row.what, row.contender): row for row in old.rows}
+    lines: list[list[str]] = []
+    for row in new.rows:
+        was = before.get((row.family, row.what, row.contender))
+        if was is None or row.contender not in OURS:
+            continue
+        apart = row.ratio.low > was.ratio.high or row.ratio.high < was.ratio.low
+        change = row.ratio.median / was.ratio.median - 1
+        lines.append(
+            [
+                f"{row.family} {row.what}",
+                row.contender,
+                spread(was.ratio, was.rounds),
+                spread(row.ratio, row.rounds),
+                f"{change:+.0%}",
+                ("dearer" if change > 0 else "cheaper") if apart else "",
+            ]
+        )
+    return Table("Ratios, before and after", ["", "", "before", "after", "change", ""], lines)
+
+
+def heading(results: Results) -> str:
+    """Say where, with what and for how long it was measured."""
+    counts = [row.rounds for row in results.rows]
+    parts = [
+        f"{results.implementation} {results.python}, {results.loop} loop",
+        results.platform,
+        ", ".join(f"{name} {version}" for name, version in results.versions.items()),
+        f"{min(counts)} to {max(counts)} rounds a case" if counts else "",
+        f"{results.seconds:.0f} s",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+EXPLANATION = (
+    "First column of figures: time of a call. The others: times as long, median of the rounds, "
+    "± the 95% interval."
+)
+
+
+def report(results: Results, *, markdown: bool = False) -> str:
+    """Write everything."""
+    parts = [heading(results), *(f"Left out: {reason}" for reason in results.left_out)]
+    if results.rows:
+        parts.append(EXPLANATION)
+    parts += [table.markdown() if markdown else table.plain() for table in tables(results)]
+    return "\n\n".join(parts)

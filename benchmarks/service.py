@@ -1,0 +1,178 @@
+"""The reason to switch: twenty agents that call tools, as agents do.
+
+Each agent takes its turns one after the other. In a turn it calls three to five tools at once, over
+sockets. If one fails, or the turn takes too long, the turn is tried once more, all of it. The
+program is run twice, with `asyncio.gather` and with `gather_structured` in the same place; what the
+tools do is the same to the letter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import structgather
+from benchmarks.contenders import GATHER, OUR_GATHER
+from benchmarks.results import Tally
+from benchmarks.server import PATIENCE, STALL, Key, Plan, ToolCall, ToolServer, draw
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from benchmarks.contenders import Call
+
+TICK = 0.025
+AGENTS, TURNS, SEED = 20, 4, 2026
+
+
+class ToolError(Exception):
+    """A tool answered that it failed."""
+
+
+@dataclass
+class Agents:
+    """The program: what the agents do. What is counted is in `Ledger`."""
+
+    port: int
+    tick: float
+    fan_out: Call
+    ledger: Ledger
+
+    async def run(self, plan: Plan) -> None:
+        """Let all agents work."""
+        async with asyncio.TaskGroup() as group:
+            for number, turns in enumerate(plan):
+                group.create_task(self.agent(turns, number / len(plan)))
+
+    async def agent(self, turns: list[list[ToolCall]], delay: float) -> None:
+        """Take one turn after the other."""
+        await asyncio.sleep(delay * self.tick)  # agents don't all begin in the same instant
+        for calls in turns:
+            if await self.turn(calls) is not None:
+                self.ledger.answered += 1
+
+    async def turn(self, calls: list[ToolCall]) -> list[str] | None:
+        """Call the tools of a turn; if anything goes wrong, once more. None: given up."""
+        for attempt in (1, 2):
+            try:
+                async with asyncio.timeout(PATIENCE * self.tick):
+                    return await self.fan_out(*[self.tool(call, attempt) for call in calls])
+            except (ToolError, TimeoutError):
+                pass  # an agent would tell its model
+            finally:
+                self.ledger.the_try_is_over(calls, attempt)
+        return None
+
+    async def tool(self, call: ToolCall, attempt: int) -> str:
+        """Send a request, wait for the reply."""
+        async with self.connection(call, attempt) as (reader, writer):
+            writer.write(call.request(attempt, self.tick))
+            reply = (await reader.readline()).decode().strip()
+        if reply == "error":
+            raise ToolError(call.key)
+        return reply
+
+    @asynccontextmanager
+    async def connection(
+        self, call: ToolCall, attempt: int
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Open a connection and close it again."""
+        self.ledger.the_task_is(call, attempt)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.ledger.connections.add((call.key, attempt))
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            self.ledger.connections.remove((call.key, attempt))
+
+
+@dataclass
+class Ledger:
+    """What is counted. Nothing in here has a say in what happens."""
+
+    tasks: dict[tuple[Key, int], asyncio.Task[Any]] = field(default_factory=dict)
+    connections: set[tuple[Key, int]] = field(default_factory=set)
+    over: dict[tuple[Key, int], float] = field(default_factory=dict)
+    tries: int = 0
+    answered: int = 0
+    alive: int = 0
+    held: int = 0
+
+    def the_task_is(self, call: ToolCall, attempt: int) -> None:
+        """Note which task makes this call."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.tasks[call.key, attempt] = task
+
+    def the_try_is_over(self, calls: list[ToolCall], attempt: int) -> None:
+        """Count what is left of a try at the moment when its result is there."""
+        self.tries += 1
+        for call in calls:
+            this = call.key, attempt
+            self.over[this] = perf_counter()
+            self.alive += this in self.tasks and not self.tasks[this].done()
+            self.held += this in self.connections
+
+    def tally(self, contender: str, plan: Plan, server: ToolServer, seconds: float) -> Tally:
+        """Put together what agents and server have seen."""
+        late = [s.time - self.over[s.key, s.attempt] for s in server.served]
+        unwanted = [seconds for seconds in late if seconds > 0]
+        sent: dict[Key, list[bool]] = {}  # of each e-mail: was it sent while the try went on
+        for served, seconds_late in zip(server.served, late, strict=True):
+            if served.email:
+                sent.setdefault(served.key, []).append(seconds_late <= 0)
+        twice = [in_time for in_time in sent.values() if len(in_time) > 1]
+        return Tally(
+            contender=contender,
+            agents=len(plan),
+            turns=sum(map(len, plan)),
+            tries=self.tries,
+            answered=self.answered,
+            requests=server.requests,
+            alive=self.alive,
+            held=self.held,
+            unwanted=len(unwanted),
+            unwanted_seconds=sum(unwanted),
+            emails=sum(map(len, sent.values())),
+            twice=len(twice),
+            twice_unavoidable=sum(all(in_time) for in_time in twice),
+            seconds=seconds,
+        )
+
+
+async def serve(contender: str, fan_out: Call, plan: Plan, tick: float) -> Tally:
+    """Run the agents against a server of their own."""
+    ledger = Ledger()
+    with ToolServer() as server:
+        start = perf_counter()
+        await Agents(server.port, tick, fan_out, ledger).run(plan)
+        seconds = perf_counter() - start
+        # A service goes on. What the last turns left behind has its time too.
+        await asyncio.sleep((STALL + 1) * tick)
+    return ledger.tally(contender, plan, server, seconds)
+
+
+async def services(
+    progress: Callable[[float, str], None],
+    *,
+    agents: int = AGENTS,
+    turns: int = TURNS,
+    tick: float = TICK,
+) -> list[Tally]:
+    """Run the same plan with both."""
+    plan = draw(SEED, agents, turns)
+    contenders: dict[str, Call] = {
+        GATHER: asyncio.gather,
+        OUR_GATHER: structgather.gather_structured,
+    }
+    tallies: list[Tally] = []
+    for number, (contender, fan_out) in enumerate(contenders.items()):
+        progress(number / len(contenders), f"the agent service with {contender}")
+        tallies.append(await serve(contender, fan_out, plan, tick))
+    return tallies

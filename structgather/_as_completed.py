@@ -1,0 +1,386 @@
+"""`as_completed_scoped`: outcomes as they come, in a block that leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, Collection
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
+
+from structgather import _failures, _inputs
+from structgather._child_timeout import call_after_tick
+from structgather._outcome import Failed, TimedOut
+from structgather._outcome_scope import OutcomeScope, never_started
+from structgather._scope import SOURCE
+from structgather._source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from structgather._outcome import Outcome
+
+T = TypeVar("T")
+
+FUNCTION = "as_completed_scoped"
+
+
+class _Stream(OutcomeScope):
+    """The policy: every outcome is an item, and what is not taken holds back what is pulled."""
+
+    __slots__ = ("_added", "_caller_of_add", "_indices", "_room", "_timer", "late", "ready", "timeout")
+
+    def begin(
+        self,
+        aws: Iterable[Awaitable[Any]] | AsyncIterable[Awaitable[Any]],
+        limit: int | None,
+        timeout: float | None,
+        child_timeout: float | None,
+    ) -> None:
+        """Start what may be started at once."""
+        _inputs.check_iterable(FUNCTION, aws, asynchronous=True)
+        self.timeout = _inputs.check_seconds(FUNCTION, "timeout", timeout)
+        self._caller_of_add = caller = self.open(FUNCTION, limit, child_timeout, timed=True)
+        inputs: Iterable[Awaitable[Any]] = () if isinstance(aws, AsyncIterable) else aws
+        source = Source(FUNCTION, inputs, caller, lazily=self.limit is not None)
+        self.pull_from(source, start_nothing=self.timeout == 0)
+        #: Outcomes that were not handed out yet. None marks the deadline: what follows is too late.
+        self.ready: deque[Outcome[Any] | None] = deque()
+        self._added: deque[tuple[int, Awaitable[Any]]] = deque()
+        self._indices = 0
+        self._room: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if self.timeout:
+            self._timer = call_after_tick(self.loop, self.opened + self.timeout, self._deadline)
+        if isinstance(aws, AsyncIterable) and not self.start_nothing:
+            self.start(SOURCE, self._feed(aws))
+        self.pull()
+        if self.start_nothing:
+            self._deadline()
+
+    # What is yet to come.
+
+    def has_room(self) -> bool:
+        """Tell whether one more child may be started, what is not handed out counting as running."""
+        if self.limit is None:
+            return True
+        return len(self.unsettled) - (SOURCE in self.unsettled) + len(self.ready) < self.limit
+
+    def next_index(self) -> int:
+        self._indices += 1
+        return self._indices - 1
+
+    def add(self, awaitable: Awaitable[Any]) -> int:
+        """Start one more child, or let it wait for its turn."""
+        _inputs.check_awaitable(FUNCTION, "what is added", awaitable, self._caller_of_add)
+        index = self.next_index()
+        if self.has_room():
+            self.start(index, awaitable)
+        else:
+            self._added.append((index, awaitable))
+        return index
+
+    def refill(self) -> None:
+        """Start what the outcome that is being handed out leaves room for."""
+        while self._added and self.has_room():
+            self.start(*self._added.popleft())
+        self.pull()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def waiting(self) -> int | None:
+        """How many inputs wait to be started; None where it is not known."""
+        total = self.source.total
+        if total is None or SOURCE in self.unsettled:
+            return None
+        return len(self._added) + total - self.source.taken
+
+    async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
+        """Pull inputs from an async iterable, never further ahead than there is room."""
+        iterator = aiter(aws)
+        try:
+            while not self.stopping:
+                while not self.has_room():
+                    self._room = self.loop.create_future()
+                    await self._room
+                try:
+                    awaitable = await anext(iterator)
+                except StopAsyncIteration:
+                    break
+                item = f"item {self._indices} of its input"
+                _inputs.check_awaitable(FUNCTION, item, awaitable, self._caller_of_add)
+                if asyncio.isfuture(awaitable) or not self.stopping:
+                    self.start(self.next_index(), awaitable)
+                else:
+                    _inputs.close_unstarted((awaitable,))
+        finally:
+            if hasattr(iterator, "aclose"):
+                await iterator.aclose()
+
+    # What has come.
+
+    def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
+        if outcome.index == SOURCE:
+            if isinstance(outcome, (Failed, TimedOut)) or (outcome.cancelled() and not by_us):
+                self.source_error = outcome.error
+                self.stop()
+        else:
+            self.ready.append(outcome)
+        self.wake()
+
+    def made_room(self, index: int) -> None:
+        """Room is made by the consumer, when it takes an outcome."""
+
+    # The end.
+
+    def stop(self, *message: object) -> None:
+        super().stop(*message)
+        while self._added:
+            index, awaitable = self._added.popleft()
+            if asyncio.isfuture(awaitable):
+                self.start(index, awaitable)
+            else:
+                _inputs.close_unstarted((awaitable,))
+                self.ready.append(never_started(index))
+
+    def _deadline(self) -> None:
+        if not self.stopping and (self.unsettled or self.waiting() != 0):
+            self.ready.append(None)
+            self.late = self.stop_late(self.timeout or 0)
+            self.wake()
+
+    def exception(self) -> BaseException | None:
+        """Return what the iteration has to raise when all children have settled, if anything."""
+        if self.ready:
+            count = f"{self.late} child{'' if self.late == 1 else 'ren'}"
+            return TimeoutError(f"{FUNCTION}(): {count} not done within {self.timeout:g} s")
+        error, self.source_error = self.source_error, None
+        return error or self._interrupt
+
+    def take_undelivered(self) -> list[Outcome[Any]]:
+        """Hand over what nobody took."""
+        outcomes = [outcome for outcome in self.ready if outcome is not None]
+        self.ready.clear()
+        return outcomes
+
+    def end(self) -> BaseException | None:
+        """Let go of the inputs, and return the error of the source that nobody has seen, if any."""
+        del self._caller_of_add
+        if self._timer is not None:
+            self._timer.cancel()
+        error, self.source_error = self.source_error, None
+        self.source.close()
+        return error
+
+
+@final
+class AsCompleted(Generic[T]):
+    """The outcomes of children, as they come. Made by `as_completed_scoped`."""
+
+    __slots__ = ("_arguments", "_iterating", "_state", "_stream", "undelivered")
+
+    #: When the block is over: what had settled or was cancelled without being handed out.
+    undelivered: list[Outcome[T]]
+
+    def __init__(
+        self,
+        aws: Iterable[Awaitable[T]] | AsyncIterable[Awaitable[T]],
+        limit: int | None,
+        timeout: float | None,
+        child_timeout: float | None,
+    ) -> None:
+        self._arguments = (aws, limit, timeout, child_timeout)
+        self._state = "has not been entered"
+        self._iterating = False
+        self.undelivered = []
+
+    async def __aenter__(self) -> Self:
+        if self._state != "has not been entered":
+            message = f"{FUNCTION}() was entered before: make a new one for each block"
+            raise RuntimeError(message)
+        self._state = "has been left"
+        self._stream = stream = _Stream()
+        arguments, self._arguments = self._arguments, ((), None, None, None)
+        try:
+            stream.begin(*arguments)
+        except BaseException:
+            if isinstance(arguments[0], Collection):
+                _inputs.close_unstarted(arguments[0])
+            raise
+        self._state = "is open"
+        if stream.source_error is not None:
+            await self.__aexit__(None, None, None)  # which raises it
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        stream = self._stream
+        self._state = "has been left"
+        stream.stop()
+        stream.pull()
+        while stream.unsettled:
+            await stream.join()
+        self.undelivered = stream.take_undelivered()
+        unseen = [
+            (outcome.index, cast("BaseException", outcome.error))
+            for outcome in self.undelivered
+            if isinstance(outcome, (Failed, TimedOut))
+        ]
+        source_error = stream.end()
+        raised = stream.close()
+        if error is None:
+            raised = raised or source_error
+        elif isinstance(error, asyncio.CancelledError) or not isinstance(
+            raised, asyncio.CancelledError
+        ):
+            # The body's own exception goes on as it is; but it does not hide a cancellation of the
+            # caller that came while the children were joined.
+            raised = None
+            if source_error is not None:
+                unseen.append((SOURCE, source_error))
+        try:
+            if raised is not None:
+                _failures.show(raised, FUNCTION, unseen)
+                _failures.raise_as_it_is(raised)
+            elif error is not None:
+                _failures.show(error, FUNCTION, unseen)
+        finally:
+            del error, raised, source_error, traceback, unseen  # their traceback leads here
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[T]:
+        stream = self._open_stream()
+        if self._iterating:
+            message = f"{FUNCTION}(): another task is waiting for the next outcome already"
+            raise RuntimeError(message)
+        self._iterating = True
+        try:
+            while not stream.ready or stream.ready[0] is None:
+                if stream.limit is not None and not stream.stopping:
+                    stream.refill()
+                    if stream.ready:  # an eager child
+                        continue
+                if not stream.unsettled:
+                    raise stream.exception() or StopAsyncIteration
+                await stream.wait()
+        finally:
+            self._iterating = False
+        outcome = cast("Outcome[T]", stream.ready.popleft())
+        if stream.limit is not None:
+            stream.refill()
+        return outcome
+
+    def __len__(self) -> int:
+        """Return how many outcomes are yet to come, those of children not started included.
+
+        Raises:
+            TypeError: It is not known, since the input is a generator or an async iterable that
+                has not come to its end. This is what progress bars expect.
+        """
+        if self._state == "has been left":
+            return 0
+        stream = self._open_stream()
+        waiting = stream.waiting()
+        if waiting is None:
+            message = f"{FUNCTION}(): the number of outcomes to come is not known"
+            raise TypeError(message)
+        ready = sum(outcome is not None for outcome in stream.ready)
+        return waiting + len(stream.unsettled) + ready
+
+    def __bool__(self) -> bool:
+        """Return True: what has an unknown length is not empty."""
+        return True
+
+    def add(self, aw: Awaitable[T]) -> int:
+        """Add a child while the block is open, and return its index.
+
+        It starts at once, or with `limit` when its turn has come, before what is left of the input.
+        May be called by the body and by the children.
+
+        Raises:
+            TypeError, ValueError: It is not awaitable, or belongs to a different event loop.
+            RuntimeError: The block is not open, or everything in it is being cancelled; then a
+                coroutine has been closed, and a Task or Future is left as it is.
+        """
+        try:
+            stream = self._open_stream()
+            if stream.stopping:
+                message = f"{FUNCTION}(): nothing can be added: its children are being cancelled"
+                raise RuntimeError(message)
+        except RuntimeError:
+            _inputs.close_unstarted((aw,))
+            raise
+        return stream.add(aw)
+
+    def cancel(self) -> None:
+        """Cancel all children, and start none any more. The iteration goes on to the last of them.
+
+        What has settled, and each child that ends now, is still an item, mostly `Cancelled`. To
+        leave at once, `break`.
+        """
+        self._open_stream().stop()
+        self._stream.wake()
+
+    def _open_stream(self) -> _Stream:
+        if self._state != "is open":
+            message = f"{FUNCTION}(): the `async with` block {self._state}"
+            raise RuntimeError(message)
+        return self._stream
+
+
+def as_completed_scoped(
+    aws: Iterable[Awaitable[T]] | AsyncIterable[Awaitable[T]],
+    *,
+    limit: int | None = None,
+    timeout: float | None = None,
+    child_timeout: float | None = None,
+) -> AsCompleted[T]:
+    """Run awaitables concurrently and iterate over their outcomes in the order in which they end.
+
+        async with as_completed_scoped(fetch(u) for u in urls) as outcomes:
+            async for outcome in outcomes:
+                page = await outcome  # or: match outcome: case Ok(page): ...
+
+    The body of a loop over `asyncio.as_completed` stays as it is. How it differs:
+
+    - Leaving the block, by its end, `break`, `return`, an exception or a cancellation, cancels the
+      children that still run and joins them. What was not handed out is in `.undelivered`.
+    - A failing child is an item; it does not end the iteration. `await outcome` raises its error.
+    - Inputs may come from an async iterable. With `limit` they are pulled lazily, never further
+      ahead of the consumer than `limit`.
+    - `.add(aw)` adds a child while the block is open, `.cancel()` cancels all, `len()` tells how
+      many outcomes are yet to come.
+
+    Args:
+        aws: An iterable or async iterable of coroutines, Tasks, Futures or other awaitables, all
+            different. What is left of a generator, or async generator, is closed at the end.
+        limit: How many children may run at a time, outcomes that were not taken included.
+        timeout: Seconds for the whole iteration, counted from the entry. When they are over, all
+            children are cancelled and joined, and the iteration raises TimeoutError behind the
+            outcomes that came in time. With 0 nothing starts.
+        child_timeout: Seconds that each child may take, counted from its own start. A late child is
+            cancelled and joined, and ends as `TimedOut`.
+
+    Returns:
+        An async context manager, which is also the async iterator of outcomes. An exception of the
+        body goes on as it is: never in a group, never replaced by a child's. Failures that nobody
+        has seen show in its traceback, as notes.
+
+    Raises:
+        TimeoutError: By the iteration, when `timeout` seconds are over.
+        asyncio.CancelledError: The caller was cancelled.
+        KeyboardInterrupt, SystemExit: Raised in a child.
+        TypeError, ValueError: On entry: an argument is out of range, or an input is not awaitable,
+            belongs to a different event loop, or is given twice. For what is pulled lazily: by the
+            iteration, which is where an error of the iterable itself comes up too.
+        RuntimeError: There is no running event loop; the block is entered twice, or is iterated
+            over by two tasks at once, before it was entered or after it was left.
+    """
+    return AsCompleted(aws, limit, timeout, child_timeout)

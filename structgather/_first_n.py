@@ -1,0 +1,255 @@
+"""`first_n_within`: the first successes inside a time, and what became of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, final
+
+from structgather import _failures, _inputs
+from structgather._child_timeout import call_after_tick
+from structgather._outcome import Ok
+from structgather._outcome_scope import OutcomeScope, never_started
+from structgather._source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine, Iterable
+
+    from structgather._outcome import Outcome
+
+T = TypeVar("T")
+
+FUNCTION = "first_n_within"
+
+Reason: TypeAlias = Literal["met", "deadline", "exhausted"]
+
+
+@final
+class FirstN(Generic[T]):
+    """What `first_n_within` hands back. Nothing that a child returned or raised is missing."""
+
+    __slots__ = ("_failed", "_short", "outcomes", "reason", "values")
+
+    #: The values that count, at most n, in the order in which they arrived.
+    values: list[T]
+    #: How each child ended, in the order of the input, including those that never started.
+    outcomes: list[Outcome[T]]
+    #: Why the call ended: there were n values, the time was over, or all children had ended.
+    reason: Reason
+
+    def __init__(
+        self,
+        values: list[T],
+        outcomes: list[Outcome[T]],
+        reason: Reason,
+        failed: list[tuple[int, BaseException]],
+        short: Exception | None,
+    ) -> None:
+        self.values = values
+        self.outcomes = outcomes
+        self.reason = reason
+        self._failed = failed
+        self._short = short
+
+    @property
+    def met(self) -> bool:
+        """Whether as many values arrived in time as were asked for."""
+        return self.reason == "met"
+
+    def exception_group(self) -> BaseExceptionGroup[BaseException] | None:
+        """Return the failures of all children as one new group, in input order; None without any.
+
+        Failures are exceptions that a child raised, also while it was being cancelled, time-outs,
+        and children that cancelled themselves. A loser that ended as it was told is none.
+        """
+        return _failures.group(FUNCTION, self._failed) if self._failed else None
+
+    def raise_if_short(self) -> list[T]:
+        """Return the values if as many arrived as were asked for, otherwise raise the failures.
+
+        Raises:
+            BaseExceptionGroup: The failures in input order, as an `ExceptionGroup` unless one is
+                not an `Exception`. There is a TimeoutError among them if time was what lacked, and
+                a LookupError if nothing failed and there were just not enough children.
+        """
+        if self._short is None:
+            return self.values
+        failures = self.exception_group()
+        lacking: list[BaseException] = list(failures.exceptions) if failures else []
+        if isinstance(self._short, TimeoutError):
+            if not any(isinstance(error, TimeoutError) for error in lacking):
+                lacking.insert(0, self._short)
+        elif not lacking:
+            lacking.append(self._short)
+        raise BaseExceptionGroup(str(self._short), lacking)
+
+    def __repr__(self) -> str:
+        return (
+            f"FirstN(values={self.values!r}, reason={self.reason!r}, outcomes={self.outcomes!r})"
+        )
+
+
+class _FirstN(OutcomeScope):
+    """The policy: as many values as are asked for, or all that arrive in time."""
+
+    __slots__ = (
+        "_failed",
+        "_iterable",
+        "_n",
+        "_outcomes",
+        "_reason",
+        "_values",
+        "_within",
+    )
+
+    def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
+        self._iterable = iterable
+
+    def __del__(self) -> None:
+        # As for gather_structured: cancelled before its first step, nobody else can start these.
+        if isinstance(self._iterable, Collection):
+            _inputs.close_unstarted(self._iterable)
+
+    async def run(
+        self, n: int | None, within: float | None, limit: int | None, child_timeout: float | None
+    ) -> FirstN[Any]:
+        _inputs.check_iterable(FUNCTION, self._iterable)
+        self._n = _inputs.check_count(FUNCTION, "n", n)
+        self._within = _inputs.check_seconds(FUNCTION, "within", within)
+        caller = self.open(FUNCTION, limit, child_timeout, timed=True)
+        source = Source(FUNCTION, self._iterable, caller, lazily=self.limit is not None)
+        self.pull_from(source, start_nothing=self._within == 0)
+        del caller
+        self._values: list[Any] = []
+        self._outcomes: list[Outcome[Any] | None] = []
+        self._failed: list[tuple[int, BaseException]] = []
+        self._reason: Reason | None = None
+
+        timer: asyncio.TimerHandle | None = None
+        if self._wanted() == 0:
+            self._met()
+        elif self._within:
+            timer = call_after_tick(self.loop, self.opened + self._within, self._deadline)
+        self.pull()
+        if self.start_nothing:
+            self._deadline()
+        while self.unsettled:
+            await self.join()
+            self.pull()
+        if timer is not None:
+            timer.cancel()
+        source.close()
+        self._iterable = ()
+        return self._result()
+
+    def _wanted(self) -> int | None:
+        """How many values are to arrive: n, or all; None while it is not known how many all are."""
+        return self.source.total if self._n is None else self._n
+
+    def next_index(self) -> int:
+        self._outcomes.append(None)
+        return len(self._outcomes) - 1
+
+    def has_room(self) -> bool:
+        return self.limit is None or len(self.unsettled) < self.limit
+
+    def made_room(self, index: int) -> None:  # noqa: ARG002 - whichever it was
+        self.wake()  # the caller's own task is to run the caller's generator, not a child's
+
+    def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
+        if isinstance(outcome, Ok):
+            if not self.stopping:
+                self._values.append(outcome.value)
+                if len(self._values) == self._wanted():
+                    self._met()
+        elif not by_us:
+            self._failed.append((outcome.index, outcome.error))
+        self._outcomes[outcome.index] = outcome
+
+    def _deadline(self) -> None:
+        if not self.stopping and (None in self._outcomes or not self.source.exhausted):
+            self._reason = "deadline"
+            self.stop_late(self._within or 0)
+
+    def _met(self) -> None:
+        self._reason = "met"
+        self.stop()
+
+    def _result(self) -> FirstN[Any]:
+        values, outcomes, failed = self._values, self._outcomes, self._failed
+        self._values, self._outcomes, self._failed = [], [], []
+        error = self.close() or self.source_error
+        self.source_error = None
+        if error is not None:
+            _failures.show(error, FUNCTION, failed)
+            try:
+                _failures.raise_as_it_is(error)
+            finally:
+                del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
+        wanted, arrived = self._wanted(), len(values)
+        reason = self._reason or ("met" if arrived == wanted else "exhausted")
+        short: Exception | None = None
+        if reason == "deadline":
+            asked = "all" if wanted is None else wanted
+            short = TimeoutError(
+                f"{FUNCTION}(): {arrived} of {asked} values arrived within {self._within:g} s"
+            )
+        elif reason == "exhausted":
+            short = LookupError(f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left")
+        complete = [outcome or never_started(index) for index, outcome in enumerate(outcomes)]
+        return FirstN(values, complete, reason, failed, short)
+
+
+def first_n_within(
+    aws: Iterable[Awaitable[T]],
+    n: int | None = None,
+    within: float | None = None,
+    *,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, FirstN[T]]:
+    """Run awaitables concurrently and return the first `n` values that arrive in `within` seconds.
+
+    A deadline is a result here, and so is a child's failure: what has arrived is kept.
+
+        found = await first_n_within((search(engine) for engine in engines), 3, within=2.0)
+        for page in found.values: ...
+
+    What it replaces, and how it differs:
+
+    - `asyncio.wait(..., return_when=FIRST_COMPLETED)` in a loop: here the losers are cancelled, and
+      joined before the call is over; the cost is that of the children, not their number times n.
+    - `asyncio.timeout` around `asyncio.gather`: here what arrived in time is not lost.
+    - Both: a failing child does not end the call; only n values, the deadline or the end of all
+      children do.
+
+    Args:
+        aws: An iterable of coroutines, Tasks, Futures or other awaitables, all different. With
+            `limit` a generator is pulled lazily, never more than `limit` children ahead.
+        n: How many values are wanted; None for as many as there are inputs. With 0 nothing starts.
+        within: Seconds for the whole call; None for no limit. What arrives in the very tick of the
+            deadline is in time. With 0 only Tasks and Futures that are done already count.
+        limit: How many children may run at a time; None for all at once.
+        child_timeout: Seconds that each child may take, counted from its own start. A late child is
+            cancelled and joined, and ends as `TimedOut`.
+
+    Returns:
+        A `FirstN`: `.values`, `.outcomes` (one per input that was taken, in input order), `.met`,
+        `.reason`, `.exception_group()`, `.raise_if_short()`. A child that the deadline ended is
+        TimedOut; one that was not needed any more is Cancelled; so is one that never started, with
+        `elapsed` 0. A value that a loser returned while it was being cancelled is in `.outcomes`,
+        not in `.values`.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled.
+        KeyboardInterrupt, SystemExit: Raised in a child.
+        TypeError, ValueError: An argument is out of range, or an input is not awaitable, belongs to
+            a different event loop, or is given twice. What had started is joined first.
+        Exception: What `aws` itself raises while it is iterated over; likewise.
+        RuntimeError: There is no running event loop.
+    """
+    return _FirstN(aws).run(n, within, limit, child_timeout)
+
+
+# What a traceback, a warning or a call graph shows is the name that the user called.
+_FirstN.run.__name__ = _FirstN.run.__qualname__ = FUNCTION

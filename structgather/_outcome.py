@@ -1,0 +1,183 @@
+"""How one child ended: a value, a failure, a time-out or a cancellation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar, final
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Generator
+    from types import TracebackType
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_set = object.__setattr__
+
+
+class _Settled:
+    """What all outcomes have in common. They can't be changed, and compare by what they say."""
+
+    __slots__ = ("elapsed", "index")
+    __match_args__: tuple[str, ...]
+
+    #: Place in the input, from 0.
+    index: int
+    #: Seconds from the start of the child to its end; 0 if it never started.
+    elapsed: float
+
+    def done(self) -> bool:
+        """Return True, as a finished Task does."""
+        return True
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        message = f"{type(self).__name__} can't be changed"
+        raise AttributeError(message)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
+
+    def _what(self) -> object:
+        return getattr(self, self.__match_args__[0])
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self._what()!r}, index={self.index}, "
+            f"elapsed={self.elapsed:.3f})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._key() == other._key()  # type: ignore[attr-defined]  # of the same type
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._key()))
+
+    def _key(self) -> tuple[object, int, float]:
+        return self._what(), self.index, self.elapsed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._key()
+
+
+@final
+class Ok(_Settled, Generic[T_co]):
+    """The child returned `value`."""
+
+    __slots__ = ("value",)
+    __match_args__ = ("value", "index", "elapsed")
+
+    value: T_co
+
+    def __init__(self, value: T_co, index: int, elapsed: float) -> None:
+        _set(self, "value", value)
+        _set(self, "index", index)
+        _set(self, "elapsed", elapsed)
+
+    def result(self) -> T_co:
+        """Return the value."""
+        return self.value
+
+    def exception(self) -> None:
+        """Return None: there is no exception."""
+        return
+
+    def cancelled(self) -> bool:
+        """Return False."""
+        return False
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        return self.value
+        yield  # makes it a generator, which is what `await` takes
+
+
+class _WithoutValue(_Settled):
+    """What the outcomes that have an error in place of a value have in common."""
+
+    __slots__ = ("_traceback",)
+    __match_args__ = ("error", "index", "elapsed")
+
+    _traceback: TracebackType | None
+
+    def __init__(self, error: BaseException, index: int, elapsed: float) -> None:
+        _set(self, "error", error)
+        _set(self, "index", index)
+        _set(self, "elapsed", elapsed)
+        # Raising adds to the traceback. Each time it begins anew with the child's own frames.
+        _set(self, "_traceback", error.__traceback__)
+
+    def result(self) -> NoReturn:
+        """Raise the error, the very object that the child raised."""
+        error: BaseException = self.error  # type: ignore[attr-defined]  # every subclass has it
+        context = error.__context__
+        try:
+            raise error.with_traceback(self._traceback)
+        finally:
+            error.__context__ = context  # `raise` put there what the caller is handling just now
+            del error, context, self  # the traceback refers to this frame: no cycle
+
+    def cancelled(self) -> bool:
+        """Return False."""
+        return False
+
+    def __await__(self) -> Generator[Any, None, NoReturn]:
+        try:
+            self.result()
+        finally:
+            del self
+        yield
+
+
+@final
+class Failed(_WithoutValue):
+    """The child raised `error`."""
+
+    __slots__ = ("error",)
+
+    error: BaseException
+
+    def exception(self) -> BaseException:
+        """Return the error."""
+        return self.error
+
+
+@final
+class TimedOut(_WithoutValue):
+    """The child's time was over, its own or that of the whole call: it was cancelled.
+
+    `error` is a TimeoutError that names the child. Where the child's own `child_timeout` was over,
+    the error's cause shows where the child stood.
+    """
+
+    __slots__ = ("error",)
+
+    error: TimeoutError
+
+    def exception(self) -> TimeoutError:
+        """Return the error."""
+        return self.error
+
+
+@final
+class Cancelled(_WithoutValue):
+    """The child ended cancelled: it was not needed any more, cancelled itself, or never started."""
+
+    __slots__ = ("error",)
+
+    error: asyncio.CancelledError
+
+    def exception(self) -> NoReturn:
+        """Raise the CancelledError, as a cancelled Task does."""
+        try:
+            self.result()
+        finally:
+            del self
+
+    def cancelled(self) -> bool:
+        """Return True."""
+        return True
+
+
+#: How one child ended.
+Outcome: TypeAlias = Ok[T] | Failed | TimedOut | Cancelled

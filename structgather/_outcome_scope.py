@@ -1,0 +1,101 @@
+"""A scope that pulls its inputs from an iterable, and whose children settle into outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from structgather._outcome import Cancelled, Failed, Ok, TimedOut
+from structgather._scope import SOURCE, Scope
+from structgather._stuck import describe
+
+if TYPE_CHECKING:
+    from structgather._outcome import Outcome
+    from structgather._source import Source
+
+
+class OutcomeScope(Scope):
+    """What `first_n_within` and `as_completed_scoped` have in common."""
+
+    __slots__ = ("_overdue", "_seconds", "source", "source_error", "start_nothing")
+
+    # What a policy says.
+
+    def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
+        """Take the outcome of a child. Called once per child."""
+        raise NotImplementedError
+
+    def next_index(self) -> int:
+        """Return the index of the input that is being taken."""
+        raise NotImplementedError
+
+    def has_room(self) -> bool:
+        """Tell whether one more child may be started."""
+        raise NotImplementedError
+
+    # What a policy asks for.
+
+    def pull_from(self, source: Source, *, start_nothing: bool) -> None:
+        """Take the inputs from `source`. With `start_nothing`, the time is over already."""
+        self.source = source
+        self.source_error: BaseException | None = None
+        self.start_nothing = start_nothing
+        #: The children that ran when the time of the whole call was over; their names.
+        self._overdue: dict[int, str] = {}
+
+    def pull(self) -> None:
+        """Start what there is room for. After a `stop()`, take over the Tasks that are left."""
+        source = self.source
+        while not source.exhausted and (self.stopping or self.has_room()):
+            if source.total is None and (self.stopping or self.start_nothing):
+                break  # what a generator has not made yet need not be made
+            try:
+                awaitable = source.take()
+            except BaseException as error:  # noqa: BLE001 - the policy raises it
+                self.source_error = error
+                self.stop()
+                break
+            if awaitable is None:
+                break
+            index = self.next_index()
+            if asyncio.isfuture(awaitable) or not (self.stopping or self.start_nothing):
+                self.start(index, awaitable)
+
+    def stop_late(self, seconds: float) -> int:
+        """Stop because the time of the whole call is over; return how many children still run."""
+        self._seconds = seconds
+        self._overdue = {
+            index: describe(child) for index, child in self.unsettled.items() if index != SOURCE
+        }
+        self.stop()
+        return len(self._overdue)
+
+    # How a child settles.
+
+    def returned(self, index: int, value: Any) -> None:  # noqa: ANN401 - it is the child's
+        self.settled(Ok(value, index, self._elapsed(index)), by_us=False)
+
+    def raised(self, index: int, error: BaseException) -> None:
+        self.settled(Failed(error, index, self._elapsed(index)), by_us=False)
+
+    def timed_out(self, index: int, error: TimeoutError) -> None:
+        self.settled(TimedOut(error, index, self._elapsed(index)), by_us=False)
+
+    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
+        name = self._overdue.get(index)
+        if name is None or not by_us:
+            self.settled(Cancelled(error, index, self._elapsed(index)), by_us=by_us)
+        else:
+            late = TimeoutError(
+                f"{self.function}(): child {index}, {name}, was not done within {self._seconds:g} s"
+            )
+            late.__cause__ = error
+            self.timed_out(index, late)
+
+    def _elapsed(self, index: int) -> float:
+        return self.loop.time() - self.started_at(index)
+
+
+def never_started(index: int) -> Cancelled:
+    """Make the outcome of an input that never became a running child."""
+    return Cancelled(asyncio.CancelledError("never started"), index, 0.0)

@@ -1,0 +1,76 @@
+"""The inputs of a call that takes an iterable: all at once, or one by one as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Collection, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from structgather import _inputs
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Source:
+    """Hands out the inputs of one call, each checked.
+
+    What is a collection exists already: it is checked as a whole, before anything has started. A
+    generator is pulled one by one with `lazily`, and exhausted at once without.
+    """
+
+    __slots__ = ("_caller", "_function", "_iterator", "_known", "exhausted", "taken")
+
+    def __init__(
+        self,
+        function: str,
+        values: Iterable[Awaitable[Any]],
+        caller: asyncio.Task[Any],
+        *,
+        lazily: bool,
+    ) -> None:
+        self._function = function
+        self._caller = caller
+        self._known: list[Awaitable[Any]] | None = None
+        if not lazily or isinstance(values, Collection):
+            values = self._known = _inputs.take_all(function, values, caller)
+        self._iterator: Iterator[Awaitable[Any]] = iter(values)
+        #: How many inputs were handed out.
+        self.taken = 0
+        self.exhausted = self._known == []
+
+    @property
+    def total(self) -> int | None:
+        """How many inputs there are in all, where that is known."""
+        if self._known is not None:
+            return len(self._known)
+        return self.taken if self.exhausted else None
+
+    def take(self) -> Awaitable[Any] | None:
+        """Return the next input, or None if there is none. Raises what the iterable raises."""
+        if self.exhausted:
+            return None
+        try:
+            value = next(self._iterator)
+            if self._known is None:
+                item = f"item {self.taken} of its input"
+                _inputs.check_awaitable(self._function, item, value, self._caller)
+        except StopIteration:
+            self.exhausted = True
+            return None
+        except BaseException:
+            self.exhausted = True
+            raise
+        self.taken += 1
+        if self.taken == self.total:
+            self.exhausted = True
+        return value
+
+    def close(self) -> None:
+        """Take no more: close the generator, and the coroutines that nobody will start."""
+        self.exhausted = True
+        if self._known is not None:
+            _inputs.close_unstarted(self._known)
+        del self._caller
+        iterator, self._iterator = self._iterator, iter(())
+        if isinstance(iterator, Generator):
+            iterator.close()

@@ -1,0 +1,37 @@
+"""What every test gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import structgather
+from structgather import _stuck
+
+SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+# The same examples each time. `HYPOTHESIS_PROFILE=long` draws others, and a lot of them.
+settings.register_profile(
+    "default",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=SLOW_IS_FINE,
+)
+settings.register_profile(
+    "long", deadline=None, max_examples=20_000, suppress_health_check=SLOW_IS_FINE
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def no_stuck_warnings() -> Iterator[None]:
+    """Turn the stuck-child warning off: its timers would add choices to every search."""
+    before = _stuck._after
+    structgather.warn_stuck_after(None)
+    yield
+    structgather.warn_stuck_after(before)
