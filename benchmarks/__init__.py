@@ -3,11 +3,13 @@
 __main__.py     the command line
 contenders.py   how each library does the same thing, and the usual code by hand
 cases.py        what is timed, with how many children, and what is to be reached
+drivers.py      the children, and what exactly is timed
 measure.py      how it is timed: rounds, blocks, ratios and their spread
 memory.py       how memory grows with the number of children
 server.py       the services that the agents call: what is asked of them, and a server for it
 service.py      the agents: one program, run with asyncio.gather and with gather_structured
 results.py      what a run has found, as it is kept in a file
+targets.py      what is to be reached, and whether it was
 report.py       the same as tables
 chart.py        the same as drawings
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import cases, chart, measure, memory, service
 from benchmarks.contenders import PEERS, operations_with
-from benchmarks.report import beyond, comparison, report
+from benchmarks.report import comparison, report
 from benchmarks.results import Results
+from benchmarks.targets import beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

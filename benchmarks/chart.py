@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from benchmarks.cases import FAMILIES
 from benchmarks.contenders import GATHER, OUR_GATHER
-from benchmarks.report import counted, heading
+from benchmarks.report import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -105,10 +105,11 @@ class Drawing:
 
     def svg(self) -> str:
         """Return the picture as the text of a file."""
+        width, height = self.width, self.height
+        size = f"viewBox='0 0 {width:g} {height:g}' width='{width:g}' height='{height:g}'"
         return "\n".join(
             [
-                f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {self.width} {self.height}' "
-                f"width='{self.width}' height='{self.height}' role='img' {FONT}>",
+                f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='img' {FONT}>",
                 f"<title>{escape(self.title)}</title>",
                 "<rect width='100%' height='100%' fill='white'/>",
                 *self.pieces,
@@ -150,7 +151,9 @@ def overhead(results: Results) -> str:
         drawing.line(left, up(1), left + PANEL, up(1), width=1.5)
         _panel(drawing, left, counts, rows_of_kind, up)
     contenders = {row.contender for row in rows}
-    left = LEFT
+    drawing.line(LEFT, drawing.height - 24, LEFT + 36, drawing.height - 24, width=1.5)
+    drawing.text(LEFT + 44, drawing.height - 20, GATHER)
+    left = LEFT + 62 + 7.2 * len(GATHER)
     for name in [name for name in STYLES if name in contenders]:
         style, y = STYLES[name], drawing.height - 24
         drawing.path([(left, y), (left + 36, y)], style, width=_width(name))
@@ -161,7 +164,12 @@ def overhead(results: Results) -> str:
 
 
 def _rows(results: Results, family: str) -> list[Row]:
-    return [row for row in results.rows if row.family == family and row.contender in STYLES]
+    # No children at all is not on a logarithmic axis.
+    return [
+        row
+        for row in results.rows
+        if row.family == family and row.contender in STYLES and row.children
+    ]
 
 
 def _width(name: str) -> float:
@@ -170,7 +178,8 @@ def _width(name: str) -> float:
 
 def _head(drawing: Drawing, results: Results) -> None:
     drawing.text(LEFT, 28, drawing.title, size=16, bold=True)
-    drawing.text(LEFT, 47, heading(results), size=11, colour=GREY)
+    where = f"{results.implementation} {results.python}, {results.loop} loop; {results.platform}"
+    drawing.text(LEFT, 47, where, size=11, colour=GREY)
 
 
 def _panel(
@@ -183,7 +192,6 @@ def _panel(
     step = PANEL / len(counts)
     across = {count: left + step * (place + 0.5) for place, count in enumerate(counts)}
     drawing.text(left, TOP - 10, FAMILIES[rows[0].family], size=12, bold=True)
-    drawing.text(left + PANEL - 4, up(1) + 14, GATHER, size=10, anchor="end", colour=GREY)
     for count, x in across.items():
         drawing.text(x, TOP + HIGH + 18, f"{count:,}", size=11, anchor="middle")
     # This package's line last, on top of the others.

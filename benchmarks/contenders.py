@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import structgather
 
@@ -33,7 +33,7 @@ OUR_GATHER, OUR_AS_COMPLETED, OUR_FIRST_N = OURS
 async def task_group(*aws: Awaitable[Any]) -> list[Any]:
     """Run coroutines in a bare TaskGroup and collect the values by hand."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(aw) for aw in aws]  # type: ignore[arg-type]  # coroutines
+        tasks = [group.create_task(cast("Coroutine[Any, Any, Any]", aw)) for aw in aws]
     return [task.result() for task in tasks]
 
 

@@ -25,7 +25,8 @@ from benchmarks.results import Ratio, Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from benchmarks.cases import Case, Clock
+    from benchmarks.cases import Case
+    from benchmarks.drivers import Clock
 
 
 def cpu_clock() -> Clock:

@@ -8,8 +8,8 @@ import tracemalloc
 from typing import TYPE_CHECKING, TypeAlias
 
 import structgather
-from benchmarks.cases import yield_once
 from benchmarks.contenders import OUR_AS_COMPLETED
+from benchmarks.drivers import yield_once
 from benchmarks.results import Growth
 
 if TYPE_CHECKING:

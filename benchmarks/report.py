@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
 from benchmarks.cases import FAMILIES
-from benchmarks.contenders import LIMIT, OUR_GATHER, OURS
+from benchmarks.contenders import AGAIN, OURS
+from benchmarks.targets import MEGABYTE, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from benchmarks.results import Ratio, Results, Row, Tally
 
-MEGABYTE = 1_000_000
 MILLISECOND, SECOND = 1e-3, 1.0
 
 
@@ -106,7 +105,7 @@ def per_child(rows: Iterable[Row]) -> Table | None:
     """Show what one child costs, by how many there are."""
     found = [row for row in rows if row.family == "yield" and row.children > 1]
     counts = sorted({row.children for row in found})
-    names = [name for name in dict.fromkeys(r.contender for r in found) if "again" not in name]
+    names = [name for name in dict.fromkeys(r.contender for r in found) if name != AGAIN]
     if not names or len(counts) < 2:  # noqa: PLR2004 - two make a comparison
         return None
     cost = {(row.contender, row.children): row.seconds / row.children for row in found}
@@ -124,7 +123,7 @@ def agents(tallies: Sequence[Tally]) -> Table:
     lines += [
         ["seconds of work for nobody", *[f"{t.unwanted_seconds:.2f}" for t in tallies]],
         [
-            "e-mails sent twice, both while the try went on",
+            "e-mails sent twice, both before the call was over",
             *[str(t.twice_unavoidable) for t in tallies],
         ],
         ["turns answered", *[str(t.answered) for t in tallies]],
@@ -139,88 +138,10 @@ def agents(tallies: Sequence[Tally]) -> Table:
 def counted(tallies: Sequence[Tally]) -> list[tuple[str, list[int]]]:
     """List the counts that should be zero."""
     return [
-        ("tasks still alive when their try was over", [t.alive for t in tallies]),
-        ("connections still held when their try was over", [t.held for t in tallies]),
+        ("tasks still alive after their call was over", [t.alive for t in tallies]),
+        ("connections still held after it", [t.held for t in tallies]),
         ("requests served after nobody wanted them", [t.unwanted for t in tallies]),
         ("e-mails sent twice", [t.twice for t in tallies]),
-    ]
-
-
-# What is to be reached
-
-
-def verdict(measured: float, target: float) -> str:
-    """Say whether a target was reached."""
-    return "reached" if measured <= target else "MISSED"
-
-
-def targets(results: Results) -> Iterator[list[str]]:
-    """Yield a line for each thing that is to be reached and was measured."""
-    ours = [row for row in results.rows if row.contender in OURS]
-    groups = [
-        ("gather_structured, 10 children or more", [r for r in _gathers(ours) if r.children > 1]),
-        ("the same, no child or one", [r for r in _gathers(ours) if r.children <= 1]),
-        ("Tasks handed over", _family(ours, "tasks")),
-        ("return_exceptions=True", _family(ours, "exceptions")),
-        (f"limit={LIMIT}, 100 children or more", _family(ours, "limit")),
-        ("as_completed_scoped", _family(ours, "as-completed")),
-        *[(f"first_n_within, {row.what}", [row]) for row in _family(ours, "first-n")],
-    ]
-    for what, rows in groups:
-        if judged := [row for row in rows if row.target is not None]:
-            worst = max(judged, key=lambda row: row.ratio.median / (row.target or 1))
-            yield _line(f"{what}, at its worst", worst.ratio.median, worst.target or 0)
-    for what, rows, target in (
-        (groups[0][0], groups[0][1], 0.95),
-        (groups[5][0], groups[5][1], 1.00),
-    ):
-        if rows:
-            yield _line(f"{what}, mean", geometric_mean(r.ratio.median for r in rows), target)
-    yield from _against_anyio(results.rows)
-    yield from _flat(ours)
-    for growth in results.growths:
-        if growth.target is not None:
-            measured = growth.bytes / MEGABYTE
-            yield _line(f"{growth.contender}: MB", measured, growth.target / MEGABYTE)
-
-
-def _line(what: str, measured: float, target: float) -> list[str]:
-    return [what, f"{target:.2f}", f"{measured:.2f}", verdict(measured, target)]
-
-
-def _family(rows: Iterable[Row], family: str) -> list[Row]:
-    return [row for row in rows if row.family == family]
-
-
-def _gathers(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.family in {"noop", "yield", "timer"}]
-
-
-def _against_anyio(rows: Iterable[Row]) -> Iterator[list[str]]:
-    cpu = [row for row in _gathers(rows) if row.family != "timer" and row.children > 1]
-    seconds = {(row.family, row.children, row.contender): row.seconds for row in cpu}
-    ratios = [
-        seconds[row.family, row.children, OUR_GATHER] / row.seconds
-        for row in cpu
-        if row.contender == "anyio.gather" and (row.family, row.children, OUR_GATHER) in seconds
-    ]
-    if ratios:
-        yield _line("gather_structured against anyio.gather, mean", geometric_mean(ratios), 0.35)
-
-
-def _flat(rows: Iterable[Row]) -> Iterator[list[str]]:
-    costs = [r.seconds / r.children for r in _family(rows, "yield") if r.children > 1]
-    if len(costs) > 1:
-        yield _line("cost of a child, dearest to cheapest", max(costs) / min(costs), 1.3)
-
-
-def beyond(rows: Iterable[Row], factor: float) -> list[str]:
-    """Name the cases in which a function of this package is beyond its target by the factor."""
-    return [
-        f"{FAMILIES[row.family]}, {row.what}: {row.contender} takes "
-        f"{spread(row.ratio, row.rounds)}, the guard stands at {row.target * factor:.2f}"
-        for row in rows
-        if row.target is not None and row.ratio.median > row.target * factor
     ]
 
 

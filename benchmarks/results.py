@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from dataclasses import asdict, dataclass, field
 from math import comb
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 Loop = Literal["asyncio", "uvloop"]
+
+
+def machine() -> str:
+    """Say what kind of machine this is."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
 
 
 class Ratio(NamedTuple):
@@ -56,6 +62,9 @@ class Row:
     repetitions: int
     target: float | None = None  # what the ratio is to reach; only for this package's functions
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratio", Ratio(*self.ratio))  # a file has a list
+
 
 @dataclass(frozen=True)
 class Growth:
@@ -93,7 +102,7 @@ class Results:
 
     python: str = field(default_factory=platform.python_version)
     implementation: str = field(default_factory=platform.python_implementation)
-    platform: str = field(default_factory=platform.platform)
+    platform: str = field(default_factory=machine)
     loop: Loop = "asyncio"
     versions: dict[str, str] = field(default_factory=dict[str, str])
     left_out: list[str] = field(default_factory=list[str])
@@ -110,7 +119,7 @@ class Results:
     def load(cls, path: Path) -> Results:
         """Read what `save` wrote."""
         raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        rows = [Row(**{**row, "ratio": Ratio(*row["ratio"])}) for row in raw.pop("rows")]
+        rows = [Row(**row) for row in raw.pop("rows")]
         growths = [Growth(**growth) for growth in raw.pop("growths")]
         tallies = [Tally(**tally) for tally in raw.pop("tallies")]
         return cls(**raw, rows=rows, growths=growths, tallies=tallies)

@@ -26,6 +26,10 @@ FAILS_AFTER = 1.5  # ticks
 PATIENCE = 6.5
 STALL = 12.0  # it would have come in the end
 
+# How many turns have a call that fails, one that stalls, one that sends an e-mail; how many of the
+# troubles are there at the second try too.
+FAILING, STALLING, MAILING, LASTING = 0.30, 0.15, 0.50, 0.25
+
 Key: TypeAlias = tuple[int, int, int]  # agent, turn, call
 
 
@@ -57,12 +61,12 @@ def draw(seed: int, agents: int, turns: int) -> Plan:
 
 def _turn(random_: random.Random, agent: int, turn: int) -> list[ToolCall]:
     count = random_.randint(3, 5)
-    fails = random_.randrange(count) if random_.random() < 0.30 else None
-    stalls = random_.randrange(count) if random_.random() < 0.15 else None
-    emails = random_.randrange(count) if random_.random() < 0.50 else None
+    fails = random_.randrange(count) if random_.random() < FAILING else None
+    stalls = random_.randrange(count) if random_.random() < STALLING else None
+    emails = random_.randrange(count) if random_.random() < MAILING else None
     calls: list[ToolCall] = []
     for call in range(count):
-        again = random_.random() < 0.25  # in trouble at the second try too
+        again = random_.random() < LASTING
         work = float(random_.randint(1, 4))
         first, second = work, work
         if call == fails:

@@ -12,7 +12,7 @@ import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structgather
 from benchmarks.contenders import GATHER, OUR_GATHER
@@ -20,9 +20,11 @@ from benchmarks.results import Tally
 from benchmarks.server import PATIENCE, STALL, Key, Plan, ToolCall, ToolServer, draw
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from benchmarks.contenders import Call
+
+    Request: TypeAlias = tuple[Key, int]  # and the attempt
 
 TICK = 0.025
 AGENTS, TURNS, SEED = 20, 4, 2026
@@ -59,7 +61,10 @@ class Agents:
         for attempt in (1, 2):
             try:
                 async with asyncio.timeout(PATIENCE * self.tick):
-                    return await self.fan_out(*[self.tool(call, attempt) for call in calls])
+                    replies: list[str] = await self.fan_out(
+                        *[self.tool(call, attempt) for call in calls]
+                    )
+                    return replies
             except (ToolError, TimeoutError):
                 pass  # an agent would tell its model
             finally:
@@ -78,7 +83,7 @@ class Agents:
     @asynccontextmanager
     async def connection(
         self, call: ToolCall, attempt: int
-    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Open a connection and close it again."""
         self.ledger.the_task_is(call, attempt)
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -96,9 +101,9 @@ class Agents:
 class Ledger:
     """What is counted. Nothing in here has a say in what happens."""
 
-    tasks: dict[tuple[Key, int], asyncio.Task[Any]] = field(default_factory=dict)
-    connections: set[tuple[Key, int]] = field(default_factory=set)
-    over: dict[tuple[Key, int], float] = field(default_factory=dict)
+    tasks: dict[Request, asyncio.Task[Any]] = field(default_factory=dict["Request", Any])
+    connections: set[Request] = field(default_factory=set["Request"])
+    over: dict[Request, float] = field(default_factory=dict["Request", float])
     tries: int = 0
     answered: int = 0
     alive: int = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from structgather import _failures, _inputs
 from structgather._child_timeout import call_after_tick
-from structgather._outcome import Failed, TimedOut
+from structgather._outcome import Failed, Ok, TimedOut
 from structgather._outcome_scope import OutcomeScope, never_started
 from structgather._scope import SOURCE
 from structgather._source import Source
@@ -29,7 +29,16 @@ FUNCTION = "as_completed_scoped"
 class _Stream(OutcomeScope):
     """The policy: every outcome is an item, and what is not taken holds back what is pulled."""
 
-    __slots__ = ("_added", "_caller_of_add", "_indices", "_room", "_timer", "late", "ready", "timeout")
+    __slots__ = (
+        "_added",
+        "_caller_of_add",
+        "_indices",
+        "_room",
+        "_timer",
+        "late",
+        "ready",
+        "timeout",
+    )
 
     def begin(
         self,
@@ -62,7 +71,7 @@ class _Stream(OutcomeScope):
     # What is yet to come.
 
     def has_room(self) -> bool:
-        """Tell whether one more child may be started, what is not handed out counting as running."""
+        """Tell whether one more child may be started. What is not taken yet counts as running."""
         if self.limit is None:
             return True
         return len(self.unsettled) - (SOURCE in self.unsettled) + len(self.ready) < self.limit
@@ -77,6 +86,7 @@ class _Stream(OutcomeScope):
         index = self.next_index()
         if self.has_room():
             self.start(index, awaitable)
+            self.started_all()
         else:
             self._added.append((index, awaitable))
         return index
@@ -102,27 +112,31 @@ class _Stream(OutcomeScope):
         try:
             while not self.stopping:
                 while not self.has_room():
-                    self._room = self.loop.create_future()
-                    await self._room
+                    await self._room_made()
                 try:
                     awaitable = await anext(iterator)
                 except StopAsyncIteration:
                     break
                 item = f"item {self._indices} of its input"
                 _inputs.check_awaitable(FUNCTION, item, awaitable, self._caller_of_add)
-                if asyncio.isfuture(awaitable) or not self.stopping:
+                if self.may_start(awaitable):
                     self.start(self.next_index(), awaitable)
+                    self.started_all()
                 else:
                     _inputs.close_unstarted((awaitable,))
         finally:
             if hasattr(iterator, "aclose"):
                 await iterator.aclose()
 
+    async def _room_made(self) -> None:
+        self._room = self.loop.create_future()
+        await self._room
+
     # What has come.
 
     def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
         if outcome.index == SOURCE:
-            if isinstance(outcome, (Failed, TimedOut)) or (outcome.cancelled() and not by_us):
+            if not isinstance(outcome, Ok) and not by_us:
                 self.source_error = outcome.error
                 self.stop()
         else:
@@ -226,8 +240,8 @@ class AsCompleted(Generic[T]):
         while stream.unsettled:
             await stream.join()
         self.undelivered = stream.take_undelivered()
-        unseen = [
-            (outcome.index, cast("BaseException", outcome.error))
+        unseen: list[tuple[int, BaseException]] = [
+            (outcome.index, outcome.error)
             for outcome in self.undelivered
             if isinstance(outcome, (Failed, TimedOut))
         ]
@@ -310,10 +324,7 @@ class AsCompleted(Generic[T]):
                 coroutine has been closed, and a Task or Future is left as it is.
         """
         try:
-            stream = self._open_stream()
-            if stream.stopping:
-                message = f"{FUNCTION}(): nothing can be added: its children are being cancelled"
-                raise RuntimeError(message)
+            stream = self._open_stream(to_add=True)
         except RuntimeError:
             _inputs.close_unstarted((aw,))
             raise
@@ -328,9 +339,12 @@ class AsCompleted(Generic[T]):
         self._open_stream().stop()
         self._stream.wake()
 
-    def _open_stream(self) -> _Stream:
+    def _open_stream(self, *, to_add: bool = False) -> _Stream:
         if self._state != "is open":
             message = f"{FUNCTION}(): the `async with` block {self._state}"
+            raise RuntimeError(message)
+        if to_add and self._stream.stopping:
+            message = f"{FUNCTION}(): nothing can be added, the children are being cancelled"
             raise RuntimeError(message)
         return self._stream
 

@@ -16,7 +16,9 @@ def group(
     function: str, failures: Sequence[tuple[int, BaseException]]
 ) -> BaseExceptionGroup[BaseException]:
     """Put the failures of one call into a group, in the order of the arguments."""
-    message = f"{function}(): {'1 child' if len(failures) == 1 else f'{len(failures)} children'} failed"
+    message = (
+        f"{function}(): {'1 child' if len(failures) == 1 else f'{len(failures)} children'} failed"
+    )
     return BaseExceptionGroup(message, [error for _, error in sorted(failures, key=_index)])
 
 

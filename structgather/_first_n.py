@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, final
 
@@ -13,6 +12,7 @@ from structgather._outcome_scope import OutcomeScope, never_started
 from structgather._source import Source
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Coroutine, Iterable
 
     from structgather._outcome import Outcome
@@ -84,9 +84,7 @@ class FirstN(Generic[T]):
         raise BaseExceptionGroup(str(self._short), lacking)
 
     def __repr__(self) -> str:
-        return (
-            f"FirstN(values={self.values!r}, reason={self.reason!r}, outcomes={self.outcomes!r})"
-        )
+        return f"FirstN(values={self.values!r}, reason={self.reason!r}, outcomes={self.outcomes!r})"
 
 
 class _FirstN(OutcomeScope):
@@ -195,7 +193,9 @@ class _FirstN(OutcomeScope):
                 f"{FUNCTION}(): {arrived} of {asked} values arrived within {self._within:g} s"
             )
         elif reason == "exhausted":
-            short = LookupError(f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left")
+            short = LookupError(
+                f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left"
+            )
         complete = [outcome or never_started(index) for index, outcome in enumerate(outcomes)]
         return FirstN(values, complete, reason, failed, short)
 

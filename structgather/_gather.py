@@ -89,6 +89,7 @@ class _Gather(Scope):
                 # After a failure a Task that was handed over is taken all the same: it is to end.
                 if not self.stopping or asyncio.isfuture(child):
                     self.start(index, child)
+            self.started_all()
             return
         waiting = []
         for index, child in children:
@@ -118,6 +119,7 @@ class _Gather(Scope):
             self.start(index, child)
             if self.stopping or not self._turns:
                 break
+        self.started_all()
         self._starting = False
 
     # How a child settles.
@@ -290,7 +292,11 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException]]: ...
+) -> Coroutine[
+    Any,
+    Any,
+    tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException],
+]: ...
 @overload
 def gather_structured(
     aw1: _Awaitable[_T1],
@@ -304,7 +310,17 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException]]: ...
+) -> Coroutine[
+    Any,
+    Any,
+    tuple[
+        _T1 | BaseException,
+        _T2 | BaseException,
+        _T3 | BaseException,
+        _T4 | BaseException,
+        _T5 | BaseException,
+    ],
+]: ...
 @overload
 def gather_structured(
     aw1: _Awaitable[_T1],
@@ -319,7 +335,18 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException, _T6 | BaseException]]: ...
+) -> Coroutine[
+    Any,
+    Any,
+    tuple[
+        _T1 | BaseException,
+        _T2 | BaseException,
+        _T3 | BaseException,
+        _T4 | BaseException,
+        _T5 | BaseException,
+        _T6 | BaseException,
+    ],
+]: ...
 @overload
 def gather_structured(
     *aws: _Awaitable[_T],
@@ -373,7 +400,11 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException]]: ...
+) -> Coroutine[
+    Any,
+    Any,
+    tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException],
+]: ...
 @overload
 def gather_structured(
     aw1: _Awaitable[_T1],
@@ -387,7 +418,17 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException]]: ...
+) -> Coroutine[
+    Any,
+    Any,
+    tuple[
+        _T1 | BaseException,
+        _T2 | BaseException,
+        _T3 | BaseException,
+        _T4 | BaseException,
+        _T5 | BaseException,
+    ],
+]: ...
 @overload
 def gather_structured(
     aw1: _Awaitable[_T1],
@@ -402,7 +443,18 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException, _T5 | BaseException, _T6 | BaseException]]: ...
+) -> Coroutine[
+    Any,
+    Any,
+    tuple[
+        _T1 | BaseException,
+        _T2 | BaseException,
+        _T3 | BaseException,
+        _T4 | BaseException,
+        _T5 | BaseException,
+        _T6 | BaseException,
+    ],
+]: ...
 @overload
 def gather_structured(
     *aws: _Awaitable[_T],

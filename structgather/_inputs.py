@@ -55,7 +55,7 @@ def check_awaitable(
         return
     if asyncio.isfuture(value):
         if value is caller:
-            message = f"{function}(): {position} is the task that makes the call: it would wait for itself"
+            message = f"{function}(): {position} is the calling task: it would wait for itself"
             raise RuntimeError(message)
         if value.get_loop() is not caller.get_loop():
             message = f"{function}(): {position} belongs to a different event loop: {value!r}"
@@ -113,15 +113,21 @@ def take_all(
         for index, value in enumerate(taken):
             if type(value) is not CoroutineType:
                 check_awaitable(function, f"item {index} of its input", value, caller)
-        first = places(taken)
-        if first is not None:
-            index = next(index for index, place in enumerate(first) if index != place)
-            message = f"{function}(): items {first[index]} and {index} of its input are the same object"
-            raise ValueError(message)
+        _check_different(function, taken)
     except BaseException:
         close_unstarted(taken)
         raise
     return taken
+
+
+def _check_different(function: str, values: list[Awaitable[Any]]) -> None:
+    for index, place in enumerate(places(values) or ()):
+        if index != place:
+            message = (
+                f"{function}(): items {place} and {index} of its input are the same object: "
+                f"{values[index]!r:.80}"
+            )
+            raise ValueError(message)
 
 
 def _whole(function: str, argument: str, value: object, *, least: int) -> int | None:

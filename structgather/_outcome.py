@@ -49,7 +49,7 @@ class _Settled:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self._key() == other._key()  # type: ignore[attr-defined]  # of the same type
+        return self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash((type(self), *self._key()))
@@ -88,8 +88,8 @@ class Ok(_Settled, Generic[T_co]):
         return False
 
     def __await__(self) -> Generator[Any, None, T_co]:
+        yield from ()  # never waits
         return self.value
-        yield  # makes it a generator, which is what `await` takes
 
 
 class _WithoutValue(_Settled):
@@ -122,11 +122,11 @@ class _WithoutValue(_Settled):
         return False
 
     def __await__(self) -> Generator[Any, None, NoReturn]:
+        yield from ()  # never waits
         try:
             self.result()
         finally:
-            del self
-        yield
+            del self  # no cycle, as above
 
 
 @final

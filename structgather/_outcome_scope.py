@@ -10,6 +10,8 @@ from structgather._scope import SOURCE, Scope
 from structgather._stuck import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from structgather._outcome import Outcome
     from structgather._source import Source
 
@@ -58,8 +60,13 @@ class OutcomeScope(Scope):
             if awaitable is None:
                 break
             index = self.next_index()
-            if asyncio.isfuture(awaitable) or not (self.stopping or self.start_nothing):
+            if self.may_start(awaitable):
                 self.start(index, awaitable)
+        self.started_all()
+
+    def may_start(self, awaitable: Awaitable[Any]) -> bool:
+        """Tell whether an input is to be a child: after the end, only what runs already is."""
+        return asyncio.isfuture(awaitable) or not (self.stopping or self.start_nothing)
 
     def stop_late(self, seconds: float) -> int:
         """Stop because the time of the whole call is over; return how many children still run."""

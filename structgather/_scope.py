@@ -49,14 +49,18 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", bound=BaseException)
 
-#: The index of the Task that pulls inputs from an async iterable: joined like a child, but no child.
+#: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
 
-#: So that `python -m asyncio pstree` and `asyncio.print_call_graph` show children under their
-#: caller, as they show those of asyncio.gather and TaskGroup.
+#: Whether asyncio can be told who awaits whom, so that `python -m asyncio pstree` shows children
+#: under their caller, as it shows those of asyncio.gather and TaskGroup.
 TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
 if sys.version_info >= (3, 14):
     from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
+else:
+
+    def future_add_to_awaited_by(*_: object) -> None: ...
+    def future_discard_from_awaited_by(*_: object) -> None: ...
 
 
 class Scope:
@@ -102,7 +106,7 @@ class Scope:
         raise NotImplementedError
 
     def made_room(self, index: int) -> None:
-        """Start what the settlement of a child leaves room for. Called only where there is a limit."""
+        """Start what the settlement of a child leaves room for. Called where there is a limit."""
         raise NotImplementedError
 
     # What a policy asks for.
@@ -135,7 +139,7 @@ class Scope:
         self.by_us: dict[int, float] = {}
         #: ... and those of these whose own time was over.
         self._late: dict[int, TimeoutError] = {}
-        #: Children that may not have made their first step yet, and what they were made of.
+        #: Children that have not made their first step yet, and what they were made of.
         self._fresh: dict[int, Awaitable[Any]] = {}
         self._look: asyncio.Handle | None = None
         self._starts: dict[int, float] = {}
@@ -167,7 +171,8 @@ class Scope:
             self._starts.pop(index)
             return
         carrier = self._carry(index, awaitable)
-        carrier.__qualname__ = name  # shows in the Task's repr, and in logs of slow callbacks
+        # It shows in the Task's repr, and in logs of slow callbacks.
+        carrier.__qualname__ = name  # type: ignore[attr-defined]  # typeshed has it too high up
         try:
             child = self.loop.create_task(carrier)
         except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
@@ -180,9 +185,15 @@ class Scope:
         if child.done():
             return  # an eager task factory ran it to its end: it has settled
         self._fresh[index] = awaitable
-        if self._look is None:
-            self._look = self.loop.call_soon(self._look_after)
         self._started(index, child)
+
+    def started_all(self) -> None:
+        """Note that no more children are started in this turn of the loop. To be called always."""
+        if self._fresh:
+            # The loop runs callbacks in the order in which they were registered: when this one runs
+            # each of these has made its first step, unless it was cancelled before.
+            fresh, self._fresh = self._fresh, {}
+            self._look = self.loop.call_soon(self._look_after, fresh)
 
     def stop(self, *message: object) -> None:
         """Cancel what has not settled, each child once; `join()` will then wait for them.
@@ -211,7 +222,7 @@ class Scope:
             self._waiter.set_result(None)
 
     async def join(self) -> None:
-        """Wait until every child has settled, or for a `wake()`, whatever is thrown in meanwhile."""
+        """Wait until all children have settled, or for a `wake()`, whatever is thrown in."""
         try:
             await self.wait()
         except GeneratorExit:
@@ -237,7 +248,6 @@ class Scope:
         self._thrown = self._interrupt = None
         if self._look is not None:
             self._look.cancel()
-            self._fresh.clear()
         del self._caller
         return error
 
@@ -322,11 +332,7 @@ class Scope:
         else:
             self._settle(index, self.raised, error)
 
-    def _look_after(self) -> None:
-        # The loop runs callbacks in the order in which they were registered: each fresh child has
-        # made its first step, unless it was cancelled before.
-        self._look = None
-        fresh, self._fresh = self._fresh, {}
+    def _look_after(self, fresh: dict[int, Awaitable[Any]]) -> None:
         for index, awaitable in fresh.items():
             child = self.unsettled.get(index)
             if child is not None and child.cancelled():
@@ -381,4 +387,3 @@ def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
         return without_our_frame(error)
     message = "only asked for a future that is cancelled"
     raise AssertionError(message)
-

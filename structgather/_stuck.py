@@ -1,8 +1,8 @@
 """The warning about a child that will not stop.
 
 Joining has a price: a child that ignores its cancellation keeps its caller waiting. It can't be
-helped, but it need not be silent. While a cancelled child goes on running, the logger `structgather`
-says at growing intervals which one it is and at which line it stands.
+helped, but it need not be silent. While a cancelled child goes on running, the logger
+`structgather` says at growing intervals which one it is and at which line it stands.
 """
 
 from __future__ import annotations

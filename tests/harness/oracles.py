@@ -8,7 +8,6 @@ what the world recorded. `check_all` asks them all.
 from __future__ import annotations
 
 import functools
-import gc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -262,7 +261,6 @@ def nothing_kept_alive(run: Run) -> Iterator[str]:
     """Without the outcome no task, frame or exception of the program is alive."""
     run.release()
     if alive := run.alive():
-        gc.collect(1)  # or thousands of such runs would fill the memory
         yield f"still alive: {', '.join(alive)}"
 
 
