@@ -29,17 +29,6 @@ FUNCTION = "as_completed_scoped"
 class _Stream(OutcomeScope):
     """The policy: every outcome is an item, and what is not taken holds back what is pulled."""
 
-    __slots__ = (
-        "_added",
-        "_caller_of_add",
-        "_indices",
-        "_room",
-        "_timer",
-        "late",
-        "ready",
-        "timeout",
-    )
-
     def begin(
         self,
         aws: Iterable[Awaitable[Any]] | AsyncIterable[Awaitable[Any]],

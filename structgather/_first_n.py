@@ -90,16 +90,6 @@ class FirstN(Generic[T]):
 class _FirstN(OutcomeScope):
     """The policy: as many values as are asked for, or all that arrive in time."""
 
-    __slots__ = (
-        "_failed",
-        "_iterable",
-        "_n",
-        "_outcomes",
-        "_reason",
-        "_values",
-        "_within",
-    )
-
     def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
         self._iterable = iterable
 

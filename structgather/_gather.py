@@ -27,20 +27,14 @@ if TYPE_CHECKING:
 
 FUNCTION = "gather_structured"
 
+BOTH = (
+    f"{FUNCTION}(): return_exceptions and exception_group exclude each other; the result of "
+    "return_exceptions=True has .exception_group() and .raise_failures()"
+)
+
 
 class _Gather(Scope):
     """The policy: the value of every child, or the first failure."""
-
-    __slots__ = (
-        "_arguments",
-        "_context",
-        "_failures",
-        "_queue",
-        "_return_exceptions",
-        "_starting",
-        "_turns",
-        "_values",
-    )
 
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
         self._arguments = arguments
@@ -49,7 +43,8 @@ class _Gather(Scope):
         # Where the call is over before its first step, nobody else can start its coroutines:
         #     task = asyncio.create_task(gather_structured(a(), b()))
         #     task.cancel()
-        _inputs.close_unstarted(self._arguments)
+        if self._arguments:
+            _inputs.close_unstarted(self._arguments)
 
     async def run(
         self,
@@ -59,16 +54,8 @@ class _Gather(Scope):
         child_timeout: float | None,
     ) -> Any:  # noqa: ANN401 - the overloads say what
         if return_exceptions and exception_group:
-            message = (
-                f"{FUNCTION}(): return_exceptions and exception_group exclude each other; the "
-                "result of return_exceptions=True has .exception_group() and .raise_failures()"
-            )
-            raise ValueError(message)
-        caller = self.open(FUNCTION, limit, child_timeout)
-        for position, argument in enumerate(self._arguments, 1):
-            if type(argument) is not CoroutineType:
-                _inputs.check_awaitable(FUNCTION, f"argument {position}", argument, caller)
-        del caller
+            raise ValueError(BOTH)
+        self._check_arguments(self.open(FUNCTION, limit, child_timeout))
         self._return_exceptions = return_exceptions
         self._failures: list[tuple[int, BaseException]] = []
         self._values: list[Any] = [None] * len(self._arguments)
@@ -76,9 +63,18 @@ class _Gather(Scope):
         self._start(places)
         while self.unsettled:
             await self.join()
-        _inputs.close_unstarted(self._arguments)
+        if self.stopping:
+            _inputs.close_unstarted(self._arguments)
         self._arguments = ()
         return self._result(places, exception_group)
+
+    # `run` must keep no argument in a local variable: the traceback of what it raises refers to its
+    # frame, and a Task that was handed over refers to its exception.
+
+    def _check_arguments(self, caller: asyncio.Task[Any]) -> None:
+        for position, argument in enumerate(self._arguments, 1):
+            if type(argument) is not CoroutineType:
+                _inputs.check_awaitable(FUNCTION, f"argument {position}", argument, caller)
 
     def _start(self, places: list[int] | None) -> None:
         children: Iterable[tuple[int, Awaitable[Any]]] = enumerate(self._arguments)
@@ -509,8 +505,30 @@ def gather_structured(
             is out of range. Coroutines among the arguments are closed.
         RuntimeError: There is no running event loop, or the calling task itself is an argument.
     """
+    if not aws:
+        return _nothing(return_exceptions, exception_group, limit, child_timeout)
     return _Gather(aws).run(return_exceptions, exception_group, limit, child_timeout)
 
 
+async def _nothing(
+    return_exceptions: bool,  # noqa: FBT001 - only called above
+    exception_group: bool,  # noqa: FBT001
+    limit: int | None,
+    child_timeout: float | None,
+) -> list[Any]:
+    # In code that fans out over what it finds, most calls find nothing.
+    asyncio.get_running_loop()
+    if limit is not None:
+        _inputs.check_limit(FUNCTION, limit)
+    if child_timeout is not None:
+        _inputs.check_seconds(FUNCTION, "child_timeout", child_timeout)
+    if not return_exceptions:
+        return []
+    if exception_group:
+        raise ValueError(BOTH)
+    return Gathered()
+
+
 # What a traceback, a warning or a call graph shows is the name that the user called.
-_Gather.run.__name__ = _Gather.run.__qualname__ = FUNCTION
+for function in (_Gather.run, _nothing):
+    function.__name__ = function.__qualname__ = FUNCTION

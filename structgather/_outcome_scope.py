@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 class OutcomeScope(Scope):
     """What `first_n_within` and `as_completed_scoped` have in common."""
 
-    __slots__ = ("_overdue", "_seconds", "source", "source_error", "start_nothing")
-
     # What a policy says.
 
     def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:

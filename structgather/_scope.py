@@ -66,26 +66,17 @@ else:
 class Scope:
     """The children of one call, from the first start to the last settlement."""
 
-    __slots__ = (
-        "_caller",
-        "_extras",
-        "_fresh",
-        "_interrupt",
-        "_late",
-        "_look",
-        "_starts",
-        "_thrown",
-        "_timeouts",
-        "_waiter",
-        "_watch",
-        "by_us",
-        "function",
-        "limit",
-        "loop",
-        "opened",
-        "stopping",
-        "unsettled",
-    )
+    # What most calls never touch stands here, and not in `open()`: it costs them nothing.
+    limit: int | None = None
+    stopping = False
+    #: Whether there is more to do for a child than to note it in `unsettled`.
+    _extras = False
+    _timeouts: ChildTimeouts | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _look: asyncio.Handle | None = None
+    _watch: _stuck.Watch | None = None
+    _thrown: BaseException | None = None
+    _interrupt: BaseException | None = None
 
     # What a policy says. A child settles by one of the first four.
 
@@ -112,15 +103,22 @@ class Scope:
     # What a policy asks for.
 
     def open(
-        self, function: str, limit: object, child_timeout: object, *, timed: bool = False
+        self,
+        function: str,
+        limit: int | None,
+        child_timeout: float | None,
+        *,
+        timed: bool = False,
     ) -> asyncio.Task[Any]:
         """Bind the scope to the running loop and to the task that makes the call; return that.
 
         With `timed` it is noted when each child starts, so that `started_at()` is exact.
         """
         self.function = function
-        self.limit = _inputs.check_limit(function, limit)
-        seconds = _inputs.check_seconds(function, "child_timeout", child_timeout)
+        if limit is not None:
+            self.limit = _inputs.check_limit(function, limit)
+        if child_timeout is not None:
+            child_timeout = _inputs.check_seconds(function, "child_timeout", child_timeout)
         try:
             self.loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -132,26 +130,14 @@ class Scope:
             raise RuntimeError(message)
         self._caller = caller
         self.opened = self.loop.time()
-        self.stopping = False
         #: Children that have not settled, in the order in which they were started.
         self.unsettled: dict[int, asyncio.Future[Any]] = {}
-        #: Those of them that the scope has cancelled, and when ...
-        self.by_us: dict[int, float] = {}
-        #: ... and those of these whose own time was over.
-        self._late: dict[int, TimeoutError] = {}
         #: Children that have not made their first step yet, and what they were made of.
         self._fresh: dict[int, Awaitable[Any]] = {}
-        self._look: asyncio.Handle | None = None
-        self._starts: dict[int, float] = {}
-        self._timeouts = (
-            None if seconds is None else ChildTimeouts(seconds, self.loop, self._cancel_late)
-        )
-        #: Whether there is more to do for a child than to note it in `unsettled`.
-        self._extras = timed or self.limit is not None or self._timeouts is not None
-        self._waiter: asyncio.Future[None] | None = None
-        self._watch: _stuck.Watch | None = None
-        self._thrown: BaseException | None = None
-        self._interrupt: BaseException | None = None
+        if child_timeout is not None:
+            self._timeouts = ChildTimeouts(child_timeout, self.loop, self._cancel_late)
+        if timed or self.limit is not None or self._timeouts is not None:
+            self._keep_extras()
         return caller
 
     def start(self, index: int, awaitable: Awaitable[Any]) -> None:
@@ -178,9 +164,9 @@ class Scope:
         except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
             carrier.close()
             _inputs.close_unstarted((awaitable,))
-            self._starts.pop(index, None)
             self._thrown = self._thrown or error
             self.stop()
+            self._starts.pop(index, None)
             return
         if child.done():
             return  # an eager task factory ran it to its end: it has settled
@@ -202,19 +188,17 @@ class Scope:
         """
         if self.stopping:
             return
-        self.stopping = self._extras = True
+        self.stopping = True
+        self._keep_extras()
         if self._timeouts is not None:
             self._timeouts.end()
         for index, child in list(self.unsettled.items()):
             self._cancel(index, child, *message)
 
-    async def wait(self) -> None:
-        """Wait for the next `wake()`. What is thrown into the caller meanwhile goes on as it is."""
+    def wait(self) -> asyncio.Future[None]:
+        """Return what the caller awaits until the next `wake()`."""
         self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def wake(self) -> None:
         """Let the caller go on. The scope does so by itself when the last child has settled."""
@@ -253,9 +237,19 @@ class Scope:
 
     def started_at(self, index: int) -> float:
         """Tell when an unsettled child was started, by the loop's clock."""
-        return self._starts.get(index, self.opened)
+        return self._starts.get(index, self.opened) if self._extras else self.opened
 
     # The inside: from the start of a child ...
+
+    def _keep_extras(self) -> None:
+        if not self._extras:
+            self._extras = True
+            #: When each unsettled child was started.
+            self._starts: dict[int, float] = {}
+            #: When we cancelled it, if we did ...
+            self.by_us: dict[int, float] = {}
+            #: ... and what it is told, if we did because its own time was over.
+            self._late: dict[int, TimeoutError] = {}
 
     def _take_over(self, index: int, future: asyncio.Future[Any]) -> None:
         if future.done():
@@ -340,9 +334,9 @@ class Scope:
                 self._settle(index, self._ended_cancelled, cancellation_of(child))
 
     def _ended_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
-        late = self._late.get(index)
+        late = self._late.get(index) if self._extras else None
         if late is None:
-            self.cancelled(index, error, by_us=index in self.by_us)
+            self.cancelled(index, error, by_us=self._extras and index in self.by_us)
         else:
             late.__cause__ = error
             self.timed_out(index, late)

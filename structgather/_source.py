@@ -18,7 +18,7 @@ class Source:
     generator is pulled one by one with `lazily`, and exhausted at once without.
     """
 
-    __slots__ = ("_caller", "_function", "_iterator", "_known", "exhausted", "taken")
+    __slots__ = ("_caller", "_function", "_iterator", "_known", "exhausted", "taken", "total")
 
     def __init__(
         self,
@@ -36,14 +36,9 @@ class Source:
         self._iterator: Iterator[Awaitable[Any]] = iter(values)
         #: How many inputs were handed out.
         self.taken = 0
-        self.exhausted = self._known == []
-
-    @property
-    def total(self) -> int | None:
-        """How many inputs there are in all, where that is known."""
-        if self._known is not None:
-            return len(self._known)
-        return self.taken if self.exhausted else None
+        #: How many there are in all, where that is known.
+        self.total = None if self._known is None else len(self._known)
+        self.exhausted = self.total == 0
 
     def take(self) -> Awaitable[Any] | None:
         """Return the next input, or None if there is none. Raises what the iterable raises."""
@@ -56,6 +51,7 @@ class Source:
                 _inputs.check_awaitable(self._function, item, value, self._caller)
         except StopIteration:
             self.exhausted = True
+            self.total = self.taken
             return None
         except BaseException:
             self.exhausted = True
@@ -66,10 +62,11 @@ class Source:
         return value
 
     def close(self) -> None:
-        """Take no more: close the generator, and the coroutines that nobody will start."""
+        """Let go of the inputs: close the generator, and the coroutines that nobody will start."""
         self.exhausted = True
         if self._known is not None:
             _inputs.close_unstarted(self._known)
+            self._known = None
         del self._caller
         iterator, self._iterator = self._iterator, iter(())
         if isinstance(iterator, Generator):
