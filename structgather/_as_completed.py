@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Collection
+from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from structgather import _failures, _inputs
 from structgather._child_timeout import call_after_tick
 from structgather._outcome import Failed, Ok, TimedOut
-from structgather._outcome_scope import OutcomeScope, never_started
+from structgather._outcome_scope import OutcomeScope
 from structgather._scope import SOURCE
 from structgather._source import Source
 
@@ -43,6 +43,8 @@ class _Stream(OutcomeScope):
         inputs: Iterable[Awaitable[Any]] = () if isinstance(aws, AsyncIterable) else aws
         source = Source(FUNCTION, inputs, caller, lazily=self.limit is not None)
         self.pull_from(source, start_nothing=self.timeout == 0)
+        #: Whether inputs come from an async iterable, which has not come to its end.
+        self._feeding = isinstance(aws, AsyncIterable)
         #: Outcomes that were not handed out yet. None marks the deadline: what follows is too late.
         self.ready: deque[Outcome[Any] | None] = deque()
         self._added: deque[tuple[int, Awaitable[Any]]] = deque()
@@ -51,11 +53,9 @@ class _Stream(OutcomeScope):
         self._timer: asyncio.TimerHandle | None = None
         if self.timeout:
             self._timer = call_after_tick(self.loop, self.opened + self.timeout, self._deadline)
-        if isinstance(aws, AsyncIterable) and not self.start_nothing:
+        if isinstance(aws, AsyncIterable) and self.timeout != 0:
             self.start(SOURCE, self._feed(aws))
         self.pull()
-        if self.start_nothing:
-            self._deadline()
 
     # What is yet to come.
 
@@ -63,7 +63,11 @@ class _Stream(OutcomeScope):
         """Tell whether one more child may be started. What is not taken yet counts as running."""
         if self.limit is None:
             return True
-        return len(self.unsettled) - (SOURCE in self.unsettled) + len(self.ready) < self.limit
+        return self.running() + self.starting + len(self.ready) < self.limit
+
+    def running(self) -> int:
+        """How many children run."""
+        return len(self.unsettled) - (SOURCE in self.unsettled)
 
     def next_index(self) -> int:
         self._indices += 1
@@ -73,27 +77,30 @@ class _Stream(OutcomeScope):
         """Start one more child, or let it wait for its turn."""
         _inputs.check_awaitable(FUNCTION, "what is added", awaitable, self._caller_of_add)
         index = self.next_index()
-        if self.has_room():
-            self.start(index, awaitable)
-            self.started_all()
-        else:
-            self._added.append((index, awaitable))
+        self._added.append((index, awaitable))
+        self.start_added()
         return index
+
+    def start_added(self) -> None:
+        """Start what was added, as far as there is room."""
+        while self._added and self.has_room():
+            self.start_or_not(*self._added.popleft())
+        self.started_all()
 
     def refill(self) -> None:
         """Start what the outcome that is being handed out leaves room for."""
-        while self._added and self.has_room():
-            self.start(*self._added.popleft())
+        self.start_added()
         self.pull()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
     def waiting(self) -> int | None:
         """How many inputs wait to be started; None where it is not known."""
-        total = self.source.total
-        if total is None or SOURCE in self.unsettled:
+        if self.stopping:
+            return 0
+        if self.source.total is None or self._feeding:
             return None
-        return len(self._added) + total - self.source.taken
+        return len(self._added) + self.source.total - self.source.taken
 
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         """Pull inputs from an async iterable, never further ahead than there is room."""
@@ -108,11 +115,8 @@ class _Stream(OutcomeScope):
                     break
                 item = f"item {self._indices} of its input"
                 _inputs.check_awaitable(FUNCTION, item, awaitable, self._caller_of_add)
-                if self.may_start(awaitable):
-                    self.start(self.next_index(), awaitable)
-                    self.started_all()
-                else:
-                    _inputs.close_unstarted((awaitable,))
+                self.start_or_not(self.next_index(), awaitable)
+                self.start_added()
         finally:
             if hasattr(iterator, "aclose"):
                 await iterator.aclose()
@@ -128,6 +132,7 @@ class _Stream(OutcomeScope):
             if not isinstance(outcome, Ok) and not by_us:
                 self.source_error = outcome.error
                 self.stop()
+            self._feeding = False
         else:
             self.ready.append(outcome)
         self.wake()
@@ -140,24 +145,28 @@ class _Stream(OutcomeScope):
     def stop(self, *message: object) -> None:
         super().stop(*message)
         while self._added:
-            index, awaitable = self._added.popleft()
-            if asyncio.isfuture(awaitable):
-                self.start(index, awaitable)
-            else:
-                _inputs.close_unstarted((awaitable,))
-                self.ready.append(never_started(index))
+            self.start_or_not(*self._added.popleft())
 
     def _deadline(self) -> None:
-        if not self.stopping and (self.unsettled or self.waiting() != 0):
+        self.time_is_over(missing=bool(self.unsettled or self.waiting() != 0))
+
+    def time_is_over(self, *, missing: bool) -> None:
+        if self.stopping:
+            return
+        if missing or self._feeding:
             self.ready.append(None)
-            self.late = self.stop_late(self.timeout or 0)
-            self.wake()
+        self.late = self.stop_late(self.timeout or 0)
+        self.wake()
 
     def exception(self) -> BaseException | None:
         """Return what the iteration has to raise when all children have settled, if anything."""
         if self.ready:
-            count = f"{self.late} child{'' if self.late == 1 else 'ren'}"
-            return TimeoutError(f"{FUNCTION}(): {count} not done within {self.timeout:g} s")
+            missing = "the input was not taken to its end"
+            if self.late:
+                missing = (
+                    f"{self.late} running child{'ren were' if self.late > 1 else ' was'} not done"
+                )
+            return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
         error, self.source_error = self.source_error, None
         return error or self._interrupt
 
@@ -173,8 +182,7 @@ class _Stream(OutcomeScope):
         if self._timer is not None:
             self._timer.cancel()
         error, self.source_error = self.source_error, None
-        self.source.close()
-        return error
+        return self.source.close() or error
 
 
 @final
@@ -202,16 +210,15 @@ class AsCompleted(Generic[T]):
         if self._state != "has not been entered":
             message = f"{FUNCTION}() was entered before: make a new one for each block"
             raise RuntimeError(message)
-        self._state = "has been left"
+        self._state = "is open"
         self._stream = stream = _Stream()
         arguments, self._arguments = self._arguments, ((), None, None, None)
         try:
             stream.begin(*arguments)
         except BaseException:
-            if isinstance(arguments[0], Collection):
-                _inputs.close_unstarted(arguments[0])
+            self._state = "has been left"
+            _inputs.refuse(arguments[0])
             raise
-        self._state = "is open"
         if stream.source_error is not None:
             await self.__aexit__(None, None, None)  # which raises it
         return self
@@ -225,7 +232,7 @@ class AsCompleted(Generic[T]):
         stream = self._stream
         self._state = "has been left"
         stream.stop()
-        stream.pull()
+        stream.wake()  # a task that still iterates is to hear of it
         while stream.unsettled:
             await stream.join()
         self.undelivered = stream.take_undelivered()
@@ -248,6 +255,8 @@ class AsCompleted(Generic[T]):
                 unseen.append((SOURCE, source_error))
         try:
             if raised is not None:
+                if error is not None:
+                    raised.__context__ = error
                 _failures.show(raised, FUNCTION, unseen)
                 _failures.raise_as_it_is(raised)
             elif error is not None:
@@ -273,6 +282,7 @@ class AsCompleted(Generic[T]):
                 if not stream.unsettled:
                     raise stream.exception() or StopAsyncIteration
                 await stream.wait()
+                self._open_stream()  # it may have been left by the task that opened it
         finally:
             self._iterating = False
         outcome = cast("Outcome[T]", stream.ready.popleft())
@@ -294,8 +304,7 @@ class AsCompleted(Generic[T]):
         if waiting is None:
             message = f"{FUNCTION}(): the number of outcomes to come is not known"
             raise TypeError(message)
-        ready = sum(outcome is not None for outcome in stream.ready)
-        return waiting + len(stream.unsettled) + ready
+        return waiting + stream.running() + sum(item is not None for item in stream.ready)
 
     def __bool__(self) -> bool:
         """Return True: what has an unknown length is not empty."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: Exceptions may be frozen dataclasses, which refuse `error.__context__ = ...` and `add_note()`.
+_set = object.__setattr__
+
 #: From how many further failures on each is shown by one line, not by its traceback.
 _FULL = 5
 
@@ -40,10 +43,12 @@ def show(error: BaseException, function: str, others: Iterable[tuple[int, BaseEx
             text = "".join(traceback.format_exception(other)).rstrip()
         else:
             text = "".join(traceback.format_exception_only(other)).rstrip()
-        lines.append(f"child {index}: {text}".replace("\n", "\n  "))
+        who = f"child {index}" if index >= 0 else "the input"
+        lines.append(f"{who}: {text}".replace("\n", "\n  "))
     note = "\n".join(lines)
-    if note not in getattr(error, "__notes__", ()):  # one exception object may be raised often
-        error.add_note(note)
+    notes = getattr(error, "__notes__", [])
+    if note not in notes:  # one exception object may be raised often
+        _set(error, "__notes__", [*notes, note])
 
 
 def raise_as_it_is(error: BaseException) -> NoReturn:
@@ -58,5 +63,5 @@ def raise_as_it_is(error: BaseException) -> NoReturn:
     try:
         raise error
     finally:
-        error.__context__ = context
+        _set(error, "__context__", context)
         del error, context  # the traceback refers to this frame: no cycle

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, final
 
 from structgather import _failures, _inputs
 from structgather._child_timeout import call_after_tick
 from structgather._outcome import Ok
-from structgather._outcome_scope import OutcomeScope, never_started
+from structgather._outcome_scope import OutcomeScope
 from structgather._source import Source
 
 if TYPE_CHECKING:
@@ -95,17 +94,20 @@ class _FirstN(OutcomeScope):
 
     def __del__(self) -> None:
         # As for gather_structured: cancelled before its first step, nobody else can start these.
-        if isinstance(self._iterable, Collection):
-            _inputs.close_unstarted(self._iterable)
+        _inputs.refuse(self._iterable)
 
     async def run(
         self, n: int | None, within: float | None, limit: int | None, child_timeout: float | None
     ) -> FirstN[Any]:
-        _inputs.check_iterable(FUNCTION, self._iterable)
-        self._n = _inputs.check_count(FUNCTION, "n", n)
-        self._within = _inputs.check_seconds(FUNCTION, "within", within)
-        caller = self.open(FUNCTION, limit, child_timeout, timed=True)
-        source = Source(FUNCTION, self._iterable, caller, lazily=self.limit is not None)
+        try:
+            _inputs.check_iterable(FUNCTION, self._iterable)
+            self._n = _inputs.check_count(FUNCTION, "n", n)
+            self._within = _inputs.check_seconds(FUNCTION, "within", within)
+            caller = self.open(FUNCTION, limit, child_timeout, timed=True)
+            source = Source(FUNCTION, self._iterable, caller, lazily=self.limit is not None)
+        except BaseException:
+            _inputs.refuse(self._iterable)
+            raise
         self.pull_from(source, start_nothing=self._within == 0)
         del caller
         self._values: list[Any] = []
@@ -117,16 +119,14 @@ class _FirstN(OutcomeScope):
         if self._wanted() == 0:
             self._met()
         elif self._within:
-            timer = call_after_tick(self.loop, self.opened + self._within, self._deadline)
+            timer = call_after_tick(self.loop, self.opened + self._within, self.time_is_over)
         self.pull()
-        if self.start_nothing:
-            self._deadline()
         while self.unsettled:
             await self.join()
             self.pull()
         if timer is not None:
             timer.cancel()
-        source.close()
+        self.source_error = source.close() or self.source_error
         self._iterable = ()
         return self._result()
 
@@ -154,8 +154,8 @@ class _FirstN(OutcomeScope):
             self._failed.append((outcome.index, outcome.error))
         self._outcomes[outcome.index] = outcome
 
-    def _deadline(self) -> None:
-        if not self.stopping and (None in self._outcomes or not self.source.exhausted):
+    def time_is_over(self, *, missing: bool = True) -> None:
+        if missing and not self.stopping:
             self._reason = "deadline"
             self.stop_late(self._within or 0)
 
@@ -186,8 +186,8 @@ class _FirstN(OutcomeScope):
             short = LookupError(
                 f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left"
             )
-        complete = [outcome or never_started(index) for index, outcome in enumerate(outcomes)]
-        return FirstN(values, complete, reason, failed, short)
+        # Each has an outcome by now: all have settled, and what never started is accounted for.
+        return FirstN(values, cast("list[Outcome[Any]]", outcomes), reason, failed, short)
 
 
 def first_n_within(

@@ -53,9 +53,13 @@ class _Gather(Scope):
         limit: int | None,
         child_timeout: float | None,
     ) -> Any:  # noqa: ANN401 - the overloads say what
-        if return_exceptions and exception_group:
-            raise ValueError(BOTH)
-        self._check_arguments(self.open(FUNCTION, limit, child_timeout))
+        try:
+            if return_exceptions and exception_group:
+                raise ValueError(BOTH)  # noqa: TRY301
+            self._check_arguments(self.open(FUNCTION, limit, child_timeout))
+        except BaseException:
+            _inputs.close_unstarted(self._arguments)
+            raise
         self._return_exceptions = return_exceptions
         self._failures: list[tuple[int, BaseException]] = []
         self._values: list[Any] = [None] * len(self._arguments)

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import operator
-from collections.abc import AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Collection, Iterable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,14 @@ def close_unstarted(values: Iterable[object]) -> None:
                 value.close()
         elif asyncio.iscoroutine(value):
             value.close()
+
+
+def refuse(values: object) -> None:
+    """Close the coroutines of an input that is not taken. What is made lazily is not made."""
+    if isinstance(values, Collection):
+        close_unstarted(values)
+    else:
+        close_unstarted((values,))
 
 
 def check_iterable(function: str, values: object, *, asynchronous: bool = False) -> None:

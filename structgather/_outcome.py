@@ -114,7 +114,8 @@ class _WithoutValue(_Settled):
         try:
             raise error.with_traceback(self._traceback)
         finally:
-            error.__context__ = context  # `raise` put there what the caller is handling just now
+            # `raise` put there what the caller is handling just now; exceptions may be frozen.
+            _set(error, "__context__", context)
             del error, context, self  # the traceback refers to this frame: no cycle
 
     def cancelled(self) -> bool:

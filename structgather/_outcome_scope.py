@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from structgather import _inputs
 from structgather._outcome import Cancelled, Failed, Ok, TimedOut
 from structgather._scope import SOURCE, Scope
 from structgather._stuck import describe
@@ -33,21 +34,30 @@ class OutcomeScope(Scope):
         """Tell whether one more child may be started."""
         raise NotImplementedError
 
+    def time_is_over(self, *, missing: bool) -> None:
+        """Stop, since the time of the whole call is over; `missing` tells whether it was needed."""
+        raise NotImplementedError
+
     # What a policy asks for.
 
     def pull_from(self, source: Source, *, start_nothing: bool) -> None:
         """Take the inputs from `source`. With `start_nothing`, the time is over already."""
         self.source = source
         self.source_error: BaseException | None = None
-        self.start_nothing = start_nothing
+        self._start_nothing = start_nothing
         #: The children that ran when the time of the whole call was over; their names.
         self._overdue: dict[int, str] = {}
+        #: How many are making their first step just now, where tasks start eagerly.
+        self.starting = 0
 
     def pull(self) -> None:
-        """Start what there is room for. After a `stop()`, take over the Tasks that are left."""
+        """Start what there is room for. After `stop()`, account for what is left."""
+        if self._start_nothing and not self.stopping:
+            self._take_what_is_done()
+            return
         source = self.source
         while not source.exhausted and (self.stopping or self.has_room()):
-            if source.total is None and (self.stopping or self.start_nothing):
+            if self.stopping and source.total is None:
                 break  # what a generator has not made yet need not be made
             try:
                 awaitable = source.take()
@@ -57,23 +67,45 @@ class OutcomeScope(Scope):
                 break
             if awaitable is None:
                 break
-            index = self.next_index()
-            if self.may_start(awaitable):
-                self.start(index, awaitable)
+            self.start_or_not(self.next_index(), awaitable)
         self.started_all()
 
-    def may_start(self, awaitable: Awaitable[Any]) -> bool:
-        """Tell whether an input is to be a child: after the end, only what runs already is."""
-        return asyncio.isfuture(awaitable) or not (self.stopping or self.start_nothing)
+    def start_or_not(self, index: int, awaitable: Awaitable[Any]) -> None:
+        """Make a child of an input; after `stop()` only if it runs already, and is to end."""
+        if self.stopping and not asyncio.isfuture(awaitable):
+            _inputs.close_unstarted((awaitable,))
+            self.settled(Cancelled(asyncio.CancelledError("never started"), index, 0.0), by_us=True)
+            return
+        self.starting += 1
+        self.start(index, awaitable)
+        self.starting -= 1
+
+    def stop(self, *message: object) -> None:
+        if not self.stopping:
+            super().stop(*message)
+            self.pull()
 
     def stop_late(self, seconds: float) -> int:
         """Stop because the time of the whole call is over; return how many children still run."""
-        self._seconds = seconds
         self._overdue = {
             index: describe(child) for index, child in self.unsettled.items() if index != SOURCE
         }
+        self._seconds = seconds
         self.stop()
         return len(self._overdue)
+
+    def _take_what_is_done(self) -> None:
+        """With no time at all, only what was done before the call counts."""
+        source, late = self.source, []
+        while source.total is not None and (awaitable := source.take()) is not None:
+            index = self.next_index()
+            if asyncio.isfuture(awaitable) and awaitable.done():
+                self.start(index, awaitable)
+            else:
+                late.append((index, awaitable))
+        self.time_is_over(missing=bool(late) or not source.exhausted)
+        for index, awaitable in late:
+            self.start_or_not(index, awaitable)
 
     # How a child settles.
 
@@ -99,8 +131,3 @@ class OutcomeScope(Scope):
 
     def _elapsed(self, index: int) -> float:
         return self.loop.time() - self.started_at(index)
-
-
-def never_started(index: int) -> Cancelled:
-    """Make the outcome of an input that never became a running child."""
-    return Cancelled(asyncio.CancelledError("never started"), index, 0.0)

@@ -61,8 +61,11 @@ class Source:
             self.exhausted = True
         return value
 
-    def close(self) -> None:
-        """Let go of the inputs: close the generator, and the coroutines that nobody will start."""
+    def close(self) -> BaseException | None:
+        """Let go of the inputs: close the generator, and the coroutines that nobody will start.
+
+        Returns what the generator's own cleanup raised, for the policy to raise in its turn.
+        """
         self.exhausted = True
         if self._known is not None:
             _inputs.close_unstarted(self._known)
@@ -70,4 +73,8 @@ class Source:
         del self._caller
         iterator, self._iterator = self._iterator, iter(())
         if isinstance(iterator, Generator):
-            iterator.close()
+            try:
+                iterator.close()
+            except BaseException as error:  # noqa: BLE001 - it is handed back
+                return error
+        return None
