@@ -48,7 +48,10 @@ class _Stream(OutcomeScope):
         #: Outcomes that were not handed out yet. None marks the deadline: what follows is too late.
         self.ready: deque[Outcome[Any] | None] = deque()
         self._added: deque[tuple[int, Awaitable[Any]]] = deque()
-        self._indices = 0
+        # In a collection each input has its place, and what is added is numbered from the end on.
+        # How long a generator is, nobody knows: all are numbered as they come.
+        self._numbered = source.total is not None and not isinstance(aws, AsyncIterable)
+        self._count = source.total or 0
         self._room: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if self.timeout:
@@ -70,13 +73,15 @@ class _Stream(OutcomeScope):
         return len(self.unsettled) - (SOURCE in self.unsettled)
 
     def next_index(self) -> int:
-        self._indices += 1
-        return self._indices - 1
+        if self._numbered:
+            return self.source.taken - 1
+        self._count += 1
+        return self._count - 1
 
     def add(self, awaitable: Awaitable[Any]) -> int:
         """Start one more child, or let it wait for its turn."""
         _inputs.check_awaitable(FUNCTION, "what is added", awaitable, self._caller_of_add)
-        index = self.next_index()
+        index, self._count = self._count, self._count + 1
         self._added.append((index, awaitable))
         self.start_added()
         return index
@@ -113,7 +118,7 @@ class _Stream(OutcomeScope):
                     awaitable = await anext(iterator)
                 except StopAsyncIteration:
                     break
-                item = f"item {self._indices} of its input"
+                item = f"item {self._count} of its input"
                 _inputs.check_awaitable(FUNCTION, item, awaitable, self._caller_of_add)
                 self.start_or_not(self.next_index(), awaitable)
                 self.start_added()
@@ -312,6 +317,9 @@ class AsCompleted(Generic[T]):
 
     def add(self, aw: Awaitable[T]) -> int:
         """Add a child while the block is open, and return its index.
+
+        What is added to a collection is numbered from its length on; what is added to a generator
+        or async iterable takes the next number, as its items do.
 
         It starts at once, or with `limit` when its turn has come, before what is left of the input.
         May be called by the body and by the children.

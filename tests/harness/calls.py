@@ -3,18 +3,19 @@
 `first` and `stream` take the coroutines of a world, as `gather_structured` does, and log in plain
 data what they were handed, so that `outcome_oracles` can judge also a call that was cancelled.
 
-    caller    "limit"   how many children may run at a time
-    source    "pulled"  one more child was asked for
-    source    "opened", "closed"
-    consumer  "asks"    for the next outcome
-    consumer  "kept"    a tuple of `Kept`: all that it has got, at the end
-    caller    "found"   a `Found`
+    caller of <scope>    "limit"   how many children may run at a time
+    source of <scope>    "pulled"  one more child was asked for
+    source of <scope>    "opened", "closed"
+    consumer of <scope>  "asks"    for the next outcome
+    consumer of <scope>  "kept"    a tuple of `Kept`: all that it has got, at the end
+    caller of <scope>    "found"   a `Found`
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -23,10 +24,12 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 
 from harness.loop import current, point
-from harness.worlds import Ending, describe
+from harness.plumbing import born_in
+from harness.worlds import Arrived, Behaviour, Child, Ending, describe
 from structgather import Outcome, as_completed_scoped, first_n_within
 
 Coro: TypeAlias = Coroutine[Any, Any, Any]
@@ -67,6 +70,10 @@ class Outcomes(NamedTuple):
     outcomes: list[Outcome[Any]]
 
 
+def log(who: str, what: str, detail: Any = None) -> None:
+    current().log(f"{who} of {born_in.get().rpartition('/')[2]}", what, detail)
+
+
 def keep(outcomes: Iterable[Outcome[Any]]) -> tuple[Kept, ...]:
     return tuple(
         Kept(type(outcome).__name__, outcome.index, outcome.elapsed, describe(outcome))
@@ -90,28 +97,28 @@ def adopted(children: Iterator[Coro]) -> Inputs:
 def generator(children: Iterator[Coro]) -> Inputs:
     """A generator, which is pulled."""
     for child in children:
-        current().log("source", "pulled")
+        log("source", "pulled")
         yield child
 
 
 def raising(children: Iterator[Coro]) -> Inputs:
-    """A generator which raises when it is asked for the second child."""
-    current().log("source", "pulled")
-    yield next(children)
+    """A generator which raises when it is asked for the third child."""
+    for child in itertools.islice(children, 2):
+        log("source", "pulled")
+        yield child
     raise SourceError
 
 
 async def slow(children: Iterator[Coro]) -> AsyncIterator[Coro]:
     """An async generator, which awaits a point before each child, before its end and in cleanup."""
-    loop = current()
-    loop.log("source", "opened")
+    log("source", "opened")
     turn = 0
     try:
         while True:
             await point(f"source{turn}")
             turn += 1
             for child in children:
-                loop.log("source", "pulled")
+                log("source", "pulled")
                 yield child
                 break
             else:
@@ -120,33 +127,33 @@ async def slow(children: Iterator[Coro]) -> AsyncIterator[Coro]:
         try:
             await point("source closes")
         finally:
-            loop.log("source", "closed")
+            log("source", "closed")
 
 
 async def stubborn(children: Iterator[Coro]) -> AsyncIterator[Coro]:
     """One that goes on when it is cancelled for the first time."""
-    loop = current()
-    loop.log("source", "opened")
+    log("source", "opened")
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await point("source")
         for child in children:
-            loop.log("source", "pulled")
+            log("source", "pulled")
             yield child
     finally:
-        loop.log("source", "closed")
+        log("source", "closed")
 
 
 async def breaking(children: Iterator[Coro]) -> AsyncIterator[Coro]:
-    """One that awaits a point and raises when it is asked for the second child."""
-    current().log("source", "opened")
+    """One that awaits a point and raises when it is asked for the third child."""
+    log("source", "opened")
     try:
-        current().log("source", "pulled")
-        yield next(children)
+        for child in itertools.islice(children, 2):
+            log("source", "pulled")
+            yield child
         await point("source")
         raise SourceError
     finally:
-        current().log("source", "closed")
+        log("source", "closed")
 
 
 # What the body of a loop does with each outcome. True: it breaks.
@@ -163,6 +170,12 @@ async def pauses(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> 
     """Awaits a point."""
     await point(f"pause{outcome.index}")
     return False
+
+
+async def pauses_and_breaks(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bool:
+    """Awaits a point, and breaks."""
+    await point("pause")
+    return True
 
 
 async def breaks(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bool:
@@ -189,17 +202,39 @@ async def adds(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bo
     return False
 
 
+# A child that adds another one to the stream that it belongs to.
+
+_of_this_child: ContextVar[tuple[Any, Iterator[Coro]]] = ContextVar("the stream, and more children")
+
+
+def adds_a_child(points: int = 1) -> Behaviour:
+    """Adds a child, also while it is being cancelled; returns whether that was accepted."""
+
+    async def behave(child: Child) -> str:
+        try:
+            await child.points(points)
+        finally:
+            outcomes, more = _of_this_child.get()
+            for one in more:
+                with contextlib.suppress(RuntimeError):
+                    outcomes.add(one)
+                break
+        return child.label
+
+    return behave
+
+
 # The calls.
 
 
 async def first(*children: Coro, feed: Feed = collection, **options: Any) -> Any:
     """Call `first_n_within`; a complete result is returned as it is, others as a list."""
     left = iter(children)
-    current().log("caller", "limit", options.get("limit"))
+    log("caller", "limit", options.get("limit"))
     try:
         found = await first_n_within(feed(left), **options)
     except SourceError:
-        return None
+        return Arrived()
     finally:
         close(left)
     wanted = options.get("n")
@@ -207,10 +242,9 @@ async def first(*children: Coro, feed: Feed = collection, **options: Any) -> Any
         wanted = len(found.outcomes)
     kept = keep(found.outcomes)
     reason, is_adopted = found.reason, feed is adopted
-    current().log(
-        "caller", "found", Found(tuple(found.values), kept, wanted, reason, is_adopted)
+    log("caller", "found", Found(tuple(found.values), kept, wanted, reason, is_adopted)
     )
-    return found if len(kept) == len(children) else found.outcomes
+    return found if len(kept) == len(children) else Arrived(found.outcomes)
 
 
 async def stream(
@@ -221,31 +255,32 @@ async def stream(
     **options: Any,
 ) -> Any:
     """Iterate over `as_completed_scoped`; the last `held_back` children are for `body` to add."""
-    loop = current()
     count = len(children) - held_back
     left, more = iter(children[:count]), iter(children[count:])
     got: list[Outcome[Any]] = []
     scoped = as_completed_scoped(feed(left), **options)
-    loop.log("caller", "limit", options.get("limit"))
+    log("caller", "limit", options.get("limit"))
+    outside = _of_this_child.set((scoped, more))
     try:
         async with scoped as outcomes:
-            loop.log("consumer", "asks")
+            log("consumer", "asks")
             async for outcome in outcomes:
                 got.append(outcome)
                 if await body(outcomes, outcome, more):
                     break
-                loop.log("consumer", "asks")
+                log("consumer", "asks")
     except TimeoutError:
         if "timeout" not in options:
             raise
     except (BodyError, SourceError):
         pass
     finally:
-        loop.log("consumer", "kept", keep([*got, *scoped.undelivered]))
+        _of_this_child.reset(outside)
+        log("consumer", "kept", keep([*got, *scoped.undelivered]))
         close(left)
         close(more)
     got += scoped.undelivered
-    return Outcomes(got) if len(got) == len(children) else got
+    return Outcomes(got) if len(got) == len(children) else Arrived(got)
 
 
 def close(children: Iterable[Coro]) -> None:
