@@ -262,7 +262,7 @@ ANYTHING: dict[str, Behaviour] = {
     [
         pytest.param(gather_structured, 5126, 4734, id="plain"),
         pytest.param(return_exceptions, 5647, 5273, id="return_exceptions"),
-        pytest.param(child_timeout, 10313, 1, id="child_timeout"),
+        pytest.param(child_timeout, 10313, 9921, id="child_timeout"),
     ],
 )
 def test_every_pair_of_behaviours(
