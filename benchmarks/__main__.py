@@ -20,7 +20,9 @@ from benchmarks.targets import beyond
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-RESULTS = Path(__file__).resolve().parent / "results"
+HERE = Path(__file__).resolve().parent
+RESULTS, PUBLISHED, README = HERE / "results", HERE / "charts", HERE / "README.md"
+BEGIN, END = "<!-- figures: --publish renews them -->\n", "<!-- end of figures -->\n"
 DESCRIPTION = """
 Measure what structgather costs beside asyncio.gather, a bare TaskGroup, the usual code by hand and
 other libraries, and count what an agent service leaves behind with and without it.
@@ -64,6 +66,13 @@ def parser() -> argparse.ArgumentParser:
         "--wall", action="store_true", help="measure by the clock on the wall, not the processor's"
     )
     made.add_argument("--uvloop", action="store_true", help="run on uvloop, which must be there")
+    made.add_argument(
+        "--seed",
+        type=int,
+        default=service.SEED,
+        metavar="N",
+        help=f"what the agent service's plan is drawn from; by default {service.SEED}",
+    )
     made.add_argument("--markdown", action="store_true", help="print the tables in Markdown")
     made.add_argument("--json", type=Path, metavar="FILE", help="keep all figures in a file")
     made.add_argument(
@@ -72,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         default=RESULTS,
         metavar="FOLDER",
         help="where the charts are written; by default benchmarks/results, which git ignores",
+    )
+    made.add_argument(
+        "--publish",
+        action="store_true",
+        help="renew the figures in benchmarks/README.md, and the charts beside it",
     )
     made.add_argument(
         "--guard",
@@ -155,9 +169,7 @@ def measured(options: argparse.Namespace, progress: Progress) -> Results:
             progress.say(0.8, "feeding children, to see how memory grows")
             results.growths = await memory.growths(fed)
         if "service" in only:
-            results.tallies = await service.services(
-                progress.part(0.95, 1.0), turns=1 if options.quick else service.TURNS
-            )
+            results.tallies = await service.services(progress.part(0.95, 1.0), options.seed)
 
     with runner(uvloop=options.uvloop) as loop:
         loop.run(run())
@@ -178,6 +190,14 @@ def draw(results: Results, folder: Path) -> list[Path]:
     return [folder / name for name in drawings]
 
 
+def publish(results: Results, readme: Path) -> None:
+    """Put the tables into the document, in place of those that are there."""
+    before, rest = readme.read_text("utf-8").split(BEGIN)
+    _, after = rest.split(END)
+    tables = report(results, markdown=True)
+    readme.write_text(f"{before}{BEGIN}\n{tables}\n\n{END}{after}", "utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; return the exit code."""
     options: Any = parser().parse_args(arguments)
@@ -195,7 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report(results, markdown=options.markdown))
     if options.json:
         results.save(options.json)
-    for path in draw(results, options.charts):
+    if options.publish:
+        publish(results, README)
+    for path in draw(results, PUBLISHED if options.publish else options.charts):
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         print(f"chart: {shown}", file=sys.stderr)
     if options.guard is not None and (found := beyond(results.rows, options.guard)):

@@ -48,10 +48,12 @@ class Sizes:
     """With how many children each case is timed."""
 
     gather: Sequence[int] = (0, 1, 10, 100, 1_000, 10_000)
+    timers_up_to: int = 1_000
     tasks: Sequence[int] = (1, 10, 1_000)
     exceptions: Sequence[int] = (1, 10, 1_000)
     limit: Sequence[int] = (100, 1_000)
-    as_completed: Sequence[int] = (1, 10, 100, 1_000, 10_000)
+    as_completed: Sequence[int] = (1, 10, 100, 1_000)
+    as_completed_idle: Sequence[int] = (10, 1_000)
     first: Sequence[int] = (1_000, 10_000)
     fail: Sequence[int] = (1_000,)
     cancel: Sequence[int] = (1_000, 10_000)
@@ -66,6 +68,7 @@ QUICK = Sizes(
     exceptions=(10, 1_000),
     limit=(100,),
     as_completed=(10, 1_000),
+    as_completed_idle=(),
     first=(1_000,),
     cancel=(1_000,),
 )
@@ -74,7 +77,10 @@ FULL = Sizes(
     tasks=(1, 10, 100, 1_000, 10_000),
     exceptions=(1, 10, 100, 1_000, 10_000),
     limit=(100, 1_000, 10_000),
+    as_completed=(1, 10, 100, 1_000, 10_000),
+    as_completed_idle=(1, 10, 100, 1_000, 10_000),
     cancel=(10, 1_000, 10_000),
+    timers_up_to=100_000,
     peers_up_to=10_000,
     slow_from=10_001,
 )
@@ -128,7 +134,7 @@ def _all(operations: Operations, sizes: Sizes) -> Iterator[Case]:
 def _gather(operations: Operations, sizes: Sizes) -> Iterator[Case]:
     for family, child in (("noop", noop), ("yield", yield_once), ("timer", timer)):
         for count in sizes.gather:
-            if count or child is noop:
+            if (count or child is noop) and (child is not timer or count <= sizes.timers_up_to):
                 yield Case(
                     family,
                     f"{count:,}",
@@ -164,8 +170,11 @@ def _others(operations: Operations, sizes: Sizes) -> Iterator[Case]:
         yield Case(
             "limit", f"{count:,}", count, operations["limit"], drive, expected, target=target
         )
-    for what, child in (("do nothing", noop), ("yield once", yield_once)):
-        for count in sizes.as_completed:
+    for what, child, counts in (
+        ("do nothing", noop, sizes.as_completed_idle),
+        ("yield once", yield_once, sizes.as_completed),
+    ):
+        for count in counts:
             yield Case(
                 "as-completed",
                 f"{count:,} that {what}",

@@ -42,8 +42,8 @@ def cpu_clock() -> Clock:
 class Effort:
     """How long to measure, and by which clock."""
 
-    block: float = 0.005  # seconds that the first contender runs at a stretch, at least
-    case: float = 0.25  # seconds for a case, once the least number of rounds is done
+    block: float = 0.003  # seconds that the first contender runs at a stretch, at least
+    case: float = 0.2  # seconds for a case, once the least number of rounds is done
     least: int = 9  # one outlier on either side does not widen the interval then
     most: int = 31
     clock: Clock = field(default_factory=cpu_clock)

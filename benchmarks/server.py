@@ -129,8 +129,8 @@ class ToolServer:
             self.port = server.sockets[0].getsockname()[1]
         finally:
             self._ready.set()
-        async with server:
-            await self._stop.wait()
+        await self._stop.wait()
+        server.close()  # what is still worked on is nobody's any more, and ends with the loop
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

@@ -165,13 +165,11 @@ async def serve(contender: str, fan_out: Call, plan: Plan, tick: float) -> Tally
 
 async def services(
     progress: Callable[[float, str], None],
-    *,
-    agents: int = AGENTS,
-    turns: int = TURNS,
+    seed: int = SEED,
     tick: float = TICK,
 ) -> list[Tally]:
     """Run the same plan with both."""
-    plan = draw(SEED, agents, turns)
+    plan = draw(seed, AGENTS, TURNS)
     contenders: dict[str, Call] = {
         GATHER: asyncio.gather,
         OUR_GATHER: structgather.gather_structured,

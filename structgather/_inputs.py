@@ -18,20 +18,23 @@ def check_seconds(function: str, argument: str, value: object) -> float | None:
     """Check a time: seconds as a number of at least 0, or None for no limit."""
     if value is None:
         return None
+    seconds = check_number(function, argument, value, of=" of seconds or None")
+    return None if math.isinf(seconds) else seconds
+
+
+def check_number(function: str, argument: str, value: object, *, of: str = "") -> float:
+    """Check a number of at least 0."""
     if isinstance(value, (bool, str)) or not (
         hasattr(value, "__float__") or hasattr(value, "__index__")
     ):
         hint = "; use .total_seconds()" if hasattr(value, "total_seconds") else ""
-        message = (
-            f"{function}(): {argument} must be a number of seconds or None, "
-            f"not {_article(value)}{hint}"
-        )
+        message = f"{function}(): {argument} must be a number{of}, not {_article(value)}{hint}"
         raise TypeError(message)
-    seconds = float(value)  # type: ignore[arg-type]  # it has __float__ or __index__
-    if math.isnan(seconds) or seconds < 0:
-        message = f"{function}(): {argument} must be at least 0 seconds, not {value!r}"
+    number = float(value)  # type: ignore[arg-type]  # it has __float__ or __index__
+    if math.isnan(number) or number < 0:
+        message = f"{function}(): {argument} must be at least 0, not {value!r}"
         raise ValueError(message)
-    return None if math.isinf(seconds) else seconds
+    return number
 
 
 def check_limit(function: str, value: object) -> int | None:

@@ -144,6 +144,10 @@ async def in_a_cleanup(*coroutines: Coro) -> Any:
         await gather_structured(*tasks, return_exceptions=True)
 
 
+def of(call: Call, children: dict[str, Behaviour]) -> Program:
+    return world(call, deadline=None, child_deadline=None, **children)
+
+
 # What the oracles find that is not the call's doing.
 
 LEAKS = {"nothing_in_cycles", "nothing_kept_alive"}
@@ -289,10 +293,10 @@ TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
 @pytest.mark.parametrize(
     ("program", "cancels", "expected"),
     [
-        pytest.param(world(gather_structured, **THREE), 0, 34028, id="three-children"),
-        pytest.param(world(limit_2, **THREE), 0, 1333, id="limit=2"),
-        pytest.param(world(child_timeout, **TWO), 0, 476, id="child_timeout"),
-        pytest.param(world(gather_structured, **TWO), 2, 2058, id="two-cancellations"),
+        pytest.param(of(gather_structured, THREE), 0, 34028, id="three-children"),
+        pytest.param(of(limit_2, THREE), 0, 1333, id="limit=2"),
+        pytest.param(of(child_timeout, TWO), 0, 476, id="child_timeout"),
+        pytest.param(of(gather_structured, TWO), 2, 2058, id="two-cancellations"),
     ],
 )
 def test_every_schedule_of_racing_events(program: Program, cancels: int, expected: int) -> None:
@@ -324,7 +328,7 @@ CROWD: dict[str, Behaviour] = {
 def test_a_cancellation_at_every_step(call: Call, expected: int) -> None:
     """Cancelled at any step, or at any two, a larger call with calls in it keeps every promise."""
     found = 0
-    for run in sweep(world(call, **CROWD), cancels=2):
+    for run in sweep(of(call, CROWD), cancels=2):
         judge(run, OF_THE_TIMEOUT)
         found += 1
     assert found == expected

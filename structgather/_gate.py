@@ -1,0 +1,240 @@
+"""The queue and the window behind `RateLimit`: who is admitted when.
+
+The rules:
+
+1.  Everything that an admission takes, it takes at one instant of the loop's clock, or nothing.
+2.  What was admitted in the last `per` seconds is remembered one by one, so that no window of that
+    length, wherever it begins, holds more than the limit. Counters or buckets can't promise that.
+3.  Only the head of the queue is looked at. Nobody overtakes.
+4.  Who is cancelled while waiting, or in the turn in which he is admitted, has spent nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from structgather._rate_limit import Admission
+
+
+class Spent:
+    """What an admission takes of the window, and since when."""
+
+    __slots__ = ("counts", "requests", "since", "tokens")
+
+    def __init__(self, since: float, requests: float, tokens: float) -> None:
+        self.since = since
+        self.requests = requests
+        self.tokens = tokens
+        self.counts = True  # until it has left the window, or was undone
+
+
+def _since(spent: Spent) -> float:
+    return spent.since
+
+
+class Gate:
+    """Admits calls, in the order in which they come."""
+
+    __slots__ = (
+        "_full_again",
+        "_in_window",
+        "_loop",
+        "_max_burst",
+        "_max_concurrent",
+        "_max_requests",
+        "_max_tokens",
+        "_per",
+        "_queue",
+        "_timer",
+        "_windowed",
+        "requests",
+        "running",
+        "tokens",
+    )
+
+    def __init__(
+        self, concurrent: float, requests: float, tokens: float, per: float, burst: float
+    ) -> None:
+        self._max_concurrent = concurrent
+        self._max_requests = requests
+        self._max_tokens = tokens
+        self._max_burst = burst
+        self._per = per
+        self._windowed = requests != math.inf or tokens != math.inf
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queue: deque[Admission] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        #: How many calls are under way.
+        self.running = 0
+        #: What was admitted in the last `per` seconds, oldest first, and what it adds up to.
+        self._in_window: deque[Spent] = deque()
+        self.requests: float = 0
+        self.tokens: float = 0
+        #: When, at an even pace, `burst` requests would be free again.
+        self._full_again = -math.inf
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait to be admitted."""
+        return sum(call.waiter is not None and not call.waiter.done() for call in self._queue)
+
+    def enter(self, call: Admission) -> asyncio.AbstractEventLoop | None:
+        """Admit a call at once, or return the loop on which it has to `wait()`."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._bind(loop)
+        if self._queue or self.running >= self._max_concurrent:
+            return loop
+        if self._windowed:
+            now = loop.time()
+            if self._due(call, now) > now:
+                return loop
+            self._take(call, now)
+        else:
+            self.running += 1
+        return None
+
+    async def wait(self, call: Admission, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait until the call is admitted."""
+        call.waiter = waiter = loop.create_future()
+        self._queue.append(call)
+        if len(self._queue) == 1:
+            self._admit()
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self._undo(call)  # admitted in the very turn of the loop in which it was cancelled
+            waiter.cancel()  # which takes it out of the queue
+            self._admit()
+            raise
+
+    def leave(self) -> None:
+        """End a call."""
+        self.running -= 1
+        if self._queue:
+            self._admit()
+
+    def settle(self, call: Admission, tokens: float) -> None:
+        """Correct what a call has used: give back, or let those who come later repay."""
+        more = tokens - call.tokens
+        call.tokens = tokens
+        if call.spent is None or self._max_tokens == math.inf or self._loop is None:
+            return
+        if more > 0:
+            call.debts.extend(self._owe(more, self._loop.time()))
+            return
+        for spent in (*reversed(call.debts), call.spent):
+            back = min(-more, spent.tokens)
+            more += back
+            spent.tokens -= back
+            if spent.counts:
+                self.tokens -= back
+        if self._queue:
+            self._admit()
+
+    # The inside.
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            message = "this RateLimit is in use on a different event loop: make one for each loop"
+            raise RuntimeError(message)
+        # The first use, or the next `asyncio.run` of a program: what was spent still counts, what
+        # was under way is gone.
+        self._loop = loop
+        self.running = 0
+        self._queue.clear()
+        self._timer = None
+
+    def _due(self, call: Admission, now: float) -> float:
+        """When `call` may be admitted if nobody else is; `inf` if somebody must leave first."""
+        if self.running >= self._max_concurrent:
+            return math.inf
+        due = now
+        if self._max_burst != math.inf:
+            pace = self._per / self._max_requests
+            due = max(due, self._full_again - (self._max_burst - call.requests) * pace)
+        window = self._in_window
+        while window and window[0].since + self._per <= now:
+            self._forget(window.popleft())
+        requests = self.requests + call.requests - self._max_requests
+        tokens = self.tokens + call.tokens - self._max_tokens
+        if requests > 0 or tokens > 0:
+            for spent in window:
+                requests -= spent.requests
+                tokens -= spent.tokens
+                due = max(due, spent.since + self._per)
+                if requests <= 0 and tokens <= 0:
+                    break
+        return due
+
+    def _take(self, call: Admission, now: float) -> None:
+        self.running += 1
+        if self._windowed:
+            if self._max_burst != math.inf:
+                pace = self._per / self._max_requests
+                self._full_again = max(self._full_again, now) + call.requests * pace
+            call.spent = self._spend(now, call.requests, call.tokens)
+            call.debts = []
+
+    def _spend(self, since: float, requests: float, tokens: float) -> Spent:
+        spent = Spent(since, requests, tokens)
+        window = self._in_window
+        if window and window[-1].since > since:  # there are debts: see `_owe`
+            bisect.insort(window, spent, key=_since)
+        else:
+            window.append(spent)
+        self.requests += requests
+        self.tokens += tokens
+        return spent
+
+    def _owe(self, tokens: float, since: float) -> list[Spent]:
+        """Let a debt count from `since`, for as many windows as it takes to repay it."""
+        debts: list[Spent] = []
+        while tokens > 0:
+            share = min(tokens, self._max_tokens)
+            debts.append(self._spend(since, 0, share))
+            tokens -= share
+            since += self._per
+        return debts
+
+    def _forget(self, spent: Spent) -> None:
+        if spent.counts:
+            spent.counts = False
+            self.requests -= spent.requests
+            self.tokens -= spent.tokens
+
+    def _undo(self, call: Admission) -> None:
+        self.running -= 1
+        if call.spent is not None:
+            self._full_again -= call.requests * (self._per / self._max_requests)
+            self._forget(call.spent)
+            call.spent.requests = call.spent.tokens = 0
+
+    def _admit(self) -> None:
+        """Admit from the head of the queue what may be, and see to it that it goes on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        queue = self._queue
+        while queue:
+            call = queue[0]
+            waiter = call.waiter
+            if waiter is None or waiter.cancelled():
+                queue.popleft()
+                continue
+            loop = waiter.get_loop()
+            now = loop.time()
+            due = self._due(call, now)
+            if due > now:
+                if due != math.inf:  # else it goes on when a call under way ends
+                    self._timer = loop.call_at(due, self._admit)
+                break
+            queue.popleft()
+            self._take(call, now)
+            waiter.set_result(None)

@@ -1,0 +1,185 @@
+"""`RateLimit`: requests, tokens and concurrency of a provider, in one fair admission."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, final
+
+from structgather import _inputs
+from structgather._gate import Gate
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import TracebackType
+    from typing import Self
+
+    from structgather._gate import Spent
+
+
+@final
+class RateLimit:
+    """Admits calls to a provider so that it has no reason to refuse one.
+
+        llm = RateLimit(concurrent=20, requests=500, tokens=90_000, per=60.0)
+        async with llm(tokens=estimate) as call:
+            reply = await client.chat(...)
+            call.settle(tokens=reply.usage.total)
+
+    All that a call takes is taken at once, or it waits. In no window of `per` seconds, wherever it
+    begins, is more admitted than the limit says. So it makes no difference how the provider counts:
+    in a sliding window, in fixed ones, or with a bucket. Strictly first come, first served: a large
+    call is not overtaken by small ones for ever. A waiter that is cancelled has spent nothing.
+
+    How it differs from an `asyncio.Semaphore`, or two: it limits a rate as well as a number, and it
+    never holds one thing while it waits for another. To be shared by all calls of one event loop.
+
+    Args:
+        concurrent: How many calls may be under way at a time; None for any number.
+        requests: How many requests may be admitted in `per` seconds; None for any number.
+        tokens: How many tokens may be admitted in `per` seconds; None for any number.
+        per: The length of the window in seconds.
+        burst: How many requests may be admitted at one instant; afterwards they are spaced evenly.
+            For a provider that enforces 600 a minute as 10 a second. Needs `requests`.
+
+    Raises:
+        TypeError, ValueError: A limit is not a positive number, or nothing is limited.
+    """
+
+    __slots__ = ("_gate", "_most_requests", "_most_tokens", "_per")
+
+    def __init__(
+        self,
+        *,
+        concurrent: int | None = None,
+        requests: float | None = None,
+        tokens: float | None = None,
+        per: float = 60.0,
+        burst: int | None = None,
+    ) -> None:
+        if concurrent is None and requests is None and tokens is None:
+            message = "RateLimit(): give at least one of concurrent, requests and tokens"
+            raise ValueError(message)
+        if burst is not None and requests is None:
+            message = "RateLimit(): burst spaces requests: it needs requests"
+            raise ValueError(message)
+        self._per = _positive("per", per)
+        if self._per == math.inf:
+            message = "RateLimit(): per must be a number of seconds"
+            raise ValueError(message)
+        self._most_tokens = _positive("tokens", tokens)
+        in_a_window = _positive("requests", requests)
+        at_once = _positive("burst", burst, whole=True)
+        self._most_requests = min(in_a_window, at_once)
+        self._gate = Gate(
+            _positive("concurrent", concurrent, whole=True),
+            in_a_window,
+            self._most_tokens,
+            self._per,
+            at_once,
+        )
+
+    def __call__(self, *, tokens: float = 0, requests: float = 1) -> Admission:
+        """Return the admission of one call, to be entered with `async with`.
+
+        Args:
+            tokens: How many tokens the call will use, as far as is known.
+            requests: For how many requests the call counts.
+
+        Raises:
+            ValueError: It is negative, or more than can ever be admitted.
+            TypeError: It is not a number.
+        """
+        if type(tokens) is not int or not 0 <= tokens <= self._most_tokens:
+            _check_weight("tokens", tokens, self._most_tokens)
+        if requests != 1 or self._most_requests < 1:
+            _check_weight("requests", requests, self._most_requests)
+        return Admission(self._gate, tokens, requests)
+
+    def __repr__(self) -> str:
+        gate = self._gate
+        return (
+            f"<RateLimit: {gate.running} calls under way, {gate.waiting} waiting; "
+            f"{gate.requests:g} requests and {gate.tokens:g} tokens in {self._per:g} s>"
+        )
+
+
+@final
+class Admission:
+    """One call under a `RateLimit`, to be entered once."""
+
+    __slots__ = ("_entered", "_gate", "debts", "requests", "spent", "tokens", "waiter")
+
+    #: What it counts for: the estimate, and after `settle()` what was used.
+    tokens: float
+    requests: float
+
+    debts: list[Spent]
+    spent: Spent | None
+    waiter: asyncio.Future[None] | None
+
+    def __init__(self, gate: Gate, tokens: float, requests: float) -> None:
+        self._gate = gate
+        self._entered = False
+        self.tokens = tokens
+        self.requests = requests
+        self.spent = None
+        self.waiter = None
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            message = "this admission was entered before: call the RateLimit anew for each call"
+            raise RuntimeError(message)
+        self._entered = True
+        loop = self._gate.enter(self)
+        if loop is not None:
+            await self._gate.wait(self, loop)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._gate.leave()
+
+    def settle(self, *, tokens: float) -> None:
+        """Say how many tokens the call has really used.
+
+        What was not used is given back at once. What was used beyond the estimate is repaid by
+        those who come later. May be said again, and after the block; the last word counts.
+
+        Args:
+            tokens: How many in all, the estimate included.
+
+        Raises:
+            ValueError: It is negative.
+            TypeError: It is not a number.
+            RuntimeError: The call has not been entered yet.
+        """
+        _check_weight("tokens", tokens, math.inf)
+        if not self._entered:
+            message = "settle() tells what a call has used: enter it first, with `async with`"
+            raise RuntimeError(message)
+        self._gate.settle(self, tokens)
+
+
+def _positive(argument: str, value: float | None, *, whole: bool = False) -> float:
+    if value is None:
+        return math.inf
+    number: float | None
+    if whole:
+        number = _inputs.check_count("RateLimit", argument, value)
+    else:
+        number = _inputs.check_number("RateLimit", argument, value)
+    if not number:
+        message = f"RateLimit(): {argument} must be more than 0, not {value!r}"
+        raise ValueError(message)
+    return number
+
+
+def _check_weight(argument: str, value: float, most: float) -> None:
+    number = _inputs.check_number("RateLimit", argument, value)
+    if number > most:
+        message = f"RateLimit: {value!r} {argument} can never be admitted, {most:g} is the most"
+        raise ValueError(message)

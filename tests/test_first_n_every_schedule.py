@@ -1,0 +1,144 @@
+"""Every schedule of small worlds under `first_n_within`, judged by every oracle."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from harness.behaviours import (
+    cancels_itself,
+    cleans_up_slowly,
+    fails,
+    fails_in_cleanup,
+    ignores_one_cancellation,
+    nests,
+    returns,
+    returns_while_cancelled,
+    sleeps,
+)
+from harness.calls import adopted, first, generator, raising
+from harness.choosers import sweep
+from harness.run import Program
+from harness.searches import (
+    OF_THE_TIMEOUT,
+    THREE,
+    TWO,
+    Search,
+    either_start,
+    in_a_timeout,
+    judge,
+    size,
+    size_of_pairs,
+)
+from harness.worlds import Behaviour, Call, world
+
+LOSERS: dict[str, Behaviour] = {
+    "a": returns(),
+    "b": returns_while_cancelled(points=2),
+    "c": fails_in_cleanup(points=2),
+}
+NESTED: dict[str, Behaviour] = {"a": nests(partial(first, n=1), **TWO), "b": cleans_up_slowly()}
+TICKS: dict[str, Behaviour] = {"a": sleeps(1), "b": sleeps(1), "c": cleans_up_slowly()}
+
+# fmt: off
+SEARCHES = [
+    Search("all", first, (210, 1724, 7756), (1, 1)),
+    Search("n=0", partial(first, n=0), (1, 1, 1), (1, 1)),
+    Search("n=1", partial(first, n=1), (126, 911, 4127), (1, 1)),
+    Search("n=2", partial(first, n=2), (210, 1644, 7346), (1, 1)),
+    Search("n=5", partial(first, n=5), (1, 1, 1), (1, 1)),
+    Search("within", partial(first, within=1), (1, 1), (1, 1), deadline=1),
+    Search("n=2 within", partial(first, n=2, within=1), (580, 4806, 24701), (1, 1), deadline=1),
+    Search("ticks", partial(first, n=2, within=1), (1, 1, 1), (1, 1), TICKS, deadline=1),
+    Search("losers", partial(first, n=1), (1, 1, 1), (1, 1), LOSERS),
+    Search("late losers", partial(first, within=1), (1, 1), (1, 1), LOSERS, deadline=1),
+    Search("limit=1", partial(first, limit=1), (1, 1, 1), (1, 1)),
+    Search("n=1 limit=2", partial(first, n=1, limit=2), (1, 1, 1), (1, 1)),
+    Search("n=2 limit=2", partial(first, n=2, limit=2), (36, 373, 1887), (1, 1)),
+    Search("limit=2 within", partial(first, limit=2, within=1), (1, 1, 1), (1, 1), deadline=1),
+    Search("generator", partial(first, feed=generator), (1, 1, 1), (1, 1)),
+    Search("generator n=2 limit=2", partial(first, n=2, limit=2, feed=generator), (1, 1, 1), (1, 1)),
+    Search("generator within", partial(first, limit=2, within=1, feed=generator), (1, 1), (1, 1), deadline=1),
+    Search("raising", partial(first, limit=2, feed=raising), (1, 1, 1), (1, 1)),
+    Search("adopted", partial(first, n=2, feed=adopted), (210, 2134, 1), (1, 1)),
+    Search("child_timeout", partial(first, child_timeout=1), (1, 1), (1, 1), child_deadline=1),
+    Search("child_timeout limit=1", partial(first, child_timeout=1, limit=1), (1, 1), (1, 1), child_deadline=1),
+    Search("in a timeout", in_a_timeout(partial(first, n=2)), (1, 1), (1, 1), deadline=1, but=OF_THE_TIMEOUT),
+    Search("nested", partial(first, n=1), (1, 1, 1), (1, 1), NESTED),
+]
+# fmt: on
+
+
+@either_start
+@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search.name)
+def test_every_schedule(search: Search, *, eager: bool) -> None:
+    """Every promise holds in every schedule, and there are as many schedules as ever."""
+    search.check(eager=eager)
+
+
+@either_start
+@pytest.mark.parametrize(
+    ("call", "lazy_size", "eager_size"),
+    [
+        pytest.param(first, 1, 1, id="all"),
+        pytest.param(partial(first, n=1), 1, 1, id="n=1"),
+        pytest.param(partial(first, n=1, limit=1, feed=generator), 1, 1, id="one-at-a-time"),
+    ],
+)
+def test_every_pair_of_behaviours(
+    call: Call, lazy_size: int, eager_size: int, *, eager: bool
+) -> None:
+    """Whatever one child does and whatever its sibling does, with one outer cancellation."""
+    assert size_of_pairs(call, eager=eager) == (eager_size if eager else lazy_size)
+
+
+@pytest.mark.parametrize(
+    ("program", "cancels", "expected"),
+    [
+        pytest.param(world(partial(first, n=2), **THREE), 0, 1, id="n=2"),
+        pytest.param(world(partial(first, n=2, limit=2), **THREE), 0, 1, id="limit=2"),
+        pytest.param(
+            world(partial(first, n=1, within=1), deadline=1, **TWO), 0, 1, id="within"
+        ),
+        pytest.param(world(partial(first, n=1), **TWO), 1, 1, id="a-cancellation"),
+        pytest.param(
+            world(partial(first, n=1, limit=1, feed=generator), **TWO), 2, 1, id="cancellations"
+        ),
+    ],
+)
+def test_every_schedule_of_racing_events(program: Program, cancels: int, expected: int) -> None:
+    """Every promise holds also where several things happen in one turn of the loop."""
+    assert size(program, mode="racy", cancels=cancels) == expected
+
+
+CROWD: dict[str, Behaviour] = {
+    "a": nests(partial(first, limit=1), x=sleeps(1), y=cleans_up_slowly(points=2)),
+    "b": ignores_one_cancellation(points=3),
+    "c": nests(partial(first, n=1), x=fails(), y=cancels_itself(), z=fails_in_cleanup()),
+    "d": returns_while_cancelled(points=3),
+    "e": nests(in_a_timeout(first), x=cleans_up_slowly(points=2)),
+    "f": cleans_up_slowly(points=2),
+    "g": fails(points=4),
+    "h": returns(points=3),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        pytest.param(first, 1, id="all"),
+        pytest.param(partial(first, n=2), 1, id="n=2"),
+        pytest.param(partial(first, n=3, limit=2, feed=generator), 1, id="limit=2"),
+        pytest.param(partial(first, within=0.5), 1, id="within"),
+        pytest.param(partial(first, child_timeout=0.5), 1, id="child_timeout"),
+        pytest.param(partial(first, n=2, feed=adopted), 1, id="adopted"),
+    ],
+)
+def test_a_cancellation_at_every_step(call: Call, expected: int) -> None:
+    """Cancelled at any step, or at any two, a larger call with calls in it keeps every promise."""
+    found = 0
+    for run in sweep(world(call, deadline=call.keywords.get("within"), **CROWD), cancels=2):
+        judge(run, OF_THE_TIMEOUT)
+        found += 1
+    assert found == expected

@@ -1,0 +1,253 @@
+"""What asyncio.gather does, and its users rely on, `gather_structured` does as well.
+
+Each test runs over both. What is meant to differ is in `test_gather_unlike_gather.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any
+
+import pytest
+from virtual_time import after, now, run
+
+from structgather import gather_structured
+
+Gather = Callable[..., Awaitable[Any]]
+
+over_both = pytest.mark.parametrize(
+    "gather", [asyncio.gather, gather_structured], ids=["asyncio", "structgather"]
+)
+both_modes = pytest.mark.parametrize("return_exceptions", [False, True])
+
+
+class Awaited:
+    """An awaitable that is neither a coroutine nor a Future."""
+
+    def __await__(self) -> Generator[Any, None, str]:
+        yield from asyncio.sleep(1).__await__()
+        return "awaited"
+
+
+# Values
+
+
+@over_both
+@both_modes
+def test_values_stand_in_the_order_of_the_arguments(
+    gather: Gather, *, return_exceptions: bool
+) -> None:
+    """The values are a list in the order of the arguments, whoever came first."""
+
+    async def main() -> None:
+        values = await gather(
+            after(3, "a"), after(1, "b"), after(2, "c"), return_exceptions=return_exceptions
+        )
+        assert isinstance(values, list)
+        assert values == ["a", "b", "c"]
+        assert now() == 3
+
+    run(main())
+
+
+@over_both
+@both_modes
+def test_nothing_at_all(gather: Gather, *, return_exceptions: bool) -> None:
+    """Without arguments there is an empty list."""
+
+    async def main() -> Any:
+        return await gather(return_exceptions=return_exceptions)
+
+    assert run(main()) == []
+
+
+@over_both
+def test_one_child(gather: Gather) -> None:
+    """A single value is in a list as well."""
+
+    async def main() -> Any:
+        return await gather(after(1, "a"))
+
+    assert run(main()) == ["a"]
+
+
+@over_both
+def test_a_duplicate_runs_once_and_fills_each_place(gather: Gather) -> None:
+    """Coroutines, Tasks and Futures may be given several times."""
+
+    async def main() -> None:
+        coroutine = after(1, object())
+        task = asyncio.create_task(after(2, object()))
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(3, future.set_result, object())
+        a, b, c, d, e, f = await gather(coroutine, task, future, future, task, coroutine)
+        assert a is f
+        assert b is e is task.result()
+        assert c is d is future.result()
+        assert len({a, b, c}) == 3
+
+    run(main())
+
+
+@over_both
+def test_all_kinds_of_awaitables(gather: Gather) -> None:
+    """Coroutines, Tasks, Futures, done or not, and objects with `__await__` are awaited."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        done, pending = loop.create_future(), loop.create_future()
+        done.set_result("done")
+        loop.call_later(2, pending.set_result, "future")
+        task = asyncio.create_task(after(1, "task"))
+        values = await gather(
+            after(1, "coroutine"), task, done, pending, Awaited(), asyncio.shield(after(1, "s"))
+        )
+        assert values == ["coroutine", "task", "done", "future", "awaited", "s"]
+
+    run(main())
+
+
+# Failing
+
+
+@over_both
+def test_the_first_failure_by_time_is_raised_as_it_is(gather: Gather) -> None:
+    """The very object that a child raised comes out, its cause and its context untouched."""
+    cause, context = OSError(), KeyError()
+    error = ValueError("first")
+    error.__cause__, error.__context__ = cause, context
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="first") as raised:
+            await gather(after(3, TypeError("late")), after(1, error), after(2, "a"))
+        assert raised.value is error
+        assert (error.__cause__, error.__context__) == (cause, context)
+        assert now() == 1
+        await asyncio.sleep(9)
+
+    run(main())
+
+
+@over_both
+def test_return_exceptions(gather: Gather) -> None:
+    """With `return_exceptions` everybody runs to the end, and exceptions stand in their places."""
+    error = ValueError()
+
+    async def main() -> None:
+        values = await gather(
+            after(1, error),
+            after(3, "late"),
+            after(2, asyncio.CancelledError()),
+            return_exceptions=True,
+        )
+        assert values[0] is error
+        assert values[1] == "late"
+        assert isinstance(values[2], asyncio.CancelledError)
+        assert now() == 3
+
+    run(main())
+
+
+@over_both
+def test_a_child_that_cancels_itself(gather: Gather) -> None:
+    """A child that ended cancelled has failed with CancelledError; the caller is not cancelled."""
+
+    async def main() -> None:
+        task = asyncio.create_task(asyncio.sleep(5))
+        task.cancel("enough")
+        with pytest.raises(asyncio.CancelledError, match="enough"):
+            await gather(after(1, "a"), task)
+        this = asyncio.current_task()
+        assert this is not None
+        assert this.cancelling() == 0
+        await asyncio.sleep(9)
+
+    run(main())
+
+
+@over_both
+@both_modes
+def test_a_cancelled_caller(gather: Gather, *, return_exceptions: bool) -> None:
+    """A cancellation of the caller cancels its children and goes on, with its message."""
+    seen: list[str] = []
+
+    async def child() -> None:
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError as error:
+            seen.append(str(error))
+            raise
+
+    async def caller() -> None:
+        await gather(child(), child(), return_exceptions=return_exceptions)
+
+    async def main() -> None:
+        task = asyncio.create_task(caller())
+        await asyncio.sleep(1)
+        task.cancel("the user has left")
+        with pytest.raises(asyncio.CancelledError, match="the user has left"):
+            await task
+        assert now() == 1
+
+    run(main())
+    assert seen == ["the user has left"] * 2
+
+
+@over_both
+@both_modes
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupts_go_through(
+    gather: Gather, error: type[BaseException], *, return_exceptions: bool
+) -> None:
+    """KeyboardInterrupt and SystemExit end the program; they never become a value."""
+    values: list[Any] = []
+
+    async def main() -> None:
+        values.append(
+            await gather(after(1, error()), after(2, "a"), return_exceptions=return_exceptions)
+        )
+
+    with pytest.raises(error):
+        run(main())
+    assert values == []
+
+
+# What stands around it
+
+
+async def in_wait_for(call: Any) -> Any:
+    return await asyncio.wait_for(call, 2)
+
+
+async def in_a_timeout(call: Any) -> Any:
+    async with asyncio.timeout(2):
+        return await call
+
+
+async def in_a_timeout_within_a_task(call: Any) -> Any:
+    return await asyncio.wait_for(asyncio.ensure_future(call), 2)
+
+
+async def in_a_shield(call: Any) -> Any:
+    return await asyncio.wait_for(asyncio.shield(call), 2)
+
+
+@over_both
+@pytest.mark.parametrize(
+    "around", [in_wait_for, in_a_timeout, in_a_timeout_within_a_task, in_a_shield]
+)
+def test_what_stands_around_it(gather: Gather, around: Callable[[Any], Awaitable[Any]]) -> None:
+    """Timeouts, shields and Tasks take the call as they take gather's."""
+
+    async def main() -> None:
+        assert await around(gather(after(1, "a"), after(0, "b"))) == ["a", "b"]
+        with pytest.raises(ValueError, match="first"):
+            await around(gather(after(0, ValueError("first")), after(1, "b")))
+        before = now()
+        with pytest.raises(TimeoutError):
+            await around(gather(after(1, "a"), after(5, "b")))
+        assert now() - before == 2
+        await asyncio.sleep(9)
+
+    run(main())

@@ -1,0 +1,44 @@
+"""Runs a test's coroutine on the deterministic loop: time is virtual, nobody really sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from harness.choosers import First
+from harness.loop import DeterministicLoop
+from harness.run import listening
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T], *, eager: bool = False) -> T:
+    """Run `main`; fail on what asyncio would log, and on a coroutine that was never awaited."""
+    loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
+    if eager:
+        loop.start_eagerly()
+    complaints: list[str] = []
+    with listening(complaints, complaints):
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                return runner.run(main)
+        finally:
+            del main
+            gc.collect(0)
+            assert complaints == []
+            assert loop.handler_calls == []
+
+
+def now() -> float:
+    """The virtual time; it starts at 0."""
+    return asyncio.get_running_loop().time()
+
+
+async def after(seconds: float, value: Any) -> Any:
+    """Return a value, or raise it if it is an exception, after so many seconds."""
+    await asyncio.sleep(seconds)
+    if isinstance(value, BaseException):
+        raise value
+    return value
