@@ -12,6 +12,7 @@ results.py      what a run has found, as it is kept in a file
 targets.py      what is to be reached, and whether it was
 report.py       the same as tables
 chart.py        the same as drawings
+progress.py     how far a run has come
 
 README.md says what the figures mean, and what they do not.
 """

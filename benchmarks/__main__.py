@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import cases, chart, measure, memory, service
 from benchmarks.contenders import PEERS, operations_with
+from benchmarks.progress import Progress
 from benchmarks.report import comparison, report
 from benchmarks.results import Results
 from benchmarks.targets import beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PUBLISHED, README = HERE / "results", HERE / "charts", HERE / "README.md"
@@ -103,36 +104,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-class Progress:
-    """A line that is rewritten in place on a terminal; elsewhere, a line now and then."""
-
-    def __init__(self, *, terminal: bool | None = None) -> None:
-        self._terminal = sys.stderr.isatty() if terminal is None else terminal
-        self._said = ""
-        self._shown = 0.0
-
-    def part(self, start: float, end: float) -> Callable[[float, str], None]:
-        """Return what a part of the run is to call: with its own progress, 0 to 1."""
-        return lambda share, words: self.say(start + (end - start) * share, words)
-
-    def say(self, share: float, words: str) -> None:
-        """Say how far it has come, and what is going on."""
-        if self._terminal:
-            if monotonic() - self._shown > 0.1:  # noqa: PLR2004 - seconds
-                self._shown = monotonic()
-                print(f"\r\x1b[K{share:4.0%}  {words}"[:100], end="", file=sys.stderr, flush=True)
-        else:
-            activity = words.partition(":")[0]
-            if activity != self._said:
-                self._said = activity
-                print(f"{share:4.0%}  {activity}", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        """Leave a clean line."""
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
 def runner(*, uvloop: bool) -> asyncio.Runner:
     """Return what runs the loop that is asked for."""
     if uvloop:
@@ -157,6 +128,7 @@ def measured(options: argparse.Namespace, progress: Progress) -> Results:
         sizes, effort, fed = cases.FULL, measure.FULL, 1_000_000
     if options.wall:
         effort = replace(effort, clock=perf_counter)
+    results.clock = "wall clock" if effort.clock is perf_counter else "processor time"
     only = options.only or list(cases.FAMILIES)
     chosen = [case for case in cases.cases(operations, sizes) if case.family in only and case.ours]
     began = monotonic()
@@ -179,7 +151,7 @@ def measured(options: argparse.Namespace, progress: Progress) -> Results:
 def draw(results: Results, folder: Path) -> list[Path]:
     """Write the charts of what there is."""
     drawings: dict[str, str] = {}
-    if any(row.family in {"noop", "yield", "timer"} for row in results.rows):
+    if any(row.family in {"noop", "yield", "timer"} and row.children for row in results.rows):
         drawings["overhead.svg"] = chart.overhead(results)
     if results.tallies:
         drawings["service.svg"] = chart.service(results)

@@ -178,7 +178,7 @@ def heading(results: Results) -> str:
         f"{results.implementation} {results.python}, {results.loop} loop",
         results.platform,
         ", ".join(f"{name} {version}" for name, version in results.versions.items()),
-        f"{min(counts)} to {max(counts)} rounds a case" if counts else "",
+        f"{results.clock}, {min(counts)} to {max(counts)} rounds a case" if counts else "",
         f"{results.seconds:.0f} s",
     ]
     return "; ".join(part for part in parts if part)

@@ -104,6 +104,7 @@ class Results:
     implementation: str = field(default_factory=platform.python_implementation)
     platform: str = field(default_factory=machine)
     loop: Loop = "asyncio"
+    clock: str = "processor time"
     versions: dict[str, str] = field(default_factory=dict[str, str])
     left_out: list[str] = field(default_factory=list[str])
     rows: list[Row] = field(default_factory=list[Row])
