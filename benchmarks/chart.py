@@ -152,15 +152,20 @@ def overhead(results: Results) -> str:
         _panel(drawing, left, counts, rows_of_kind, up)
     contenders = {row.contender for row in rows}
     drawing.line(LEFT, drawing.height - 24, LEFT + 36, drawing.height - 24, width=1.5)
-    drawing.text(LEFT + 44, drawing.height - 20, GATHER)
-    left = LEFT + 62 + 7.2 * len(GATHER)
+    drawing.text(LEFT + 42, drawing.height - 20, GATHER, size=11)
+    left = LEFT + _entry(GATHER)
     for name in [name for name in STYLES if name in contenders]:
         style, y = STYLES[name], drawing.height - 24
         drawing.path([(left, y), (left + 36, y)], style, width=_width(name))
         drawing.marker(left + 18, y, style)
-        drawing.text(left + 44, y + 4, name, bold=name == OUR_GATHER)
-        left += 62 + 7.2 * len(name)
+        drawing.text(left + 42, y + 4, name, size=11, bold=name == OUR_GATHER)
+        left += _entry(name)
     return drawing.svg()
+
+
+def _entry(name: str) -> float:
+    """Say how wide an entry of the legend is."""
+    return 58 + 6.4 * len(name)
 
 
 def _rows(results: Results, family: str) -> list[Row]:

@@ -94,7 +94,7 @@ class Series:
         await block(self.case, self.case.baseline, 1, wall)
         while True:
             seconds = await block(self.case, self.case.baseline, self.repetitions, wall)
-            short = self.effort.block / max(seconds * self.repetitions, 1e-9)
+            short = self.case.stretch * self.effort.block / max(seconds * self.repetitions, 1e-9)
             if short <= 1:
                 break
             self.repetitions = math.ceil(self.repetitions * min(10, 1.1 * short))

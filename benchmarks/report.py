@@ -139,7 +139,7 @@ def counted(tallies: Sequence[Tally]) -> list[tuple[str, list[int]]]:
     """List the counts that should be zero."""
     return [
         ("tasks still alive after their call was over", [t.alive for t in tallies]),
-        ("connections still held after it", [t.held for t in tallies]),
+        ("connections still held after their call was over", [t.held for t in tallies]),
         ("requests served after nobody wanted them", [t.unwanted for t in tallies]),
         ("e-mails sent twice", [t.twice for t in tallies]),
     ]
@@ -168,7 +168,10 @@ def comparison(old: Results, new: Results) -> Table:
                 ("dearer" if change > 0 else "cheaper") if apart else "",
             ]
         )
-    return Table("Ratios, before and after", ["", "", "before", "after", "change", ""], lines)
+    title = "Ratios on {} {} and on {} {}".format(
+        old.implementation, old.python, new.implementation, new.python
+    )
+    return Table(title, ["", "", "before", "after", "change", ""], lines)
 
 
 def heading(results: Results) -> str:

@@ -130,22 +130,29 @@ class ToolServer:
         finally:
             self._ready.set()
         await self._stop.wait()
-        server.close()  # what is still worked on is nobody's any more, and ends with the loop
+        server.close()  # what is still worked on is cancelled with the loop
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            *numbers, work, outcome = (await reader.readline()).split()
-            agent, turn, call, attempt = map(int, numbers)
-            self.requests += 1
-            try:
-                async with asyncio.timeout(float(work)):
-                    await reader.read()  # ends when the client hangs up
-            except TimeoutError:
-                email = outcome == b"email"
-                served = Served((agent, turn, call), attempt, perf_counter(), email)
-                self.served.append(served)
-                writer.write(outcome + b"\n")
-                await writer.drain()
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+        try:
+            await self._answer(reader, writer)
+        except ConnectionError:
+            pass  # the client has gone
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        *numbers, work, outcome = (await reader.readline()).split() or [b"0", b""]
+        if not numbers:
+            return  # hung up before it had asked for anything
+        agent, turn, call, attempt = map(int, numbers)
+        self.requests += 1
+        try:
+            async with asyncio.timeout(float(work)):
+                await reader.read()  # ends when the client hangs up
+        except TimeoutError:
+            email = outcome == b"email"
+            self.served.append(Served((agent, turn, call), attempt, perf_counter(), email))
+            writer.write(outcome + b"\n")
+            await writer.drain()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Request: TypeAlias = tuple[Key, int]  # and the attempt
 
-TICK = 0.025
+TICK = 0.04
 AGENTS, TURNS, SEED = 20, 4, 2026
 
 

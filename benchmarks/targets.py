@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 
 
-def verdict(measured: float, target: float) -> str:
-    """Say whether a target was reached."""
-    return "reached" if measured <= target else "MISSED"
+def verdict(measured: float, target: float, low: float) -> str:
+    """Say whether a target was reached; low is where the measured value's interval begins."""
+    if measured <= target:
+        return "reached"
+    return "MISSED" if low > target else "in doubt"
 
 
 def targets(results: Results) -> Iterator[list[str]]:
@@ -35,8 +37,9 @@ def targets(results: Results) -> Iterator[list[str]]:
     ]
     for what, rows in groups:
         if judged := [row for row in rows if row.target is not None]:
-            worst = max(judged, key=lambda row: row.ratio.median / (row.target or 1))
-            yield _line(f"{what}, at its worst", worst.ratio.median, worst.target or 0)
+            worst = max(judged, key=lambda row: row.ratio.low / (row.target or 1))
+            ratio = worst.ratio
+            yield _line(f"{what}, at its worst", ratio.median, worst.target or 0, ratio.low)
     for what, rows, target in (
         (groups[0][0], groups[0][1], 0.95),
         (groups[5][0], groups[5][1], 1.00),
@@ -51,8 +54,9 @@ def targets(results: Results) -> Iterator[list[str]]:
             yield _line(f"{growth.contender}: MB", measured, growth.target / MEGABYTE)
 
 
-def _line(what: str, measured: float, target: float) -> list[str]:
-    return [what, f"{target:.2f}", f"{measured:.2f}", verdict(measured, target)]
+def _line(what: str, measured: float, target: float, low: float | None = None) -> list[str]:
+    low = measured if low is None else low
+    return [what, f"{target:.2f}", f"{measured:.2f}", verdict(measured, target, low)]
 
 
 def _family(rows: Iterable[Row], family: str) -> list[Row]:

@@ -186,6 +186,7 @@ class _Stream(OutcomeScope):
         del self._caller_of_add
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None  # even a cancelled handle refers to its context
         error, self.source_error = self.source_error, None
         return self.source.close() or error
 
@@ -248,6 +249,7 @@ class AsCompleted(Generic[T]):
         ]
         source_error = stream.end()
         raised = stream.close()
+        del self._stream
         if error is None:
             raised = raised or source_error
         elif isinstance(error, asyncio.CancelledError) or not isinstance(

@@ -126,6 +126,7 @@ class _FirstN(OutcomeScope):
             self.pull()
         if timer is not None:
             timer.cancel()
+            timer = None  # even a cancelled handle refers to its context
         self.source_error = source.close() or self.source_error
         self._iterable = ()
         return self._result()

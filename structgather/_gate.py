@@ -22,15 +22,27 @@ if TYPE_CHECKING:
 
 
 class Spent:
-    """What an admission takes of the window, and since when."""
+    """What takes room in the window: an admission, or the debt of one."""
 
     __slots__ = ("counts", "requests", "since", "tokens")
 
-    def __init__(self, since: float, requests: float, tokens: float) -> None:
-        self.since = since
-        self.requests = requests
+    #: For how much it counts ...
+    requests: float
+    tokens: float
+    #: ... for `per` seconds from here on ...
+    since: float
+    #: ... until it has left the window, or was undone.
+    counts: bool
+
+
+class Debt(Spent):
+    """Tokens that were used beyond an estimate."""
+
+    __slots__ = ()
+
+    def __init__(self, tokens: float) -> None:
+        self.requests = 0
         self.tokens = tokens
-        self.counts = True  # until it has left the window, or was undone
 
 
 def _since(spent: Spent) -> float:
@@ -48,6 +60,7 @@ class Gate:
         "_max_concurrent",
         "_max_requests",
         "_max_tokens",
+        "_pace",
         "_per",
         "_queue",
         "_timer",
@@ -65,6 +78,8 @@ class Gate:
         self._max_tokens = tokens
         self._max_burst = burst
         self._per = per
+        #: Seconds between requests at an even pace, where `burst` asks for one.
+        self._pace = 0.0 if burst == math.inf else per / requests
         self._windowed = requests != math.inf or tokens != math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Admission] = deque()
@@ -94,9 +109,8 @@ class Gate:
             now = loop.time()
             if self._due(call, now) > now:
                 return loop
-            self._take(call, now)
-        else:
-            self.running += 1
+            self._spend(call, now)
+        self.running += 1
         return None
 
     async def wait(self, call: Admission, loop: asyncio.AbstractEventLoop) -> None:
@@ -122,14 +136,21 @@ class Gate:
 
     def settle(self, call: Admission, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
-        more = tokens - call.tokens
-        call.tokens = tokens
-        if call.spent is None or self._max_tokens == math.inf or self._loop is None:
+        more = tokens - call.used
+        call.used = tokens
+        if self._max_tokens == math.inf or self._loop is None:
             return
         if more > 0:
-            call.debts.extend(self._owe(more, self._loop.time()))
+            # For as many windows as it takes to repay it.
+            since = self._loop.time()
+            while more > 0:
+                debt = Debt(min(more, self._max_tokens))
+                self._spend(debt, since)
+                call.debts = (*call.debts, debt)
+                more -= debt.tokens
+                since += self._per
             return
-        for spent in (*reversed(call.debts), call.spent):
+        for spent in (*reversed(call.debts), call):
             back = min(-more, spent.tokens)
             more += back
             spent.tokens -= back
@@ -155,53 +176,35 @@ class Gate:
         """When `call` may be admitted if nobody else is; `inf` if somebody must leave first."""
         if self.running >= self._max_concurrent:
             return math.inf
-        due = now
-        if self._max_burst != math.inf:
-            pace = self._per / self._max_requests
-            due = max(due, self._full_again - (self._max_burst - call.requests) * pace)
-        window = self._in_window
-        while window and window[0].since + self._per <= now:
+        window, per = self._in_window, self._per
+        while window and window[0].since + per <= now:
             self._forget(window.popleft())
+        due = now
         requests = self.requests + call.requests - self._max_requests
         tokens = self.tokens + call.tokens - self._max_tokens
         if requests > 0 or tokens > 0:
             for spent in window:
                 requests -= spent.requests
                 tokens -= spent.tokens
-                due = max(due, spent.since + self._per)
+                due = spent.since + per
                 if requests <= 0 and tokens <= 0:
                     break
+        if self._pace:
+            due = max(due, self._full_again - (self._max_burst - call.requests) * self._pace)
         return due
 
-    def _take(self, call: Admission, now: float) -> None:
-        self.running += 1
-        if self._windowed:
-            if self._max_burst != math.inf:
-                pace = self._per / self._max_requests
-                self._full_again = max(self._full_again, now) + call.requests * pace
-            call.spent = self._spend(now, call.requests, call.tokens)
-            call.debts = []
-
-    def _spend(self, since: float, requests: float, tokens: float) -> Spent:
-        spent = Spent(since, requests, tokens)
+    def _spend(self, spent: Spent, since: float) -> None:
+        spent.since = since
+        spent.counts = True
+        self.requests += spent.requests
+        self.tokens += spent.tokens
         window = self._in_window
-        if window and window[-1].since > since:  # there are debts: see `_owe`
+        if window and window[-1].since > since:  # there are debts: see `settle`
             bisect.insort(window, spent, key=_since)
         else:
             window.append(spent)
-        self.requests += requests
-        self.tokens += tokens
-        return spent
-
-    def _owe(self, tokens: float, since: float) -> list[Spent]:
-        """Let a debt count from `since`, for as many windows as it takes to repay it."""
-        debts: list[Spent] = []
-        while tokens > 0:
-            share = min(tokens, self._max_tokens)
-            debts.append(self._spend(since, 0, share))
-            tokens -= share
-            since += self._per
-        return debts
+        if self._pace:
+            self._full_again = max(self._full_again, since) + spent.requests * self._pace
 
     def _forget(self, spent: Spent) -> None:
         if spent.counts:
@@ -211,10 +214,9 @@ class Gate:
 
     def _undo(self, call: Admission) -> None:
         self.running -= 1
-        if call.spent is not None:
-            self._full_again -= call.requests * (self._per / self._max_requests)
-            self._forget(call.spent)
-            call.spent.requests = call.spent.tokens = 0
+        if self._windowed:
+            self._forget(call)
+            self._full_again -= call.requests * self._pace
 
     def _admit(self) -> None:
         """Admit from the head of the queue what may be, and see to it that it goes on."""
@@ -236,5 +238,7 @@ class Gate:
                     self._timer = loop.call_at(due, self._admit)
                 break
             queue.popleft()
-            self._take(call, now)
+            self.running += 1
+            if self._windowed:
+                self._spend(call, now)
             waiter.set_result(None)

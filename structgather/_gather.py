@@ -164,8 +164,10 @@ class _Gather(Scope):
             del error, failures, values  # the traceback refers to this frame: no cycle
 
 
+# As typeshed has it for asyncio.gather: overlapping overloads are the only way to have acceptable
+# types in all cases. So the result of a few arguments is typed as a tuple, though it is a list.
 @overload
-def gather_structured(
+def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     /,
     *,
@@ -175,7 +177,7 @@ def gather_structured(
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, tuple[_T1]]: ...
 @overload
-def gather_structured(
+def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     /,
@@ -186,7 +188,7 @@ def gather_structured(
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, tuple[_T1, _T2]]: ...
 @overload
-def gather_structured(
+def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -198,7 +200,7 @@ def gather_structured(
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3]]: ...
 @overload
-def gather_structured(
+def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -211,7 +213,7 @@ def gather_structured(
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4]]: ...
 @overload
-def gather_structured(
+def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -225,7 +227,7 @@ def gather_structured(
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5]]: ...
 @overload
-def gather_structured(
+def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -240,7 +242,7 @@ def gather_structured(
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5, _T6]]: ...
 @overload
-def gather_structured(
+def gather_structured(  # type: ignore[overload-overlap]
     *aws: _Awaitable[_T],
     return_exceptions: Literal[False] = False,
     exception_group: bool = False,
@@ -252,7 +254,7 @@ def gather_structured(
     aw1: _Awaitable[_T1],
     /,
     *,
-    return_exceptions: Literal[True],
+    return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
@@ -263,7 +265,7 @@ def gather_structured(
     aw2: _Awaitable[_T2],
     /,
     *,
-    return_exceptions: Literal[True],
+    return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
@@ -275,7 +277,7 @@ def gather_structured(
     aw3: _Awaitable[_T3],
     /,
     *,
-    return_exceptions: Literal[True],
+    return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
@@ -288,7 +290,7 @@ def gather_structured(
     aw4: _Awaitable[_T4],
     /,
     *,
-    return_exceptions: Literal[True],
+    return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
@@ -306,7 +308,7 @@ def gather_structured(
     aw5: _Awaitable[_T5],
     /,
     *,
-    return_exceptions: Literal[True],
+    return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
@@ -331,7 +333,7 @@ def gather_structured(
     aw6: _Awaitable[_T6],
     /,
     *,
-    return_exceptions: Literal[True],
+    return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
@@ -355,106 +357,6 @@ def gather_structured(
     limit: int | None = None,
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, Gathered[_T | BaseException]]: ...
-@overload
-def gather_structured(
-    aw1: _Awaitable[_T1],
-    /,
-    *,
-    return_exceptions: bool,
-    exception_group: Literal[False] = False,
-    limit: int | None = None,
-    child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException]]: ...
-@overload
-def gather_structured(
-    aw1: _Awaitable[_T1],
-    aw2: _Awaitable[_T2],
-    /,
-    *,
-    return_exceptions: bool,
-    exception_group: Literal[False] = False,
-    limit: int | None = None,
-    child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException]]: ...
-@overload
-def gather_structured(
-    aw1: _Awaitable[_T1],
-    aw2: _Awaitable[_T2],
-    aw3: _Awaitable[_T3],
-    /,
-    *,
-    return_exceptions: bool,
-    exception_group: Literal[False] = False,
-    limit: int | None = None,
-    child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException]]: ...
-@overload
-def gather_structured(
-    aw1: _Awaitable[_T1],
-    aw2: _Awaitable[_T2],
-    aw3: _Awaitable[_T3],
-    aw4: _Awaitable[_T4],
-    /,
-    *,
-    return_exceptions: bool,
-    exception_group: Literal[False] = False,
-    limit: int | None = None,
-    child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException],
-]: ...
-@overload
-def gather_structured(
-    aw1: _Awaitable[_T1],
-    aw2: _Awaitable[_T2],
-    aw3: _Awaitable[_T3],
-    aw4: _Awaitable[_T4],
-    aw5: _Awaitable[_T5],
-    /,
-    *,
-    return_exceptions: bool,
-    exception_group: Literal[False] = False,
-    limit: int | None = None,
-    child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[
-        _T1 | BaseException,
-        _T2 | BaseException,
-        _T3 | BaseException,
-        _T4 | BaseException,
-        _T5 | BaseException,
-    ],
-]: ...
-@overload
-def gather_structured(
-    aw1: _Awaitable[_T1],
-    aw2: _Awaitable[_T2],
-    aw3: _Awaitable[_T3],
-    aw4: _Awaitable[_T4],
-    aw5: _Awaitable[_T5],
-    aw6: _Awaitable[_T6],
-    /,
-    *,
-    return_exceptions: bool,
-    exception_group: Literal[False] = False,
-    limit: int | None = None,
-    child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[
-        _T1 | BaseException,
-        _T2 | BaseException,
-        _T3 | BaseException,
-        _T4 | BaseException,
-        _T5 | BaseException,
-        _T6 | BaseException,
-    ],
-]: ...
 @overload
 def gather_structured(
     *aws: _Awaitable[_T],

@@ -6,14 +6,15 @@ import math
 from typing import TYPE_CHECKING, final
 
 from structgather import _inputs
-from structgather._gate import Gate
+from structgather._gate import Gate, Spent
 
 if TYPE_CHECKING:
     import asyncio
     from types import TracebackType
     from typing import Self
 
-    from structgather._gate import Spent
+
+NEW, ENTERED = range(2)
 
 
 @final
@@ -91,7 +92,7 @@ class RateLimit:
         """
         if type(tokens) is not int or not 0 <= tokens <= self._most_tokens:
             _check_weight("tokens", tokens, self._most_tokens)
-        if requests != 1 or self._most_requests < 1:
+        if type(requests) is not int or not 0 <= requests <= self._most_requests:
             _check_weight("requests", requests, self._most_requests)
         return Admission(self._gate, tokens, requests)
 
@@ -104,32 +105,24 @@ class RateLimit:
 
 
 @final
-class Admission:
+class Admission(Spent):
     """One call under a `RateLimit`, to be entered once."""
 
-    __slots__ = ("_entered", "_gate", "debts", "requests", "spent", "tokens", "waiter")
-
-    #: What it counts for: the estimate, and after `settle()` what was used.
-    tokens: float
-    requests: float
-
-    debts: list[Spent]
-    spent: Spent | None
-    waiter: asyncio.Future[None] | None
+    __slots__ = ("_gate", "_state", "debts", "used", "waiter")
 
     def __init__(self, gate: Gate, tokens: float, requests: float) -> None:
         self._gate = gate
-        self._entered = False
-        self.tokens = tokens
+        self._state = NEW
         self.requests = requests
-        self.spent = None
-        self.waiter = None
+        self.tokens = self.used = tokens
+        self.debts: tuple[Spent, ...] = ()
+        self.waiter: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._entered:
+        if self._state != NEW:
             message = "this admission was entered before: call the RateLimit anew for each call"
             raise RuntimeError(message)
-        self._entered = True
+        self._state = ENTERED
         loop = self._gate.enter(self)
         if loop is not None:
             await self._gate.wait(self, loop)
@@ -158,7 +151,7 @@ class Admission:
             RuntimeError: The call has not been entered yet.
         """
         _check_weight("tokens", tokens, math.inf)
-        if not self._entered:
+        if self._state == NEW:
             message = "settle() tells what a call has used: enter it first, with `async with`"
             raise RuntimeError(message)
         self._gate.settle(self, tokens)

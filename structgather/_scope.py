@@ -232,6 +232,7 @@ class Scope:
         self._thrown = self._interrupt = None
         if self._look is not None:
             self._look.cancel()
+            self._look = None  # even a cancelled handle refers to its context
         del self._caller
         return error
 

@@ -24,7 +24,6 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 
 from harness.loop import current, point
@@ -204,24 +203,30 @@ async def adds(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bo
 
 # A child that adds another one to the stream that it belongs to.
 
-_of_this_child: ContextVar[tuple[Any, Iterator[Coro]]] = ContextVar("the stream, and more children")
+# The open streams, by scope, and the children that are still to be had. Neither a context variable
+# nor a local one may lead to a stream: what it has not handed out leads back to the child.
+_open: dict[str, tuple[Any, Iterator[Coro]]] = {}
 
 
 def adds_a_child(points: int = 1) -> Behaviour:
-    """Adds a child, also while it is being cancelled; returns whether that was accepted."""
+    """Adds a child, also while it is being cancelled: that may be refused."""
 
     async def behave(child: Child) -> str:
         try:
             await child.points(points)
         finally:
-            outcomes, more = _of_this_child.get()
-            for one in more:
-                with contextlib.suppress(RuntimeError):
-                    outcomes.add(one)
-                break
+            with contextlib.suppress(RuntimeError):
+                _add_another()
         return child.label
 
     return behave
+
+
+def _add_another() -> None:
+    outcomes, more = _open[born_in.get()]
+    for child in more:
+        outcomes.add(child)
+        break
 
 
 # The calls.
@@ -260,7 +265,7 @@ async def stream(
     got: list[Outcome[Any]] = []
     scoped = as_completed_scoped(feed(left), **options)
     log("caller", "limit", options.get("limit"))
-    outside = _of_this_child.set((scoped, more))
+    _open[born_in.get()] = (scoped, more)
     try:
         async with scoped as outcomes:
             log("consumer", "asks")
@@ -275,7 +280,7 @@ async def stream(
     except (BodyError, SourceError):
         pass
     finally:
-        _of_this_child.reset(outside)
+        del _open[born_in.get()]
         log("consumer", "kept", keep([*got, *scoped.undelivered]))
         close(left)
         close(more)

@@ -29,7 +29,7 @@ from harness.behaviours import (
     sleeps,
 )
 from harness.calls import Coro
-from harness.choosers import explore
+from harness.choosers import explore, sweep
 from harness.oracles import ORACLES
 from harness.run import Options, Program, Run
 from harness.worlds import Behaviour, Call, world
@@ -58,14 +58,16 @@ ANYTHING: dict[str, Behaviour] = {
 }
 
 # What the oracles find that is not the call's doing.
-LEAKS = {"nothing_in_cycles", "nothing_kept_alive"}
+LEAKS = frozenset({"nothing_in_cycles", "nothing_kept_alive"})
 # A timeout and an outer cancellation in one: asyncio raises the CancelledError of the timeout.
-OF_THE_TIMEOUT = {"cancel_message_kept"}
+OF_THE_TIMEOUT = frozenset({"cancel_message_kept"})
+# Its frame refers to the task that its TimeoutError ends: a cycle, with all that the body held.
+OF_A_TIMEOUT_AROUND_A_BODY = OF_THE_TIMEOUT | LEAKS
 # It went through the event loop, so its traceback leads to the handle of the Task that raised it,
 # and it is raised whatever failed before it.
 OF_AN_INTERRUPT = LEAKS | {"first_failure_raised"}
 # Until 3.13 the frame of a child that raised in its eager step keeps those that started it.
-OF_AN_EAGER_STEP: set[str] = LEAKS if sys.version_info < (3, 14) else set()
+OF_AN_EAGER_STEP = LEAKS if sys.version_info < (3, 14) else frozenset[str]()
 
 either_start = pytest.mark.parametrize(
     "eager",
@@ -135,6 +137,15 @@ def size_of_pairs(call: Call, *, eager: bool) -> int:
         for one in ANYTHING.values()
         for other in ANYTHING.values()
     )
+
+
+def size_of_sweep(program: Program, but: Iterable[str] = ()) -> int:
+    """Judge a cancellation at every step, and at every two, and say how many there are."""
+    found = 0
+    for run in sweep(program, cancels=2):
+        judge(run, but)
+        found += 1
+    return found
 
 
 def in_a_timeout(call: Call) -> Call:

@@ -1,0 +1,175 @@
+"""Where the end of a gather matters: a failure that would cancel what ought to go on, or is lost."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from structgather._migrate.module import FunctionDef
+from structgather._migrate.rules import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from structgather._migrate.module import Module
+
+_TEARDOWN = re.compile(
+    r"_*(async_)?(a?close|cleanup|clean_up|disconnect|dispose|shutdown|shut_down|stop|teardown"
+    r"|tear_down|terminate)(_|$)"
+)
+_STARTERS = {"create_task", "ensure_future", "shield", "wait_for"}
+
+
+def of_a_failure(module: Module, call: ast.Call) -> Rule | None:
+    """Tell why a failure must not cancel the other children, as far as that can be seen."""
+    if _returns_exceptions(call):
+        return None
+    if any(_is_teardown(child) for child in _children(module, call)):
+        return Rule.TEARDOWN
+    if any(_is_kept(argument) for argument in call.args):
+        return Rule.TASKS_OF_OTHERS
+    return Rule.LOOKED_AT if _looked_at_afterwards(module, call) else None
+
+
+def of_silence(module: Module, call: ast.Call) -> Rule | None:
+    """Tell whether nobody ever sees its failures: the result is dropped, and nothing cancelled."""
+    awaited = module.parent(call)
+    if not (_returns_exceptions(call) and isinstance(awaited, ast.Await)):
+        return None
+    if not isinstance(module.parent(awaited), ast.Expr):
+        return None
+    function = module.function(call)
+    if function is None or any(_cancels(node) for node in ast.walk(function)):
+        return None
+    return Rule.SWALLOWED
+
+
+def _returns_exceptions(call: ast.Call) -> bool:
+    return any(
+        keyword.arg == "return_exceptions"
+        and isinstance(keyword.value, ast.Constant)
+        and bool(keyword.value.value)
+        for keyword in call.keywords
+    )
+
+
+def _cancels(node: ast.AST) -> bool:
+    """Tell whether something is cancelled: `x.cancel()`, or `map(Task.cancel, xs)`."""
+    return isinstance(node, ast.Attribute) and node.attr in {"cancel", "cancel_all"}
+
+
+def _children(module: Module, call: ast.Call) -> Iterator[ast.expr]:
+    """Yield the children's expressions, as far as they can be seen."""
+    pending = list(call.args)
+    while pending:
+        node = pending.pop()
+        match node:
+            case ast.Starred(value=ast.Name() as name):
+                pending += [value] if (value := module.only_value(name)) is not None else []
+            case ast.Starred(value=inner):
+                pending.append(inner)
+            case ast.ListComp(elt=inner) | ast.GeneratorExp(elt=inner) | ast.SetComp(elt=inner):
+                pending.append(inner)
+            case ast.List(elts=several) | ast.Tuple(elts=several) | ast.Set(elts=several):
+                pending += several
+            case ast.Call(args=[inner, *_]) if _name_called(node) in _STARTERS:
+                pending.append(inner)
+            case _:
+                yield node
+
+
+def _name_called(call: ast.Call) -> str:
+    match call.func:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name
+        case _:
+            return ""
+
+
+def _is_teardown(child: ast.expr) -> bool:
+    return isinstance(child, ast.Call) and _TEARDOWN.match(_name_called(child)) is not None
+
+
+def _is_kept(argument: ast.expr) -> bool:
+    """Tell whether an argument, or what is unpacked, is an attribute: it outlives the call."""
+    match argument:
+        case ast.Attribute():
+            return True
+        case ast.Starred(value=inner):
+            return _is_kept(inner)
+        case ast.Call(func=ast.Attribute(value=inner, attr="values"), args=[]):
+            return _is_kept(inner)
+        case ast.Call(func=ast.Name(id="list" | "tuple" | "set"), args=[inner]):
+            return _is_kept(inner)
+        case ast.Subscript(value=inner):
+            return _is_kept(inner)
+        case _:
+            return False
+
+
+def _looked_at_afterwards(module: Module, call: ast.Call) -> bool:
+    """Tell whether the Tasks that a name holds are used once more after a failure."""
+    names: set[str] = set()
+    for argument in call.args:
+        value = argument.value if isinstance(argument, ast.Starred) else argument
+        if isinstance(value, ast.Name):
+            names.add(value.id)
+    if not names:
+        return False
+    return any(
+        isinstance(node, ast.Name)
+        and node.id in names
+        and isinstance(node.ctx, ast.Load)
+        and not _ends_it(module, node)
+        for place in _reached_by_failure(module, call)
+        for node in ast.walk(place)
+    )
+
+
+def _reached_by_failure(module: Module, call: ast.Call) -> Iterator[ast.AST]:
+    """Yield what runs when the call has failed, in the same function."""
+    inside: ast.AST = call
+    for above in module.around(call):
+        if isinstance(above, FunctionDef | ast.Lambda):
+            return
+        caught = False
+        if isinstance(above, ast.Try) and inside in above.body:
+            yield from [*above.handlers, *above.finalbody]
+            caught = any(not _leaves(handler.body[-1]) for handler in above.handlers)
+        elif isinstance(above, ast.With):
+            caught = any("suppress" in ast.unparse(item.context_expr) for item in above.items)
+        if caught and isinstance(above, ast.stmt):
+            yield from _after(module, above)
+        inside = above
+
+
+def _after(module: Module, statement: ast.stmt) -> Iterator[ast.AST]:
+    """Yield what runs after a statement: below it, and above it where there is a loop around."""
+    for above in [statement, *module.around(statement)]:
+        if isinstance(above, FunctionDef | ast.Lambda):
+            return
+        if isinstance(above, ast.stmt):
+            block = module.block(above)
+            yield from block[block.index(above) + 1 :]
+
+
+def _leaves(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Raise | ast.Return)
+
+
+def _ends_it(module: Module, name: ast.Name) -> bool:
+    """Tell whether a use only cancels the Tasks, or awaits that they are over."""
+    for above in module.around(name):
+        match above:
+            case ast.For(body=body) if name in ast.walk(above.iter):
+                return all(any(_cancels(part) for part in ast.walk(one)) for one in body)
+            case ast.Call() if _name_called(above) in {"gather", "gather_structured"}:
+                return _returns_exceptions(above)
+            case ast.Call() if _name_called(above) == "wait":
+                return True
+            case ast.stmt():
+                return any(_cancels(part) for part in ast.walk(above))
+            case _:
+                pass
+    return False

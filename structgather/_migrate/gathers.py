@@ -1,0 +1,186 @@
+"""Each use of asyncio.gather: may gather_structured stand in its place?"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from structgather._migrate import dangers
+from structgather._migrate.module import strings_inside
+from structgather._migrate.rules import Rule
+
+if TYPE_CHECKING:
+    from structgather._migrate.module import Module
+
+GATHER = "asyncio.gather"
+
+# What takes a coroutine as well as a Future and starts it at once, whoever awaits it later.
+_START = {"asyncio.ensure_future", "asyncio.shield"}
+# The same, but a Future is refused: such a call has never worked.
+_START_COROUTINES = {"asyncio.create_task", "asyncio.run_coroutine_threadsafe"}
+# What takes both, and starts nothing before it is awaited itself.
+_AWAIT = {"asyncio.wait_for"}
+# What takes any number of awaitables.
+_SEVERAL = {
+    GATHER,
+    "asyncio.as_completed",
+    "structgather.gather_structured",
+    "structgather.as_completed_scoped",
+    "structgather.first_n_within",
+}
+_LOOPS = {"asyncio.get_event_loop", "asyncio.get_running_loop", "asyncio.new_event_loop"}
+
+
+def judge(module: Module, use: ast.expr) -> tuple[Rule | None, bool]:
+    """Judge one expression that stands for asyncio.gather.
+
+    Returns:
+        A rule or None, and whether it may be moved. One that may be moved and has a rule should be
+        looked at all the same.
+    """
+    call = module.parent(use)
+    if not isinstance(call, ast.Call) or call.func is not use:
+        stored = isinstance(use, ast.Name | ast.Attribute) and not isinstance(use.ctx, ast.Load)
+        return (Rule.PATCHED if stored else Rule.VALUE), False
+    rule = _refused(module, call)
+    if rule is not None:
+        return rule, False
+    rule = _consumed(module, call)
+    if rule not in {None, Rule.RAISED_SO_FAR}:
+        return rule, False
+    danger = dangers.of_a_failure(module, call)
+    if danger is not None:
+        return danger, False
+    return rule or dangers.of_silence(module, call), True
+
+
+def _refused(module: Module, call: ast.Call) -> Rule | None:
+    """Tell what is wrong with the call itself."""
+    if len(module.paths(call.func)) > 1 or _comes_from_a_star(module, call.func):
+        return Rule.AMBIGUOUS
+    if any(strings_inside(above) for above in module.around(call)):
+        return Rule.IN_STRING
+    if not module.text.stands_where_it_says(call.func):
+        return Rule.IN_STRING
+    keywords = {keyword.arg for keyword in call.keywords}
+    if "loop" in keywords:
+        return Rule.LOOP_ARGUMENT
+    if keywords - {"return_exceptions", None}:
+        return Rule.ARGUMENTS
+    start, end = module.text.start(call.func), module.text.end(call.func)
+    return Rule.LAYOUT if module.text.has_comment(start, end) else None
+
+
+def _comes_from_a_star(module: Module, function: ast.expr) -> bool:
+    """Tell whether a name comes from `import *`, and not from asyncio's alone."""
+    while isinstance(function, ast.Attribute):
+        function = function.value
+    return (
+        isinstance(function, ast.Name)
+        and module.scopes.home(function) is None
+        and set(module.scopes.stars) != {"asyncio"}
+    )
+
+
+def _consumed(module: Module, call: ast.Call) -> Rule | None:
+    """Tell why what becomes of the call's Future can't become of a coroutine."""
+    node: ast.AST = call
+    while True:
+        above = module.parent(node)
+        if isinstance(above, ast.IfExp) and node is not above.test:
+            node = above
+            continue
+        if isinstance(above, ast.Await):
+            return None if module.function(call) is not None else Rule.MODULE_CODE
+        taker = above if isinstance(above, ast.Call) and node in above.args[:1] else None
+        if taker is not None and module.path(taker.func) in _AWAIT:
+            node = taker
+            continue
+        break
+    rule = _taken(module, taker)
+    if rule is None and _runs_it(module, taker):
+        return None
+    if rule in {None, Rule.RAISED_SO_FAR} and taker is not None:
+        outside = module.function(call) is None and module.path(taker.func) != "asyncio.run"
+        return Rule.MODULE_CODE if outside else rule
+    return None if _one_of_several(module, node) else _otherwise(module, node)
+
+
+def _runs_it(module: Module, taker: ast.Call | None) -> bool:
+    return (
+        taker is not None
+        and isinstance(taker.func, ast.Attribute)
+        and taker.func.attr == "run_until_complete"
+        and not module.path(taker.func).startswith("structgather")
+    )
+
+
+def _taken(module: Module, taker: ast.Call | None) -> Rule | None:
+    """Judge a call that gets the Future as its first argument; None if a coroutine does as well."""
+    if taker is None:
+        return Rule.HANDED_ON
+    path = module.path(taker.func)
+    if path in _START or _runs_it(module, taker):
+        return None
+    if path in _START_COROUTINES or path == "asyncio.run" or _makes_tasks(module, taker.func):
+        return Rule.RAISED_SO_FAR
+    return Rule.HANDED_ON
+
+
+def _makes_tasks(module: Module, function: ast.expr) -> bool:
+    """Tell whether it is the `create_task` of an event loop or a TaskGroup, for certain."""
+    match function:
+        case ast.Attribute(value=ast.Call(func=maker), attr="create_task"):
+            return module.path(maker) in _LOOPS
+        case ast.Attribute(value=ast.Name() as name, attr="create_task"):
+            made = module.only_value(name) or _entered(module, name)
+            return isinstance(made, ast.Call) and module.path(made.func) in (
+                _LOOPS | {"asyncio.TaskGroup"}
+            )
+        case _:
+            return False
+
+
+def _entered(module: Module, name: ast.Name) -> ast.expr | None:
+    """Return the expression of the `with` around a name that is its `as`."""
+    for above in module.around(name):
+        if isinstance(above, ast.With | ast.AsyncWith):
+            for item in above.items:
+                if isinstance(item.optional_vars, ast.Name) and item.optional_vars.id == name.id:
+                    return item.context_expr
+    return None
+
+
+def _one_of_several(module: Module, node: ast.AST) -> bool:
+    """Tell whether it is one of the awaitables of a call that takes several."""
+    above = module.parent(node)
+    if isinstance(above, ast.List | ast.Tuple | ast.ListComp | ast.GeneratorExp):
+        if isinstance(above, ast.ListComp | ast.GeneratorExp) and node is not above.elt:
+            return False
+        node, above = above, module.parent(above)
+    if isinstance(above, ast.Starred):
+        node, above = above, module.parent(above)
+    return (
+        isinstance(above, ast.Call) and node in above.args and module.path(above.func) in _SEVERAL
+    )
+
+
+def _otherwise(module: Module, node: ast.AST) -> Rule:  # noqa: PLR0911 - one for each reason
+    above = module.parent(node)
+    inside = (above, *module.around(above))
+    match above:
+        case ast.Attribute():
+            return Rule.ASKED
+        case ast.Yield() | ast.YieldFrom():
+            return Rule.YIELDED
+        case ast.Return() | ast.Lambda():
+            return Rule.RETURNED
+        case ast.Expr():
+            return Rule.NOT_AWAITED
+        case ast.Call() | ast.keyword() | ast.List() | ast.Set() | ast.Tuple() | ast.Starred():
+            calls = [one for one in inside[:3] if isinstance(one, ast.Call)]
+            if any(module.path(one.func) == "asyncio.wait" for one in calls):
+                return Rule.WAITED
+            return Rule.HANDED_ON if calls else Rule.STORED
+        case _:
+            return Rule.STORED

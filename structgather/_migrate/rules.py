@@ -1,0 +1,153 @@
+"""Why a call is left as it is, or should be looked at, and what to do about it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Rule(enum.Enum):
+    """A reason, with its recipe."""
+
+    def __init__(self, reason: str, recipe: str) -> None:
+        self.reason = reason
+        self.recipe = recipe
+
+    # asyncio.gather, left.
+    STORED = (
+        "the Future is stored, and the children run before it is awaited",
+        "await it where it is made, or store asyncio.create_task(gather_structured(...))",
+    )
+    RETURNED = (
+        "the Future is returned, and the children run before the caller awaits it",
+        "return await gather_structured(...) from an async def; else return"
+        " asyncio.create_task(gather_structured(...))",
+    )
+    NOT_AWAITED = (
+        "nobody awaits it",
+        "await gather_structured(...), or keep asyncio.create_task(gather_structured(...))",
+    )
+    HANDED_ON = (
+        "the Future is handed to a function that may want more of it than to await it",
+        "await it here, or hand over asyncio.create_task(gather_structured(...))",
+    )
+    ASKED = (
+        "the Future's own methods are used",
+        "asyncio.create_task(gather_structured(...)), a Task, has them too",
+    )
+    WAITED = (
+        "asyncio.wait takes Futures",
+        "hand it asyncio.create_task(gather_structured(...)), or use first_n_within",
+    )
+    YIELDED = (
+        "yield and yield from take a Future",
+        "make it an async def that awaits gather_structured(...)",
+    )
+    MODULE_CODE = (
+        "it stands outside of any function, and nothing runs it here",
+        "asyncio.run(...) an async def that awaits gather_structured(...)",
+    )
+    VALUE = (
+        "asyncio's function is used as a value",
+        "use structgather's, if whoever calls it awaits what it returns",
+    )
+    PATCHED = (
+        "asyncio's function is replaced, or named in a string, as tests do that patch it",
+        "patch the name where it is used",
+    )
+    LOOP_ARGUMENT = (
+        "loop= is an argument that asyncio took away in Python 3.10",
+        "leave it out: the running loop is used",
+    )
+    ARGUMENTS = (
+        "it has arguments that asyncio does not take",
+        "see what it was meant to do",
+    )
+    AMBIGUOUS = (
+        "what the name stands for is not certain: it is bound in several ways, or comes from *",
+        "import asyncio once, under a name of its own",
+    )
+    IN_STRING = (
+        "it stands in an f-string",
+        "take it out of the string",
+    )
+    # asyncio.gather, left since a failure would cancel what ought to go on.
+    TEARDOWN = (
+        "after a failure gather lets the other closings finish; gather_structured cancels them",
+        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
+    )
+    TASKS_OF_OTHERS = (
+        "the Tasks belong to an object; after a failure gather_structured cancels the rest of them",
+        "gather_structured(...), if they are to end together; else asyncio.shield each of them, or"
+        " return_exceptions=True",
+    )
+    LOOKED_AT = (
+        "the Tasks are used after a failure; gather_structured will have cancelled the rest",
+        "gather_structured(..., return_exceptions=True) puts the failures in place of the values",
+    )
+    # asyncio.gather, moved.
+    SWALLOWED = (
+        "its failures are swallowed: return_exceptions=True, and the result is dropped",
+        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
+    )
+    RAISED_SO_FAR = (
+        "with asyncio.gather this raised an error at once; from now on it runs",
+        "see that this is what you want",
+    )
+    # asyncio.as_completed, left.
+    NOT_A_LOOP = (
+        "only a loop over asyncio.as_completed(...) itself is moved",
+        "async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
+    )
+    NOT_ASYNC = (
+        "it is not inside an async def",
+        "async with as_completed_scoped(...) needs one",
+    )
+    GENERATOR = (
+        "the loop yields out of an async generator, whose consumer may never come back (PEP 789)",
+        "let the consumer own the block: return the awaitables, or send outcomes through a Queue",
+    )
+    ITEM_KEPT = (
+        "the item is used for more than to be awaited",
+        "an outcome knows its .index in the input; look the rest up by that",
+    )
+    ORDER = (
+        "the loop does something before it awaits the item, or awaits it on some paths only",
+        "await the item first; as_completed_scoped hands out what is over already",
+    )
+    TRY = (
+        "the item is awaited in a try that also catches what the loop itself now raises: a"
+        " cancellation, or the TimeoutError of timeout=",
+        "put the try around the loop, or narrow what it catches",
+    )
+    LEFT_EARLY = (
+        "the loop may be left early, and the inputs are used afterwards or belong to an object;"
+        " as_completed_scoped will have cancelled the rest",
+        "as_completed_scoped(...), with asyncio.shield around what is to go on",
+    )
+    LAYOUT = (
+        "indenting it would change a string that goes over several lines, or a comment is in the"
+        " way",
+        "move it by hand",
+    )
+
+
+class Verdict(enum.Enum):
+    """What was done about a call, or would be."""
+
+    MOVED = "moved"
+    SIMPLIFIED = "simplified"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One use of asyncio's functions."""
+
+    line: int
+    column: int
+    #: asyncio.gather or asyncio.as_completed
+    function: str
+    verdict: Verdict
+    #: Why it is left, or what to look at although it is moved.
+    rule: Rule | None

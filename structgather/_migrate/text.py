@@ -1,0 +1,132 @@
+"""A source text: where in it a node of the syntax tree stands, and how it is edited."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: What has a place in the text.
+Placed: TypeAlias = ast.expr | ast.stmt | ast.alias | ast.excepthandler | ast.keyword
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+
+
+class Edit(NamedTuple):
+    """Replace the characters from `start` to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    """Apply edits that do not overlap."""
+    parts: list[str] = []
+    at = 0
+    for edit in sorted(edits, key=lambda edit: edit[:2]):
+        if edit.start < at:
+            message = f"edits overlap at {edit.start}"
+            raise ValueError(message)
+        parts += text[at : edit.start], edit.text
+        at = edit.end
+    return "".join([*parts, text[at:]])
+
+
+def split_lines(text: str) -> list[str]:
+    """Split where Python's own parser does, which is not where `str.splitlines` does."""
+    return _LINE.findall(text)
+
+
+@final
+class Text:
+    """A source text with positions. Lines count from 1, as in `ast`."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.lines = split_lines(text)
+        self._starts = [0]
+        for line in self.lines:
+            self._starts.append(self._starts[-1] + len(line))
+
+    def line(self, number: int) -> str:
+        """Return a line, with its end."""
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+    def line_start(self, number: int) -> int:
+        """Return where a line starts; for the line behind the last, the end of the text."""
+        return self._starts[number - 1]
+
+    def indent(self, number: int) -> str:
+        """Return the white space that a line starts with."""
+        line = self.line(number)
+        return line[: len(line) - len(line.lstrip(" \t\f"))]
+
+    def newline(self, number: int) -> str:
+        """Return how a line ends, or how its file's first line does if it is the unended last."""
+        for line in (self.line(number), self.line(1)):
+            if ending := line[len(line.rstrip("\r\n")) :]:
+                return ending
+        return "\n"
+
+    def offset(self, line: int, utf8_column: int) -> int:
+        """Return the position for what `ast` gives: a line, and a column in UTF-8 bytes."""
+        before = self.line(line).encode()[:utf8_column]
+        return self.line_start(line) + len(before.decode())
+
+    def start(self, node: Placed) -> int:
+        """Return where a node starts."""
+        return self.offset(node.lineno, node.col_offset)
+
+    def end(self, node: Placed) -> int:
+        """Return where a node ends."""
+        return self.offset(node.end_lineno or 0, node.end_col_offset or 0)
+
+    def of(self, node: Placed) -> str:
+        """Return the text of a node."""
+        return self.text[self.start(node) : self.end(node)]
+
+    def column(self, node: Placed) -> int:
+        """Return the column of a node in characters, from 1, as editors count."""
+        return self.start(node) - self.line_start(node.lineno) + 1
+
+    def stands_where_it_says(self, node: ast.expr) -> bool:
+        """Tell whether the node is what stands at its place: in an f-string it may not be."""
+        try:
+            found = ast.parse(f"({self.of(node)}\n)", mode="eval").body
+        except (SyntaxError, ValueError):
+            return False
+        return ast.dump(found) == ast.dump(node)
+
+    def tokens(self) -> Iterator[tokenize.TokenInfo]:
+        """Yield the tokens. A carriage return alone ends a line, as it does for the parser."""
+        text = "".join(line.rstrip("\r\n") + "\n" for line in self.lines)
+        return tokenize.generate_tokens(io.StringIO(text).readline)
+
+    def has_comment(self, start: int, end: int) -> bool:
+        """Tell whether there is a comment between two positions."""
+        return any(
+            start <= self.line_start(token.start[0]) + token.start[1] < end
+            for token in self.tokens()
+            if token.type == tokenize.COMMENT
+        )
+
+    def strings_of_many_lines(self) -> Iterator[tuple[int, int]]:
+        """Yield the first and last line of each string literal that goes over several."""
+        opened: list[int] = []
+        for token in self.tokens():
+            kind = tokenize.tok_name[token.type]
+            first, last = token.start[0], token.end[0]
+            if kind.endswith("STRING_START"):  # FSTRING, and TSTRING from 3.14 on
+                opened.append(first)
+            elif kind.endswith("STRING_END"):
+                first = opened.pop()
+            elif kind != "STRING":
+                continue
+            if first < last:
+                yield first, last

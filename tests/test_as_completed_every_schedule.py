@@ -1,0 +1,197 @@
+"""Every schedule of small worlds under `as_completed_scoped`, judged by every oracle.
+
+The consumer's pauses and breaks, the deadline and a slow source are choices of the outside as well.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from harness.behaviours import (
+    cancels_itself,
+    cleans_up_slowly,
+    fails,
+    fails_in_cleanup,
+    ignores_one_cancellation,
+    nests,
+    returns,
+    returns_while_cancelled,
+    sleeps,
+)
+from harness.calls import (
+    adds,
+    adds_a_child,
+    adopted,
+    breaking,
+    breaks,
+    cancels,
+    generator,
+    pauses,
+    pauses_and_breaks,
+    raises,
+    raising,
+    slow,
+    stream,
+    stubborn,
+)
+from harness.run import Program
+from harness.searches import (
+    OF_A_TIMEOUT_AROUND_A_BODY,
+    THREE,
+    TWO,
+    Search,
+    either_start,
+    in_a_timeout,
+    size,
+    size_of_pairs,
+    size_of_sweep,
+)
+from harness.worlds import Behaviour, Call, world
+
+TICKS: dict[str, Behaviour] = {"a": sleeps(1), "b": sleeps(1), "c": cleans_up_slowly()}
+NESTED: dict[str, Behaviour] = {"a": nests(partial(stream, body=breaks), **TWO), "b": fails()}
+# Of these the last two are added while the block is open: by the body, or by the child `a`.
+FOUR: dict[str, Behaviour] = {
+    "a": returns(),
+    "b": cleans_up_slowly(),
+    "x": fails(),
+    "y": returns_while_cancelled(),
+}
+ADDING: dict[str, Behaviour] = FOUR | {"a": adds_a_child()}
+# Tasks that were handed over run already.
+OF_ADOPTION = frozenset({"limit_holds", "in_the_order_of_their_ends"})
+
+add_two = partial(stream, held_back=2)
+
+# fmt: off
+SEARCHES = [
+    Search("plain", stream, (210, 2005, 9469), (1, 1)),
+    Search("pauses", partial(stream, body=pauses), (1646, 16453), (1, 1)),
+    Search("adopted", partial(stream, feed=adopted), (1, 1), (1, 1)),
+    Search("generator", partial(stream, feed=generator), (1, 1), (1, 1)),
+    Search("nested", stream, (1, 1, 1), (1, 1), NESTED),
+    Search("in a timeout", in_a_timeout(stream), (1, 1), (1, 1), deadline=1,
+           but=OF_A_TIMEOUT_AROUND_A_BODY),
+    # Leaving early.
+    Search("breaks", partial(stream, body=breaks), (71, 637, 3266), (1, 1)),
+    Search("raises", partial(stream, body=raises), (71, 637, 3266), (1, 1)),
+    Search("cancels", partial(stream, body=cancels), (1, 1, 1), (1, 1)),
+    Search("pauses and breaks", partial(stream, body=pauses_and_breaks), (1, 1), (1, 1)),
+    # One by one.
+    Search("limit=1", partial(stream, limit=1), (1, 1, 1), (1, 1)),
+    Search("limit=2", partial(stream, limit=2), (36, 387, 2000), (1, 1)),
+    Search("limit=2 pauses", partial(stream, limit=2, body=pauses), (1, 1), (1, 1)),
+    Search("limit=2 breaks", partial(stream, limit=2, body=breaks), (1, 1, 1), (1, 1)),
+    Search("limit=2 cancels", partial(stream, limit=2, body=cancels), (1, 1, 1), (1, 1)),
+    Search("limit=2 adopted", partial(stream, limit=2, feed=adopted), (1, 1, 1), (1, 1), but=OF_ADOPTION),
+    Search("generator limit=2", partial(stream, feed=generator, limit=2), (1, 1, 1), (1, 1)),
+    Search("generator pauses", partial(stream, feed=generator, limit=2, body=pauses), (1, 1), (1, 1)),
+    Search("generator breaks", partial(stream, feed=generator, limit=1, body=breaks), (1, 1, 1), (1, 1)),
+    Search("raising", partial(stream, feed=raising), (1, 1), (1, 1)),
+    Search("raising limit=1", partial(stream, feed=raising, limit=1), (1, 1, 1), (1, 1)),
+    # Deadlines.
+    Search("timeout", partial(stream, timeout=1), (650, 5799), (1, 1), deadline=1),
+    Search("timeout ticks", partial(stream, timeout=1), (1, 1, 1), (1, 1), TICKS, deadline=1),
+    Search("timeout pauses", partial(stream, timeout=1, body=pauses), (1,), (1,), deadline=1),
+    Search("timeout limit=2", partial(stream, timeout=1, limit=2, body=pauses), (1, 1), (1, 1), deadline=1),
+    Search("timeout generator", partial(stream, timeout=1, limit=2, feed=generator), (1, 1), (1, 1), deadline=1),
+    Search("child_timeout", partial(stream, child_timeout=1), (1, 1), (1, 1), child_deadline=1),
+    # Async iterables.
+    Search("slow", partial(stream, feed=slow), (1, 1, 1), (1, 1), TWO),
+    Search("slow limit=1", partial(stream, feed=slow, limit=1), (1, 1, 1), (1, 1)),
+    Search("slow limit=2", partial(stream, feed=slow, limit=2), (1, 1), (1, 1)),
+    Search("slow breaks", partial(stream, feed=slow, body=breaks), (1, 1, 1), (1, 1), TWO),
+    Search("slow raises", partial(stream, feed=slow, body=raises), (1, 1, 1), (1, 1), TWO),
+    Search("slow timeout", partial(stream, feed=slow, timeout=1), (1, 1), (1, 1), TWO, deadline=1),
+    Search("stubborn", partial(stream, feed=stubborn), (1, 1, 1), (1, 1)),
+    Search("stubborn limit=1", partial(stream, feed=stubborn, limit=1, body=breaks), (1, 1, 1), (1, 1)),
+    Search("breaking", partial(stream, feed=breaking), (1, 1, 1), (1, 1)),
+    Search("breaking limit=1", partial(stream, feed=breaking, limit=1), (1, 1, 1), (1, 1)),
+    # Children that are added.
+    Search("adds", partial(add_two, body=adds), (1, 1), (1, 1), FOUR),
+    Search("adds limit=1", partial(add_two, body=adds, limit=1), (1, 1, 1), (1, 1), FOUR),
+    Search("adds limit=2", partial(add_two, body=adds, limit=2), (1, 1, 1), (1, 1), FOUR),
+    Search("adds timeout", partial(add_two, body=adds, timeout=1), (1, 1), (1, 1), FOUR, deadline=1),
+    Search("child adds", add_two, (1, 1, 1), (1, 1), ADDING),
+    Search("child adds limit=1", partial(add_two, limit=1), (1, 1, 1), (1, 1), ADDING),
+    Search("child adds breaks", partial(add_two, body=breaks), (1, 1, 1), (1, 1), ADDING),
+    Search("child adds cancels", partial(add_two, body=cancels, limit=2), (1, 1, 1), (1, 1), ADDING),
+]
+# fmt: on
+
+
+@either_start
+@pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search.name)
+def test_every_schedule(search: Search, *, eager: bool) -> None:
+    """Every promise holds in every schedule, and there are as many schedules as ever."""
+    search.check(eager=eager)
+
+
+@either_start
+@pytest.mark.parametrize(
+    ("call", "lazy_size", "eager_size"),
+    [
+        pytest.param(stream, 1, 1, id="plain"),
+        pytest.param(partial(stream, body=breaks), 1, 1, id="breaks"),
+        pytest.param(partial(stream, body=pauses, limit=1, feed=generator), 1, 1, id="pauses"),
+        pytest.param(partial(stream, limit=1, feed=slow), 1, 1, id="slow"),
+    ],
+)
+def test_every_pair_of_behaviours(
+    call: Call, lazy_size: int, eager_size: int, *, eager: bool
+) -> None:
+    """Whatever one child does and whatever its sibling does, with one outer cancellation."""
+    assert size_of_pairs(call, eager=eager) == (eager_size if eager else lazy_size)
+
+
+@pytest.mark.parametrize(
+    ("program", "cancels", "expected"),
+    [
+        pytest.param(world(partial(stream, limit=2), **THREE), 0, 1, id="limit=2"),
+        pytest.param(world(partial(stream, body=pauses), **TWO), 0, 1, id="pauses"),
+        pytest.param(world(partial(stream, timeout=1), deadline=1, **TWO), 0, 1, id="timeout"),
+        pytest.param(world(partial(stream, body=breaks), **TWO), 1, 1, id="a-cancellation"),
+        pytest.param(
+            world(partial(stream, body=pauses, limit=1, feed=generator), **TWO),
+            2,
+            1,
+            id="cancellations",
+        ),
+        pytest.param(world(partial(stream, limit=1, feed=slow), **TWO), 1, 1, id="slow"),
+        pytest.param(world(add_two, **ADDING), 0, 1, id="child-adds"),
+    ],
+)
+def test_every_schedule_of_racing_events(program: Program, cancels: int, expected: int) -> None:
+    """Every promise holds also where several things happen in one turn of the loop."""
+    assert size(program, mode="racy", cancels=cancels) == expected
+
+
+CROWD: dict[str, Behaviour] = {
+    "a": nests(partial(stream, limit=1), x=sleeps(1), y=cleans_up_slowly(points=2)),
+    "b": ignores_one_cancellation(points=3),
+    "c": nests(partial(stream, body=breaks), x=fails(), y=cancels_itself(), z=fails_in_cleanup()),
+    "d": returns_while_cancelled(points=3),
+    "e": nests(in_a_timeout(stream), x=cleans_up_slowly(points=2)),
+    "f": adds_a_child(points=2),
+    "g": fails(points=4),
+    "x": cleans_up_slowly(points=2),
+}
+in_crowd = partial(stream, held_back=1)
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        pytest.param(world(in_crowd, **CROWD), 1, id="plain"),
+        pytest.param(world(partial(in_crowd, body=pauses_and_breaks), **CROWD), 1, id="breaks"),
+        pytest.param(world(partial(in_crowd, body=cancels), **CROWD), 1, id="cancels"),
+        pytest.param(world(partial(in_crowd, limit=2, body=pauses), **CROWD), 1, id="limit=2"),
+        pytest.param(world(partial(in_crowd, timeout=0.5), deadline=0.5, **CROWD), 1, id="timeout"),
+        pytest.param(world(partial(stream, feed=adopted), **CROWD), 1, id="adopted"),
+    ],
+)
+def test_a_cancellation_at_every_step(program: Program, expected: int) -> None:
+    """Cancelled at any step, or at any two, a larger call with calls in it keeps every promise."""
+    assert size_of_sweep(program, OF_A_TIMEOUT_AROUND_A_BODY) == expected

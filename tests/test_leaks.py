@@ -1,0 +1,244 @@
+"""Nothing outlives a call, though the garbage collector is off: no task, no frame, no exception."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from structgather import gather_structured
+
+
+@pytest.fixture(autouse=True)
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Thing:
+    """Something that a frame or a context holds, and that is gone when that is."""
+
+
+class ChildError(Exception):
+    """How a child fails. It can be referred to weakly, which a ValueError cannot."""
+
+
+in_the_context: ContextVar[Thing] = ContextVar("in_the_context")
+
+
+class Witness:
+    """Refers weakly to all that a call's children are made of."""
+
+    def __init__(self) -> None:
+        self._refs: list[tuple[str, weakref.ref[Any]]] = []
+
+    def saw(self, what: str, thing: Any) -> Any:
+        self._refs.append((what, weakref.ref(thing)))
+        return thing
+
+    def alive(self) -> list[str]:
+        return [what for what, ref in self._refs if ref() is not None]
+
+    async def child(self, name: str, *, fails: bool = False, turns: int = 1) -> Any:
+        frame = self.saw(f"the frame of {name}", Thing())
+        in_the_context.set(self.saw(f"the context of {name}", Thing()))
+        self.saw(f"the task of {name}", asyncio.current_task())
+        try:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if fails:
+                raise self.saw(f"the error of {name}", ChildError(name))
+        except asyncio.CancelledError as error:
+            self.saw(f"the cancellation of {name}", error)
+            raise
+        del frame
+        return self.saw(f"the value of {name}", Thing())
+
+
+Case = Callable[[Witness], Coroutine[Any, Any, None]]
+
+
+async def success(witness: Witness) -> None:
+    await gather_structured(witness.child("a"), witness.child("b"))
+
+
+async def limited(witness: Witness) -> None:
+    children = [witness.child(name, turns=2) for name in "abc"]
+    await gather_structured(*children, limit=1, child_timeout=60)
+
+
+async def failure(witness: Witness) -> None:
+    with suppress(ChildError):
+        await gather_structured(
+            witness.child("a", turns=99), witness.child("b", fails=True), witness.child("c")
+        )
+
+
+async def failures(witness: Witness) -> None:
+    with suppress(ChildError):
+        await gather_structured(witness.child("a", fails=True), witness.child("b", fails=True))
+
+
+async def a_failure_at_once(witness: Witness) -> None:
+    with suppress(ChildError):
+        await gather_structured(
+            witness.child("a", fails=True, turns=0), witness.child("b"), limit=2
+        )
+
+
+async def group(witness: Witness) -> None:
+    with suppress(ExceptionGroup):
+        await gather_structured(
+            witness.child("a", fails=True), witness.child("b", fails=True), exception_group=True
+        )
+
+
+async def return_exceptions(witness: Witness) -> None:
+    values = await gather_structured(
+        witness.child("a", fails=True), witness.child("b"), return_exceptions=True
+    )
+    assert isinstance(values[0], ChildError)
+
+
+async def raised_failures(witness: Witness) -> None:
+    children = [witness.child("a", fails=True), witness.child("b")]
+    values = await gather_structured(*children, return_exceptions=True)
+    del children
+    with suppress(ExceptionGroup):
+        values.raise_failures()
+
+
+async def late(witness: Witness) -> None:
+    with suppress(TimeoutError):
+        await gather_structured(witness.child("a", turns=10**9), child_timeout=1e-9)
+
+
+async def cancelled(witness: Witness) -> None:
+    call = asyncio.create_task(
+        gather_structured(witness.child("a", turns=99), witness.child("b", fails=True, turns=5))
+    )
+    witness.saw("the call", call)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    call.cancel()
+    with suppress(asyncio.CancelledError):
+        await call
+
+
+async def adopted(witness: Witness) -> None:
+    with suppress(ChildError):
+        await gather_structured(
+            asyncio.create_task(witness.child("a", turns=99)),
+            asyncio.create_task(witness.child("b", fails=True)),
+        )
+
+
+async def adopted_and_failed_last(witness: Witness) -> None:
+    task = asyncio.create_task(witness.child("a", fails=True))
+    await asyncio.wait([task])
+    call = gather_structured(witness.child("b"), task)
+    del task  # a frame that holds the Task is in the traceback that the Task holds
+    with suppress(ChildError):
+        await call
+
+
+async def nested(witness: Witness) -> None:
+    with suppress(ChildError):
+        await gather_structured(failure(witness), raises(witness), return_exceptions=False)
+
+
+async def raises(witness: Witness) -> None:
+    await gather_structured(witness.child("x", fails=True), witness.child("y", turns=99))
+
+
+async def refused(witness: Witness) -> None:
+    call: Any = gather_structured
+    with suppress(TypeError):
+        await call(witness.child("a"), 3)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        success,
+        limited,
+        failure,
+        failures,
+        a_failure_at_once,
+        group,
+        return_exceptions,
+        raised_failures,
+        late,
+        cancelled,
+        adopted,
+        adopted_and_failed_last,
+        nested,
+        refused,
+    ],
+)
+def test_nothing_outlives_a_call(case: Case) -> None:
+    """When the call is over and what it handed out is dropped, everything is gone at once."""
+    witness = Witness()
+    left: list[list[str]] = []
+
+    async def main() -> None:
+        await case(witness)
+        await asyncio.sleep(0)  # the tasks' last callbacks
+        left.append(witness.alive())
+
+    asyncio.run(main())
+    assert left == [[]]
+    assert witness.alive() == []
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
+    """Who keeps the exception keeps the frames that it went through, and no task or sibling."""
+    witness = Witness()
+    kept: list[BaseException] = []
+
+    async def main() -> None:
+        make: Any = asyncio.create_task if adopt else lambda coroutine: coroutine
+        await call_and_keep(make(witness.child("a", turns=99)), make(failing()))
+        await asyncio.sleep(0)
+        assert witness.alive() == []
+
+    async def failing() -> None:
+        witness.saw("the failing task", asyncio.current_task())
+        await asyncio.sleep(0)
+        raise ValueError
+
+    async def call_and_keep(*children: Any) -> None:
+        call = gather_structured(*children)
+        del children
+        try:
+            await call
+        except ValueError as error:
+            kept.append(error)
+
+    asyncio.run(main())
+    assert len(kept) == 1
+
+
+def test_a_value_is_held_no_longer_than_its_owner_holds_it() -> None:
+    """The values belong to the caller alone."""
+    witness = Witness()
+
+    async def main() -> None:
+        values = await gather_structured(witness.child("a"), witness.child("b"))
+        assert [what for what in witness.alive() if "value" in what] == [
+            "the value of a",
+            "the value of b",
+        ]
+        del values
+        assert witness.alive() == []
+
+    asyncio.run(main())
