@@ -168,9 +168,7 @@ def comparison(old: Results, new: Results) -> Table:
                 ("dearer" if change > 0 else "cheaper") if apart else "",
             ]
         )
-    title = "Ratios on {} {} and on {} {}".format(
-        old.implementation, old.python, new.implementation, new.python
-    )
+    title = f"Ratios on {old.implementation} {old.python} and on {new.implementation} {new.python}"
     return Table(title, ["", "", "before", "after", "change", ""], lines)
 
 

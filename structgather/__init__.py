@@ -4,12 +4,14 @@ _gather          gather_structured: every value, or the first failure
 _gathered        Gathered: its list, with the failures to be had
 _first_n         first_n_within, FirstN: the first values inside a time
 _as_completed    as_completed_scoped: outcomes as they come
+_rate_limit      RateLimit: requests, tokens and concurrency of a provider
 _outcome         Ok, Failed, TimedOut, Cancelled: how one child ended
 
 _scope           the protocol: owns every child, states its rules, and alone touches tasks
 _outcome_scope   what the two functions that speak in outcomes have in common
 _source          their inputs: all at once, or one by one as there is room
 _child_timeout   the time of each child
+_gate            the queue and the window behind RateLimit
 _failures        several failures: in a group, or in the notes of the one that is raised
 _inputs          what is refused, and in which words
 _stuck           the warning about a child that will not stop
@@ -20,6 +22,7 @@ from structgather._first_n import FirstN, first_n_within
 from structgather._gather import gather_structured
 from structgather._gathered import Gathered
 from structgather._outcome import Cancelled, Failed, Ok, Outcome, TimedOut
+from structgather._rate_limit import RateLimit
 from structgather._stuck import warn_stuck_after
 
 __version__ = "0.1.0"
@@ -31,6 +34,7 @@ __all__ = [
     "Gathered",
     "Ok",
     "Outcome",
+    "RateLimit",
     "TimedOut",
     "as_completed_scoped",
     "first_n_within",

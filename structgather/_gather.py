@@ -250,7 +250,7 @@ def gather_structured(  # type: ignore[overload-overlap]
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, list[_T]]: ...
 @overload
-def gather_structured(
+def gather_structured(  # pyright: ignore[reportOverlappingOverload]
     aw1: _Awaitable[_T1],
     /,
     *,

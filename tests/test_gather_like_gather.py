@@ -130,6 +130,20 @@ def test_the_first_failure_by_time_is_raised_as_it_is(gather: Gather) -> None:
 
 
 @over_both
+def test_a_task_that_failed_first_failed_first(gather: Gather) -> None:
+    """Of failures in one turn of the loop the first is raised, also if it is an adopted Task's."""
+
+    async def main() -> None:
+        task = asyncio.create_task(after(1, ValueError("first")))
+        await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="first"):
+            await gather(after(1, TypeError("second")), task)
+        await asyncio.sleep(0)
+
+    run(main())
+
+
+@over_both
 def test_return_exceptions(gather: Gather) -> None:
     """With `return_exceptions` everybody runs to the end, and exceptions stand in their places."""
     error = ValueError()

@@ -66,7 +66,7 @@ def _children(module: Module, call: ast.Call) -> Iterator[ast.expr]:
         node = pending.pop()
         match node:
             case ast.Starred(value=ast.Name() as name):
-                pending += [value] if (value := module.only_value(name)) is not None else []
+                pending += _elements(module, name)
             case ast.Starred(value=inner):
                 pending.append(inner)
             case ast.ListComp(elt=inner) | ast.GeneratorExp(elt=inner) | ast.SetComp(elt=inner):
@@ -77,6 +77,24 @@ def _children(module: Module, call: ast.Call) -> Iterator[ast.expr]:
                 pending.append(inner)
             case _:
                 yield node
+
+
+def _elements(module: Module, name: ast.Name) -> list[ast.expr]:
+    """Return what a local list is made of: what it is assigned, and what is appended to it."""
+    home = module.scopes.home(name)
+    value = module.only_value(name)
+    if home is None or value is None:
+        return []
+    found = [value]
+    for node in ast.walk(home.node):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=appended), attr="append"), args=[element]
+            ) if appended == name.id:
+                found.append(element)
+            case _:
+                pass
+    return found
 
 
 def _name_called(call: ast.Call) -> str:
@@ -115,37 +133,34 @@ def _looked_at_afterwards(module: Module, call: ast.Call) -> bool:
         value = argument.value if isinstance(argument, ast.Starred) else argument
         if isinstance(value, ast.Name):
             names.add(value.id)
-    if not names:
-        return False
-    return any(
-        isinstance(node, ast.Name)
-        and node.id in names
-        and isinstance(node.ctx, ast.Load)
-        and not _ends_it(module, node)
-        for place in _reached_by_failure(module, call)
-        for node in ast.walk(place)
+    return bool(names) and any(
+        _used(module, block, set(names)) for block in _reached_by_failure(module, call)
     )
 
 
-def _reached_by_failure(module: Module, call: ast.Call) -> Iterator[ast.AST]:
-    """Yield what runs when the call has failed, in the same function."""
+def _reached_by_failure(module: Module, call: ast.Call) -> Iterator[list[ast.stmt]]:
+    """Yield what runs when the call has failed, in the same function: statements in order."""
     inside: ast.AST = call
     for above in module.around(call):
         if isinstance(above, FunctionDef | ast.Lambda):
             return
         caught = False
         if isinstance(above, ast.Try) and inside in above.body:
-            yield from [*above.handlers, *above.finalbody]
-            caught = any(not _leaves(handler.body[-1]) for handler in above.handlers)
+            yield from (handler.body for handler in above.handlers)
+            yield above.finalbody
+            caught = any(
+                not isinstance(handler.body[-1], ast.Raise | ast.Return)
+                for handler in above.handlers
+            )
         elif isinstance(above, ast.With):
             caught = any("suppress" in ast.unparse(item.context_expr) for item in above.items)
         if caught and isinstance(above, ast.stmt):
-            yield from _after(module, above)
+            yield list(_after(module, above))
         inside = above
 
 
-def _after(module: Module, statement: ast.stmt) -> Iterator[ast.AST]:
-    """Yield what runs after a statement: below it, and above it where there is a loop around."""
+def _after(module: Module, statement: ast.stmt) -> Iterator[ast.stmt]:
+    """Yield what runs after a statement in its function."""
     for above in [statement, *module.around(statement)]:
         if isinstance(above, FunctionDef | ast.Lambda):
             return
@@ -154,22 +169,26 @@ def _after(module: Module, statement: ast.stmt) -> Iterator[ast.AST]:
             yield from block[block.index(above) + 1 :]
 
 
-def _leaves(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Raise | ast.Return)
+def _used(module: Module, statements: list[ast.stmt], names: set[str]) -> bool:
+    """Tell whether Tasks are used for more than to end them, before the names get new ones."""
+    for statement in statements:
+        uses = [load for name in names for load in module.loads(name, statement)]
+        if any(_cancels(node) for node in ast.walk(statement)) and uses:
+            return False  # whatever comes now, they were cancelled before already
+        if any(not _only_waits(module, use) for use in uses):
+            return True
+        if isinstance(statement, ast.Assign):
+            names -= {node.id for node in statement.targets if isinstance(node, ast.Name)}
+    return False
 
 
-def _ends_it(module: Module, name: ast.Name) -> bool:
-    """Tell whether a use only cancels the Tasks, or awaits that they are over."""
+def _only_waits(module: Module, name: ast.Name) -> bool:
+    """Tell whether a use awaits that the Tasks are over, whatever became of them, or counts."""
     for above in module.around(name):
-        match above:
-            case ast.For(body=body) if name in ast.walk(above.iter):
-                return all(any(_cancels(part) for part in ast.walk(one)) for one in body)
-            case ast.Call() if _name_called(above) in {"gather", "gather_structured"}:
-                return _returns_exceptions(above)
-            case ast.Call() if _name_called(above) == "wait":
-                return True
-            case ast.stmt():
-                return any(_cancels(part) for part in ast.walk(above))
-            case _:
-                pass
+        if isinstance(above, ast.Call) and _name_called(above) != "cast":
+            called = _name_called(above)
+            dropped = isinstance(module.parent(module.parent(above)), ast.Expr)
+            return called == "len" or (
+                dropped and (called == "wait" or _returns_exceptions(above))
+            )
     return False

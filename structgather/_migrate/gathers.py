@@ -18,6 +18,8 @@ GATHER = "asyncio.gather"
 _START = {"asyncio.ensure_future", "asyncio.shield"}
 # The same, but a Future is refused: such a call has never worked.
 _START_COROUTINES = {"asyncio.create_task", "asyncio.run_coroutine_threadsafe"}
+# The same, and it runs the loop.
+_RUN = {"asyncio.run"}
 # What takes both, and starts nothing before it is awaited itself.
 _AWAIT = {"asyncio.wait_for"}
 # What takes any number of awaitables.
@@ -87,44 +89,24 @@ def _consumed(module: Module, call: ast.Call) -> Rule | None:
     node: ast.AST = call
     while True:
         above = module.parent(node)
-        if isinstance(above, ast.IfExp) and node is not above.test:
-            node = above
-            continue
-        if isinstance(above, ast.Await):
-            return None if module.function(call) is not None else Rule.MODULE_CODE
         taker = above if isinstance(above, ast.Call) and node in above.args[:1] else None
         if taker is not None and module.path(taker.func) in _AWAIT:
             node = taker
-            continue
-        break
-    rule = _taken(module, taker)
-    if rule is None and _runs_it(module, taker):
-        return None
-    if rule in {None, Rule.RAISED_SO_FAR} and taker is not None:
-        outside = module.function(call) is None and module.path(taker.func) != "asyncio.run"
-        return Rule.MODULE_CODE if outside else rule
+        elif isinstance(above, ast.IfExp) and node is not above.test:
+            node = above
+        else:
+            break
+    in_function = module.function(call) is not None
+    if isinstance(above, ast.Await):
+        return None if in_function else Rule.MODULE_CODE
+    if taker is not None:
+        path = module.path(taker.func)
+        if path in _RUN or getattr(taker.func, "attr", "") == "run_until_complete":
+            return Rule.RAISED_SO_FAR if path in _RUN else None
+        if path in _START | _START_COROUTINES or _makes_tasks(module, taker.func):
+            works = None if path in _START else Rule.RAISED_SO_FAR
+            return works if in_function else Rule.MODULE_CODE
     return None if _one_of_several(module, node) else _otherwise(module, node)
-
-
-def _runs_it(module: Module, taker: ast.Call | None) -> bool:
-    return (
-        taker is not None
-        and isinstance(taker.func, ast.Attribute)
-        and taker.func.attr == "run_until_complete"
-        and not module.path(taker.func).startswith("structgather")
-    )
-
-
-def _taken(module: Module, taker: ast.Call | None) -> Rule | None:
-    """Judge a call that gets the Future as its first argument; None if a coroutine does as well."""
-    if taker is None:
-        return Rule.HANDED_ON
-    path = module.path(taker.func)
-    if path in _START or _runs_it(module, taker):
-        return None
-    if path in _START_COROUTINES or path == "asyncio.run" or _makes_tasks(module, taker.func):
-        return Rule.RAISED_SO_FAR
-    return Rule.HANDED_ON
 
 
 def _makes_tasks(module: Module, function: ast.expr) -> bool:

@@ -52,6 +52,7 @@ class Scopes(ast.NodeVisitor):
         self.all = [self.module]
         #: The scope in which each name stands that is used, not bound.
         self.of: dict[ast.Name, Scope] = {}
+        self._imports: dict[ast.ImportFrom, Scope] = {}
         #: Modules of which everything is imported.
         self.stars: list[str] = []
         self.generic_visit(tree)
@@ -59,6 +60,10 @@ class Scopes(ast.NodeVisitor):
     def bindings(self, name: str) -> list[str]:
         """Collect what a name is bound to anywhere in the module."""
         return [path for scope in self.all for path in scope.bindings.get(name, ())]
+
+    def scope_of_import(self, node: ast.ImportFrom) -> Scope:
+        """Return the scope in which an import binds its names."""
+        return self._imports[node]
 
     def home(self, name: ast.Name) -> Scope | None:
         """Find the scope whose binding a name stands for."""
@@ -151,6 +156,7 @@ class Scopes(ast.NodeVisitor):
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
         """What a relative import finds is not known."""
+        self._imports[node] = self._scope
         for alias in node.names:
             if alias.name == "*":
                 self.stars.append("." * node.level + (node.module or ""))

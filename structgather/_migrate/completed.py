@@ -1,0 +1,192 @@
+"""Each use of asyncio.as_completed: may as_completed_scoped stand in its place?
+
+    for future in asyncio.as_completed(aws):            async with as_completed_scoped(aws) as outcomes:
+        page = await future                     to          async for future in outcomes:
+                                                                page = await future
+
+`for` hands out an item before anything is over, and the body waits in `await item`; `async for`
+waits itself, and hands out what is over. So the body must begin with its `await item`, and what it
+catches there must not be what the loop raises now.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, TypeAlias
+
+from structgather._migrate.module import FunctionDef, strings_inside
+from structgather._migrate.rules import Rule
+from structgather._migrate.scopes import Comprehension
+
+if TYPE_CHECKING:
+    from structgather._migrate.module import Module
+
+AS_COMPLETED = "asyncio.as_completed"
+
+Loop: TypeAlias = ast.For | ast.AsyncFor
+
+# What the item of `async for`, a Future that is over, has in common with an outcome.
+_COMMON = {"result", "exception", "cancelled", "done"}
+_WIDE = {"BaseException", "CancelledError"}
+
+
+def judge(module: Module, use: ast.expr) -> Rule | None:
+    """Judge one expression that stands for asyncio.as_completed; None if it may be moved."""
+    call = module.parent(use)
+    if not isinstance(call, ast.Call) or call.func is not use:
+        stored = isinstance(use, ast.Name | ast.Attribute) and not isinstance(use.ctx, ast.Load)
+        return Rule.PATCHED if stored else Rule.VALUE
+    if len(module.paths(use)) > 1 or any(strings_inside(one) for one in module.around(call)):
+        return Rule.AMBIGUOUS
+    loop = module.parent(call)
+    if not isinstance(loop, Loop) or loop.iter is not call:
+        return Rule.NOT_A_LOOP
+    return _refused(call) or _judge_loop(module, loop, call) or _layout(module, loop, call)
+
+
+def _refused(call: ast.Call) -> Rule | None:
+    keywords = {keyword.arg for keyword in call.keywords}
+    if "loop" in keywords:
+        return Rule.LOOP_ARGUMENT
+    fits = len(call.args) == 1 and not isinstance(call.args[0], ast.Starred)
+    return None if fits and keywords <= {"timeout"} else Rule.ARGUMENTS
+
+
+def _judge_loop(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
+    function = module.function(loop)
+    if not isinstance(function, ast.AsyncFunctionDef):
+        return Rule.NOT_ASYNC
+    if any(isinstance(node, ast.Yield) for node in module.own(loop)):
+        return Rule.GENERATOR
+    if not isinstance(loop.target, ast.Name):
+        return Rule.ITEM_KEPT
+    uses = [name for name in module.loads(loop.target.id, function) if _after(name, loop)]
+    if isinstance(loop, ast.AsyncFor):
+        if not all(_fits_outcome(module, name, loop) for name in uses):
+            return Rule.ITEM_KEPT
+    elif (rule := _judge_awaits(module, loop, uses, call)) is not None:
+        return rule
+    return Rule.LEFT_EARLY if _wanted_afterwards(module, loop, call) else None
+
+
+def _after(name: ast.Name, loop: Loop) -> bool:
+    """Tell whether a name is read in the loop, or below it before another loop begins anew."""
+    return name.lineno >= loop.body[0].lineno
+
+
+def _fits_outcome(module: Module, name: ast.Name, loop: Loop) -> bool:
+    match module.parent(name):
+        case ast.Await():
+            fits = True
+        case ast.Attribute(attr=attribute):
+            fits = attribute in _COMMON
+        case _:
+            fits = False
+    return fits or not _bound_by(module, name, loop)
+
+
+def _bound_by(module: Module, name: ast.Name, loop: Loop) -> bool:
+    """Tell whether a name may stand for the loop's item: not where another loop binds it anew."""
+    for above in module.around(name):
+        if above is loop:
+            return True
+        if isinstance(above, Loop | ast.comprehension) and _binds(above.target, name.id):
+            return False
+        if isinstance(above, Comprehension) and any(
+            _binds(generator.target, name.id) for generator in above.generators
+        ):
+            return False
+    return True
+
+
+def _binds(target: ast.expr, name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(target))
+
+
+def _judge_awaits(
+    module: Module, loop: ast.For, uses: list[ast.Name], call: ast.Call
+) -> Rule | None:
+    """Judge a plain `for`: its item must be awaited once, first of all, and nothing else."""
+    uses = [name for name in uses if _bound_by(module, name, loop)]
+    awaits = [parent for name in uses if isinstance(parent := module.parent(name), ast.Await)]
+    if len(uses) != 1 or len(awaits) != 1:
+        return Rule.ORDER if len(awaits) == len(uses) else Rule.ITEM_KEPT
+    timed = any(
+        not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
+        for keyword in call.keywords
+    )
+    statement = loop.body[0]
+    while isinstance(statement, ast.Try):
+        if awaits[0] in (node for part in statement.body for node in ast.walk(part)) and (
+            timed or statement.finalbody or any(_is_wide(one) for one in statement.handlers)
+        ):
+            return Rule.TRY
+        statement = statement.body[0]
+    return None if _comes_first(module, awaits[0], statement) else Rule.ORDER
+
+
+def _is_wide(handler: ast.ExceptHandler) -> bool:
+    """Tell whether a handler may catch the caller's cancellation."""
+    if handler.type is None:
+        return True
+    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    names = [
+        kind.attr if isinstance(kind, ast.Attribute) else getattr(kind, "id", "") for kind in kinds
+    ]
+    return not all(name and name not in _WIDE for name in names)
+
+
+def _comes_first(module: Module, awaited: ast.Await, statement: ast.stmt) -> bool:
+    """Tell whether a statement always evaluates this, and calls and awaits nothing before."""
+    if isinstance(statement, FunctionDef | ast.ClassDef | ast.With | ast.AsyncWith | ast.While):
+        return False
+    for above in module.around(awaited):
+        if above is statement:
+            break
+        # A statement between them: the await stands in the block of an `if` or a `for`.
+        if isinstance(above, ast.stmt | ast.IfExp | ast.BoolOp | ast.Lambda | Comprehension):
+            return False
+    else:
+        return False
+    place = (awaited.lineno, awaited.col_offset)
+    return not any(
+        isinstance(node, ast.Call | ast.Await)
+        and (node.end_lineno or 0, node.end_col_offset or 0) <= place
+        for node in ast.walk(statement)
+    )
+
+
+def _wanted_afterwards(module: Module, loop: Loop, call: ast.Call) -> bool:
+    """Tell whether inputs that are no longer waited for may be wanted: they belong to others."""
+    inputs = call.args[0]
+    while isinstance(inputs, ast.Call) and isinstance(inputs.func, ast.Attribute):
+        inputs = inputs.func.value  # tasks.values()
+    if isinstance(inputs, ast.Attribute):
+        return True
+    function = module.function(loop)
+    if not isinstance(inputs, ast.Name) or function is None:
+        return False
+    leaves = any(isinstance(node, ast.Break) for node in module.own(loop))
+    last = loop.end_lineno or 0
+    return leaves and any(
+        name.lineno > last
+        and not (isinstance(above := module.statement(name), ast.For) and "cancel" in ast.unparse(above))
+        for name in module.loads(inputs.id, function)
+    )
+
+
+def _layout(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
+    """Tell whether the text is in the way."""
+    text = module.text
+    header = text.text[text.start(loop) : text.start(call)]
+    keyword = "async for" if isinstance(loop, ast.AsyncFor) else "for"
+    plain = header.split() == [*keyword.split(), text.of(loop.target), "in"]
+    if not plain or not text.text[text.end(call) :].lstrip(" \t").startswith(":"):
+        return Rule.LAYOUT
+    if text.has_comment(text.start(call.func), text.end(call.func)):
+        return Rule.LAYOUT
+    first, last = (call.end_lineno or 0) + 1, loop.end_lineno or 0
+    changed = any(
+        max(start + 1, first) <= min(end, last) for start, end in text.strings_of_many_lines()
+    )
+    return Rule.LAYOUT if changed else None

@@ -1,0 +1,205 @@
+"""The imports of a module: what it needs from now on, and what it no longer does."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import sys
+from typing import TYPE_CHECKING
+
+from structgather._migrate.text import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+
+    from structgather._migrate.module import Module
+
+PACKAGE = "structgather"
+
+# What a function is called where its own name is taken.
+_OTHERWISE = {
+    "gather_structured": "structgather_gather",
+    "as_completed_scoped": "structgather_as_completed",
+}
+
+
+def local_name(module: Module, function: str, before: int) -> str:
+    """Choose what one of structgather's functions is called in a module.
+
+    Args:
+        module: The module.
+        function: Its name in structgather.
+        before: The line at which it is first used.
+    """
+    path = f"{PACKAGE}.{function}"
+    scopes = module.scopes
+    for alias in _aliases(module, before):
+        name = alias.asname or alias.name
+        if alias.name == function and set(scopes.bindings(name)) == {path}:
+            return name
+    otherwise = _OTHERWISE[function]
+    names = (f"{otherwise}_{number}" for number in itertools.count(2))
+    read = {node.id for node in scopes.of}
+    for name in itertools.chain((function, otherwise), names):
+        bound = set(scopes.bindings(name))
+        if bound == {path} or not (bound or name in read):
+            return name
+    raise AssertionError  # pragma: no cover - there are names enough
+
+
+def added(module: Module, names: dict[str, str], before: int) -> Iterator[Edit]:
+    """Yield the edit that imports functions, each under its local name, unless they are."""
+    there = {(alias.name, alias.asname or alias.name) for alias in _aliases(module, before)}
+    wanted = sorted(set(names.items()) - there)
+    if not wanted:
+        return
+    imported = [name if name == local else f"{name} as {local}" for name, local in wanted]
+    for statement in _imports_of_the_package(module, before):
+        yield _merged(module, statement, imported)
+        return
+    yield _new(module, f"from {PACKAGE} import {', '.join(imported)}")
+
+
+def _imports_of_the_package(module: Module, before: int) -> Iterator[ast.ImportFrom]:
+    """Yield what the module imports from structgather, whoever runs it, before a line."""
+    for statement in module.tree.body:
+        match statement:
+            case ast.ImportFrom(module="structgather", level=0, names=[*names], lineno=line) if (
+                line < before and names[0].name != "*"
+            ):
+                yield statement
+            case _:
+                pass
+
+
+def _aliases(module: Module, before: int) -> Iterator[ast.alias]:
+    for statement in _imports_of_the_package(module, before):
+        yield from statement.names
+
+
+def _merged(module: Module, statement: ast.ImportFrom, imported: list[str]) -> Edit:
+    text = module.text
+    last = statement.names[-1]
+    if text.line(last.lineno)[: last.col_offset].strip():  # several on this line
+        at = text.end(last)
+        return Edit(at, at, "".join(f", {name}" for name in imported))
+    at = text.start(last)
+    margin = text.newline(last.lineno) + text.indent(last.lineno)
+    return Edit(at, at, "".join(f"{name},{margin}" for name in imported))
+
+
+def _new(module: Module, line: str) -> Edit:
+    """Add an import behind the docstring, `__future__` and the first imports."""
+    text, body = module.text, module.tree.body
+    head = list(itertools.takewhile(_is_head, body))
+    rest = body[len(head)] if len(head) < len(body) else None
+    if not head and rest is not None:
+        return _before(module, rest, line)
+    last = head[-1]
+    number = last.end_lineno or 0
+    if rest is not None and rest.lineno <= number:  # import asyncio; asyncio.run(...)
+        at = text.end(last)
+        return Edit(at, at, f"; {line}")
+    newline = text.newline(number)
+    at = text.line_start(number + 1)
+    start = "" if text.line(number).endswith(("\n", "\r")) else newline
+    apart = newline if _stands_apart(last) else ""
+    end = newline if start == "" else ""
+    following = text.line(number + 1).strip()
+    if isinstance(last, ast.Expr) and following:
+        end += newline
+    return Edit(at, at, f"{start}{apart}{line}{end}")
+
+
+def _is_head(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case _:
+            return False
+
+
+def _stands_apart(last: ast.stmt) -> bool:
+    """Tell whether a blank line divides a statement from imports of other packages."""
+    match last:
+        case ast.Import(names=names):
+            modules = [alias.name for alias in names]
+        case ast.ImportFrom(module=str(name), level=0):
+            modules = [name]
+        case ast.ImportFrom():
+            return False
+        case _:
+            return True
+    return all(name.partition(".")[0] in sys.stdlib_module_names for name in modules)
+
+
+def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
+    """Add an import before the first statement, and the comments that belong to it."""
+    text = module.text
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    first = number = min([statement.lineno, *(node.lineno for node in decorators)])
+    while text.line(number - 1).lstrip().startswith("#"):
+        number -= 1
+    if number == 1:  # these are the comments at the top of the file
+        number = first
+    at = text.line_start(number)
+    newline = text.newline(number)
+    return Edit(at, at, f"{line}{newline}{newline}")
+
+
+# What is no longer needed.
+
+
+def removed(module: Module, path: str, moved: Container[ast.AST]) -> Iterator[Edit]:
+    """Yield the edits that remove `from asyncio import gather` where each use of it was moved."""
+    for statement in ast.walk(module.tree):
+        if not isinstance(statement, ast.ImportFrom) or statement.level:
+            continue
+        gone = [
+            alias
+            for alias in statement.names
+            if statement.module in {"asyncio", "asyncio.tasks"}
+            and path == f"asyncio.{alias.name}"
+            and _is_unused(module, statement, alias, moved)
+        ]
+        if len(gone) == 1:
+            yield from _without(module, statement, gone[0])
+
+
+def _is_unused(
+    module: Module, statement: ast.ImportFrom, alias: ast.alias, moved: Container[ast.AST]
+) -> bool:
+    """Tell whether no use of the name is left. What says `x as x` is for others."""
+    name = alias.asname or alias.name
+    scope = module.scopes.scope_of_import(statement)
+    uses = [node for node in module.scopes.of if node.id == name]
+    mine = [node for node in uses if module.scopes.home(node) is scope]
+    quoted = any(
+        isinstance(node, ast.Constant) and node.value == name for node in ast.walk(module.tree)
+    )
+    return (
+        bool(mine)
+        and all(node in moved for node in mine)
+        and len(scope.bindings[name]) == 1
+        and alias.asname != alias.name
+        and not quoted
+    )
+
+
+def _without(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> Iterator[Edit]:
+    """Yield the edit that takes a name out of an import, unless that would take more with it."""
+    text = module.text
+    first, last = statement.lineno, statement.end_lineno or 0
+    if text.has_comment(text.line_start(first), text.line_start(last + 1)):
+        return
+    names = statement.names
+    place = names.index(alias)
+    if len(names) == 1:
+        start, end = text.line_start(first), text.line_start(last + 1)
+        alone = text.text[start:end].strip() == text.of(statement)
+        if alone and len(module.block(statement)) > 1:
+            yield Edit(start, end, "")
+    elif place + 1 < len(names):
+        yield Edit(text.start(alias), text.start(names[place + 1]), "")
+    else:
+        yield Edit(text.end(names[place - 1]), text.end(alias), "")

@@ -1,0 +1,105 @@
+"""One source text: what was found in it, and how it reads afterwards."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops
+from structgather._migrate.module import Module, parse
+from structgather._migrate.rules import Finding, Rule, Verdict
+from structgather._migrate.text import Edit, edited
+
+if TYPE_CHECKING:
+    from structgather._migrate.completed import Loop
+
+GATHER = "gather_structured"
+AS_COMPLETED = "as_completed_scoped"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A text before and after, and each use of asyncio's functions in it."""
+
+    before: str
+    after: str
+    findings: list[Finding]
+
+
+def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
+    """Move what can be moved.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: The text can't be parsed.
+    """
+    if "gather" not in text and "as_completed" not in text:
+        parse(text)
+        return Rewritten(text, text, [])
+    findings, after = _move(Module(text))
+    if simplify:
+        for shape in (bounded.simplify, cleanups.simplify):
+            lines, after = shape(Module(after))
+            findings += [
+                Finding(line, 1, gathers.GATHER, Verdict.SIMPLIFIED, None) for line in lines
+            ]
+    parse(after)  # whatever went wrong, no file is written that is not Python
+    return Rewritten(text, after, findings)
+
+
+def _move(module: Module) -> tuple[list[Finding], str]:
+    findings: list[Finding] = []
+    moved: dict[str, list[ast.expr]] = {GATHER: [], AS_COMPLETED: []}
+
+    def found(use: ast.expr, path: str, rule: Rule | None, *, move: bool) -> None:
+        verdict = Verdict.MOVED if move else Verdict.LEFT
+        column = module.text.column(use)
+        findings.append(Finding(use.lineno, column, path, verdict, rule))
+        if move:
+            moved[GATHER if path == gathers.GATHER else AS_COMPLETED].append(use)
+
+    for use, path in module.uses(gathers.GATHER, completed.AS_COMPLETED):
+        if path == gathers.GATHER:
+            rule, move = gathers.judge(module, use)
+            found(use, path, rule, move=move)
+        else:
+            rule = completed.judge(module, use)
+            found(use, path, rule, move=rule is None)
+    for string, path in _patches(module):
+        found(string, path, Rule.PATCHED, move=False)
+    findings.sort(key=lambda finding: (finding.line, finding.column))
+    edits = _edits(module, {name: uses for name, uses in moved.items() if uses})
+    return findings, edited(module.text.text, edits)
+
+
+def _patches(module: Module) -> list[tuple[ast.expr, str]]:
+    """Find strings that name one of the functions, as arguments of `mock.patch` do."""
+    return [
+        (node, function)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for function in (gathers.GATHER, completed.AS_COMPLETED)
+        if f".{node.value}".endswith(f".{function}") and " " not in node.value
+    ]
+
+
+def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
+    if not moved:
+        return []
+    first = min(use.lineno for uses in moved.values() for use in uses)
+    names = {name: imports.local_name(module, name, first) for name in moved}
+    text = module.text
+    edits = [
+        Edit(text.start(use), text.end(use), names[GATHER]) for use in moved.get(GATHER, ())
+    ]
+    over: list[Loop] = [
+        loop
+        for use in moved.get(AS_COMPLETED, ())
+        if isinstance(loop := module.parent(module.parent(use)), ast.For | ast.AsyncFor)
+    ]
+    if over:
+        edits += loops.rewrite(module, over, names[AS_COMPLETED])
+    uses = {use for some in moved.values() for use in some}
+    for path in (gathers.GATHER, completed.AS_COMPLETED):
+        edits += imports.removed(module, path, uses)
+    return [*edits, *imports.added(module, names, first)]
