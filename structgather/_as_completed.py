@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, final
 
 from structgather import _failures, _inputs
 from structgather._child_timeout import call_after_tick
-from structgather._outcome import Failed, Ok, TimedOut
+from structgather._outcome import Cancelled, Failed, Ok, TimedOut
 from structgather._outcome_scope import OutcomeScope
 from structgather._scope import SOURCE
 from structgather._source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -47,11 +47,12 @@ class _Stream(OutcomeScope):
         self._feeding = isinstance(aws, AsyncIterable)
         #: Outcomes that were not handed out yet. None marks the deadline: what follows is too late.
         self.ready: deque[Outcome[Any] | None] = deque()
-        self._added: deque[tuple[int, Awaitable[Any]]] = deque()
         # In a collection each input has its place, and what is added is numbered from the end on.
         # How long a generator is, nobody knows: all are numbered as they come.
         self._numbered = source.total is not None and not isinstance(aws, AsyncIterable)
         self._count = source.total or 0
+        #: How many children ran when `timeout` was over; None before.
+        self.late: int | None = None
         self._room: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         if self.timeout:
@@ -82,30 +83,28 @@ class _Stream(OutcomeScope):
         """Start one more child, or let it wait for its turn."""
         _inputs.check_awaitable(FUNCTION, "what is added", awaitable, self._caller_of_add)
         index, self._count = self._count, self._count + 1
-        self._added.append((index, awaitable))
-        self.start_added()
+        self._start_or_wait(index, awaitable)
         return index
 
-    def start_added(self) -> None:
-        """Start what was added, as far as there is room."""
-        while self._added and self.has_room():
-            self.start_or_not(*self._added.popleft())
+    def _start_or_wait(self, index: int, awaitable: Awaitable[Any]) -> None:
+        self.waiting.append((index, awaitable))
+        while self.waiting and (self.stopping or self.has_room()):
+            self.start_or_not(*self.waiting.popleft())
         self.started_all()
 
     def refill(self) -> None:
         """Start what the outcome that is being handed out leaves room for."""
-        self.start_added()
         self.pull()
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def waiting(self) -> int | None:
+    def to_come(self) -> int | None:
         """How many inputs wait to be started; None where it is not known."""
         if self.stopping:
             return 0
         if self.source.total is None or self._feeding:
             return None
-        return len(self._added) + self.source.total - self.source.taken
+        return len(self.waiting) + self.source.total - self.source.taken
 
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         """Pull inputs from an async iterable, never further ahead than there is room."""
@@ -120,8 +119,7 @@ class _Stream(OutcomeScope):
                     break
                 item = f"item {self._count} of its input"
                 _inputs.check_awaitable(FUNCTION, item, awaitable, self._caller_of_add)
-                self.start_or_not(self.next_index(), awaitable)
-                self.start_added()
+                self._start_or_wait(self.next_index(), awaitable)
         finally:
             if hasattr(iterator, "aclose"):
                 await iterator.aclose()
@@ -134,10 +132,9 @@ class _Stream(OutcomeScope):
 
     def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
         if outcome.index == SOURCE:
-            if not isinstance(outcome, Ok) and not by_us:
-                self.source_error = outcome.error
-                self.stop()
             self._feeding = False
+            if not isinstance(outcome, Ok) and not by_us:
+                self.source_failed(outcome.error)
         else:
             self.ready.append(outcome)
         self.wake()
@@ -147,33 +144,59 @@ class _Stream(OutcomeScope):
 
     # The end.
 
-    def stop(self, *message: object) -> None:
-        super().stop(*message)
-        while self._added:
-            self.start_or_not(*self._added.popleft())
+    # What ends the iteration is raised behind the outcomes that were there before. Those of the
+    # children that are cancelled for it are `undelivered`: nobody is to take them for an answer.
+
+    def _end_here(self) -> None:
+        if None not in self.ready:
+            self.ready.append(None)
+        self.wake()
+
+    def fail(self, error: BaseException) -> None:
+        self._end_here()
+        super().fail(error)
+
+    def interrupted(self, index: int, error: BaseException) -> None:
+        self._end_here()
+        super().interrupted(index, error)
+
+    def source_failed(self, error: BaseException) -> None:
+        self._end_here()
+        super().source_failed(error)
 
     def _deadline(self) -> None:
-        self.time_is_over(missing=bool(self.unsettled or self.waiting() != 0))
+        self.time_is_over(missing=bool(self.unsettled) or self.to_come() != 0)
 
     def time_is_over(self, *, missing: bool) -> None:
         if self.stopping:
             return
         if missing or self._feeding:
-            self.ready.append(None)
+            self._end_here()
         self.late = self.stop_late(self.timeout or 0)
-        self.wake()
 
-    def exception(self) -> BaseException | None:
-        """Return what the iteration has to raise when all children have settled, if anything."""
-        if self.ready:
-            missing = "the input was not taken to its end"
-            if self.late:
-                missing = (
-                    f"{self.late} running child{'ren were' if self.late > 1 else ' was'} not done"
-                )
-            return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
-        error, self.source_error = self.source_error, None
-        return error or self._interrupt
+    def exception(self) -> BaseException:
+        """Return what the iteration has to raise when all children have settled."""
+        if self.source_error is not None:
+            error, self.source_error = self.source_error, None
+        elif self._thrown is not None:
+            error, self._thrown = self._thrown, None
+        elif self._interrupt is not None:
+            error = self._interrupt
+        elif self.ready and self.late is not None:
+            return self._too_late()
+        else:
+            return StopAsyncIteration()
+        if isinstance(error, StopAsyncIteration):  # it would look like the end
+            ended = RuntimeError(f"{FUNCTION}(): its input raised StopAsyncIteration")
+            ended.__cause__ = error
+            return ended
+        return error
+
+    def _too_late(self) -> TimeoutError:
+        missing = "the input was not taken to its end"
+        if self.late:
+            missing = f"{self.late} running child{'ren were' if self.late > 1 else ' was'} not done"
+        return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
 
     def take_undelivered(self) -> list[Outcome[Any]]:
         """Hand over what nobody took."""
@@ -188,7 +211,16 @@ class _Stream(OutcomeScope):
             self._timer.cancel()
             self._timer = None  # even a cancelled handle refers to its context
         error, self.source_error = self.source_error, None
-        return self.source.close() or error
+        of_its_cleanup = self.source.close()
+        return error if of_its_cleanup is None else of_its_cleanup
+
+
+def _failures_of(outcomes: list[Outcome[Any]]) -> Iterator[_failures.Failure]:
+    for outcome in outcomes:
+        if isinstance(outcome, (Failed, TimedOut)):
+            yield outcome.index, outcome.error
+        elif isinstance(outcome, Cancelled) and (nested := _failures.inside(outcome.error)):
+            yield outcome.index, nested
 
 
 @final
@@ -242,16 +274,12 @@ class AsCompleted(Generic[T]):
         while stream.unsettled:
             await stream.join()
         self.undelivered = stream.take_undelivered()
-        unseen: list[tuple[int, BaseException]] = [
-            (outcome.index, outcome.error)
-            for outcome in self.undelivered
-            if isinstance(outcome, (Failed, TimedOut))
-        ]
+        unseen = list(_failures_of(self.undelivered))
         source_error = stream.end()
         raised = stream.close()
         del self._stream
         if error is None:
-            raised = raised or source_error
+            raised = source_error if raised is None else raised
         elif isinstance(error, asyncio.CancelledError) or not isinstance(
             raised, asyncio.CancelledError
         ):
@@ -287,7 +315,7 @@ class AsCompleted(Generic[T]):
                     if stream.ready:  # an eager child
                         continue
                 if not stream.unsettled:
-                    raise stream.exception() or StopAsyncIteration
+                    _failures.raise_as_it_is(stream.exception())
                 await stream.wait()
                 self._open_stream()  # it may have been left by the task that opened it
         finally:
@@ -307,7 +335,7 @@ class AsCompleted(Generic[T]):
         if self._state == "has been left":
             return 0
         stream = self._open_stream()
-        waiting = stream.waiting()
+        waiting = stream.to_come()
         if waiting is None:
             message = f"{FUNCTION}(): the number of outcomes to come is not known"
             raise TypeError(message)

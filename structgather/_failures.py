@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+#: The index of a child, negative for the input itself; and what it failed with.
+Failure: TypeAlias = tuple[int, BaseException]
 
 #: Exceptions may be frozen dataclasses, which refuse `error.__context__ = ...` and `add_note()`.
 _set = object.__setattr__
@@ -15,40 +19,40 @@ _set = object.__setattr__
 _FULL = 5
 
 
-def group(
-    function: str, failures: Sequence[tuple[int, BaseException]]
-) -> BaseExceptionGroup[BaseException]:
+def group(function: str, failures: Sequence[Failure]) -> BaseExceptionGroup[BaseException]:
     """Put the failures of one call into a group, in the order of the arguments."""
-    message = (
-        f"{function}(): {'1 child' if len(failures) == 1 else f'{len(failures)} children'} failed"
-    )
-    return BaseExceptionGroup(message, [error for _, error in sorted(failures, key=_index)])
+    count = "1 child" if len(failures) == 1 else f"{len(failures)} children"
+    errors = [error for _, error in sorted(failures, key=_index)]
+    return BaseExceptionGroup(f"{function}(): {count} failed", errors)
 
 
-def _index(failure: tuple[int, BaseException]) -> int:
-    return failure[0]
+def inside(cancelled: asyncio.CancelledError) -> BaseExceptionGroup[BaseException] | None:
+    """Return the failures that a nested call left in the CancelledError that it raised."""
+    cause = cancelled.__cause__
+    return cause if isinstance(cause, BaseExceptionGroup) else None
 
 
-def show(error: BaseException, function: str, others: Iterable[tuple[int, BaseException]]) -> None:
+def show(error: BaseException, function: str, failures: Iterable[Failure]) -> None:
     """Let the traceback of `error` show the failures that are not raised.
 
-    They go into its notes: its cause and its context are what the child made them.
+    They go into its notes: its cause and its context are what the child made them. Only where it
+    is the caller's own CancelledError, they are the cause, so that a call around this one finds
+    them: see `inside`.
     """
-    others = [(index, other) for index, other in others if other is not error]
+    others = [(index, other) for index, other in failures if other is not error]
     if not others:
         return
-    lines = [f"{function}(): further children failed:"]
-    for count, (index, other) in enumerate(sorted(others, key=_index)):
-        if count < _FULL:
-            text = "".join(traceback.format_exception(other)).rstrip()
-        else:
-            text = "".join(traceback.format_exception_only(other)).rstrip()
-        who = f"child {index}" if index >= 0 else "the input"
-        lines.append(f"{who}: {text}".replace("\n", "\n  "))
-    note = "\n".join(lines)
-    notes = getattr(error, "__notes__", [])
-    if note not in notes:  # one exception object may be raised often
-        _set(error, "__notes__", [*notes, note])
+    if isinstance(error, asyncio.CancelledError) and error.__cause__ is None:
+        error.__cause__ = group(function, others)
+        return
+    title = f"{function}(): further children failed:"
+    try:
+        # One exception object may be raised by many calls, like that of a cached Future: it shows
+        # what failed beside it last.
+        notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(title)]
+        _set(error, "__notes__", [*notes, _text(title, others)])
+    except Exception:  # noqa: BLE001 - an exception that can't be looked at is still to be raised
+        return
 
 
 def raise_as_it_is(error: BaseException) -> NoReturn:
@@ -65,3 +69,22 @@ def raise_as_it_is(error: BaseException) -> NoReturn:
     finally:
         _set(error, "__context__", context)
         del error, context  # the traceback refers to this frame: no cycle
+
+
+def _text(title: str, failures: list[Failure]) -> str:
+    lines = [title]
+    for count, (index, error) in enumerate(sorted(failures, key=_index)):
+        try:
+            if count < _FULL:
+                text = "".join(traceback.format_exception(error)).rstrip()
+            else:
+                text = "".join(traceback.format_exception_only(error)).rstrip()
+        except Exception:  # noqa: BLE001 - its `__str__` or `__bool__` may raise anything
+            text = f"{type(error).__qualname__}, which can't be shown"
+        who = f"child {index}" if index >= 0 else "the input"
+        lines.append(f"{who}: {text}".replace("\n", "\n  "))
+    return "\n".join(lines)
+
+
+def _index(failure: Failure) -> int:
+    return failure[0]

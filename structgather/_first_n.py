@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cas
 
 from structgather import _failures, _inputs
 from structgather._child_timeout import call_after_tick
-from structgather._outcome import Ok
+from structgather._outcome import Cancelled, Ok
 from structgather._outcome_scope import OutcomeScope
 from structgather._source import Source
 
@@ -127,7 +127,10 @@ class _FirstN(OutcomeScope):
         if timer is not None:
             timer.cancel()
             timer = None  # even a cancelled handle refers to its context
-        self.source_error = source.close() or self.source_error
+        error = source.close()
+        if error is not None:
+            self.source_error = error
+        del error
         self._iterable = ()
         return self._result()
 
@@ -153,6 +156,8 @@ class _FirstN(OutcomeScope):
                     self._met()
         elif not by_us:
             self._failed.append((outcome.index, outcome.error))
+        elif isinstance(outcome, Cancelled) and (failures := _failures.inside(outcome.error)):
+            self._failed.append((outcome.index, failures))
         self._outcomes[outcome.index] = outcome
 
     def time_is_over(self, *, missing: bool = True) -> None:
@@ -167,7 +172,9 @@ class _FirstN(OutcomeScope):
     def _result(self) -> FirstN[Any]:
         values, outcomes, failed = self._values, self._outcomes, self._failed
         self._values, self._outcomes, self._failed = [], [], []
-        error = self.close() or self.source_error
+        error = self.close()
+        if error is None:
+            error = self.source_error
         self.source_error = None
         if error is not None:
             _failures.show(error, FUNCTION, failed)

@@ -140,6 +140,8 @@ class _Gather(Scope):
     def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
         if not by_us:
             self.raised(index, error)
+        elif (failures := _failures.inside(error)) is not None:
+            self.raised(index, failures)
 
     # The end of the call.
 

@@ -51,7 +51,10 @@ class Gathered(list[T]):
         """
         error = self.exception_group()
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error, self  # the traceback refers to this frame: no cycle
         return cast("list[V]", self)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import math
 import operator
@@ -61,7 +62,7 @@ def check_awaitable(
             message = f"{function}(): {position} is the calling task: it would wait for itself"
             raise RuntimeError(message)
         if value.get_loop() is not caller.get_loop():
-            message = f"{function}(): {position} belongs to a different event loop: {value!r}"
+            message = f"{function}(): {position} belongs to a different event loop: {_shown(value)}"
             raise ValueError(message)
         return
     if not inspect.isawaitable(value):
@@ -88,7 +89,8 @@ def close_unstarted(values: Iterable[object]) -> None:
             if not value.cr_suspended and not value.cr_running:  # created, or over: then no harm
                 value.close()
         elif asyncio.iscoroutine(value):
-            value.close()
+            with contextlib.suppress(Exception):  # somebody's own class
+                value.close()
 
 
 def refuse(values: object) -> None:
@@ -109,7 +111,7 @@ def check_iterable(function: str, values: object, *, asynchronous: bool = False)
     if inspect.isawaitable(values):
         hint = f". For a single one: {function}([awaitable])"
     elif inspect.isasyncgenfunction(values) or inspect.isgeneratorfunction(values):
-        hint = f". Did you forget to call it: {values.__name__}(...)?"
+        hint = ". Did you forget to call it?"
     message = f"{function}() takes {wanted} of awaitables, not {_article(values)}{hint}"
     raise TypeError(message)
 
@@ -132,11 +134,13 @@ def take_all(
 
 
 def _check_different(function: str, values: list[Awaitable[Any]]) -> None:
-    for index, place in enumerate(places(values) or ()):
+    first: dict[int, int] = {}
+    for index, value in enumerate(values):
+        place = first.setdefault(id(value), index)
         if index != place:
             message = (
                 f"{function}(): items {place} and {index} of its input are the same object: "
-                f"{values[index]!r:.80}"
+                f"{_shown(value)}"
             )
             raise ValueError(message)
 
@@ -159,12 +163,20 @@ def _whole(function: str, argument: str, value: object, *, least: int) -> int | 
 
 def _article(value: object) -> str:
     name = type(value).__qualname__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}: {value!r:.80}"
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}: {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:  # noqa: BLE001 - a `__repr__` may raise anything
+        return "(its repr can't be had)"
 
 
 def _hint(value: object) -> str:
     if inspect.iscoroutinefunction(value):
-        return f". Did you forget to call it: {value.__name__}(...)?"
+        name = getattr(value, "__name__", "function")
+        return f". Did you forget to call it: {name}(...)?"
     if isinstance(value, (list, tuple, set, frozenset, dict)) or inspect.isgenerator(value):
         return ". Did you forget the star: (*awaitables)?"
     if inspect.isasyncgen(value):

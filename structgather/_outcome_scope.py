@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from structgather import _inputs
@@ -47,6 +48,8 @@ class OutcomeScope(Scope):
         self._start_nothing = start_nothing
         #: The children that ran when the time of the whole call was over; their names.
         self._overdue: dict[int, str] = {}
+        #: Inputs that were taken or added, and wait for their turn; with their index.
+        self.waiting: deque[tuple[int, Awaitable[Any]]] = deque()
         #: How many are making their first step just now, where tasks start eagerly.
         self.starting = 0
 
@@ -55,20 +58,28 @@ class OutcomeScope(Scope):
         if self._start_nothing and not self.stopping:
             self._take_what_is_done()
             return
-        source = self.source
-        while not source.exhausted and (self.stopping or self.has_room()):
-            if self.stopping and source.total is None:
-                break  # what a generator has not made yet need not be made
-            try:
-                awaitable = source.take()
-            except BaseException as error:  # noqa: BLE001 - the policy raises it
-                self.source_error = error
-                self.stop()
+        waiting = self.waiting
+        while self.stopping or self.has_room():
+            if not waiting and not self._take_one():
                 break
-            if awaitable is None:
-                break
-            self.start_or_not(self.next_index(), awaitable)
+            if waiting and (self.stopping or self.has_room()):  # the iterable may have used it up
+                self.start_or_not(*waiting.popleft())
         self.started_all()
+
+    def _take_one(self) -> bool:
+        """Let one more input wait for its turn, if there is one."""
+        source = self.source
+        if source.total is None and self.stopping:
+            return False  # what a generator has not made yet need not be made
+        try:
+            awaitable = source.take()
+        except BaseException as error:  # noqa: BLE001 - the policy raises it
+            self.source_failed(error)
+            return False
+        if awaitable is None:
+            return False
+        self.waiting.append((self.next_index(), awaitable))
+        return True
 
     def start_or_not(self, index: int, awaitable: Awaitable[Any]) -> None:
         """Make a child of an input; after `stop()` only if it runs already, and is to end."""
@@ -106,6 +117,12 @@ class OutcomeScope(Scope):
         self.time_is_over(missing=bool(late) or not source.exhausted)
         for index, awaitable in late:
             self.start_or_not(index, awaitable)
+
+    def source_failed(self, error: BaseException) -> None:
+        """Stop because the iterable has failed; the call raises its error."""
+        if self.source_error is None:
+            self.source_error = error
+        self.stop()
 
     # How a child settles.
 

@@ -39,15 +39,17 @@ import asyncio
 import functools
 import sys
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from structgather import _inputs, _stuck
 from structgather._child_timeout import ChildTimeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 _E = TypeVar("_E", bound=BaseException)
+_Child: TypeAlias = asyncio.Future[Any]
+_Carrier: TypeAlias = "Coroutine[Any, Any, None]"
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
@@ -74,6 +76,8 @@ class Scope:
     _timeouts: ChildTimeouts | None = None
     _waiter: asyncio.Future[None] | None = None
     _look: asyncio.Handle | None = None
+    #: The last child that settled before `start()` had been told that there is one.
+    _early = -2
     _watch: _stuck.Watch | None = None
     _thrown: BaseException | None = None
     _interrupt: BaseException | None = None
@@ -129,6 +133,7 @@ class Scope:
             message = f"{function}() must be awaited in a task, not driven from a callback"
             raise RuntimeError(message)
         self._caller = caller
+        self._factory = self.loop.get_task_factory()
         self.opened = self.loop.time()
         #: Children that have not settled, in the order in which they were started.
         self.unsettled: dict[int, asyncio.Future[Any]] = {}
@@ -164,12 +169,17 @@ class Scope:
         except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
             carrier.close()
             _inputs.close_unstarted((awaitable,))
-            self._thrown = self._thrown or error
-            self.stop()
             self._starts.pop(index, None)
+            self.fail(error)
             return
-        if child.done():
-            return  # an eager task factory ran it to its end: it has settled
+        if self._factory is not None:
+            # Such as asyncio.eager_task_factory, or one that wraps coroutines in its own.
+            if child.done():
+                if self._early != index:  # else it has settled, in the step that was its last
+                    self._ended_unseen(index, carrier, awaitable, child)
+                return
+            ended = functools.partial(self._ended, index, carrier, awaitable)
+            child.add_done_callback(ended)
         self._fresh[index] = awaitable
         self._started(index, child)
 
@@ -195,6 +205,18 @@ class Scope:
         for index, child in list(self.unsettled.items()):
             self._cancel(index, child, *message)
 
+    def fail(self, error: BaseException) -> None:
+        """Stop, and raise `error` from the call: something other than a child has failed."""
+        if self._thrown is None:
+            self._thrown = error
+        self.stop()
+
+    def interrupted(self, index: int, error: BaseException) -> None:  # noqa: ARG002
+        """Stop because of a child's KeyboardInterrupt or SystemExit, which the call raises too."""
+        if self._interrupt is None:
+            self._interrupt = error
+        self.stop()
+
     def wait(self) -> asyncio.Future[None]:
         """Return what the caller awaits until the next `wake()`."""
         self._waiter = self.loop.create_future()
@@ -216,11 +238,11 @@ class Scope:
                 self.stop()
             raise
         except asyncio.CancelledError as error:
-            self._thrown = self._thrown or error.with_traceback(None)
+            if self._thrown is None:
+                self._thrown = error.with_traceback(None)
             self.stop(*error.args[:1])
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
-            self._thrown = self._thrown or error
-            self.stop()
+            self.fail(error)
 
     def close(self) -> BaseException | None:
         """Let go of all that the scope refers to, and return what the call has to raise, if any.
@@ -228,8 +250,8 @@ class Scope:
         That is what was thrown into the caller during `join()`; failing that, what a child was
         interrupted by: unlike the former it has been through the event loop already.
         """
-        error = self._thrown or self._interrupt
-        self._thrown = self._interrupt = None
+        error = self._interrupt if self._thrown is None else self._thrown
+        self._thrown = self._interrupt = self._timeouts = self._factory = None
         if self._look is not None:
             self._look.cancel()
             self._look = None  # even a cancelled handle refers to its context
@@ -273,7 +295,17 @@ class Scope:
                 self._timeouts.started(index, self.started_at(index))
 
     def _cancel(self, index: int, child: asyncio.Future[Any], *message: object) -> None:
-        if index not in self.by_us and child.cancel(*message):
+        if index in self.by_us:
+            return
+        try:
+            cancelled = child.cancel(*message)
+        except Exception as error:  # noqa: BLE001 - somebody's own Future; go on with the others
+            message = f"{self.function}(): a child can't be cancelled, its cancel() raised"
+            self.loop.call_exception_handler(
+                {"message": message, "exception": error, "future": child}
+            )
+            return
+        if cancelled:
             self.by_us[index] = self.loop.time()
             if self._watch is None:
                 self._watch = _stuck.watch(self)
@@ -304,7 +336,7 @@ class Scope:
             task = asyncio.current_task(self.loop)
             if task is not None:  # not to be reported as never retrieved: `close()` hands it out
                 self.loop.call_soon(task.exception)
-            self._settle(index, self._interrupted, error)
+            self._settle(index, self.interrupted, error)
             raise
         except GeneratorExit as error:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
@@ -315,6 +347,19 @@ class Scope:
         else:
             self._settle(index, self.returned, value)
 
+    def _ended(self, index: int, carrier: _Carrier, awaitable: object, child: _Child) -> None:
+        if index in self.unsettled:
+            self._ended_unseen(index, carrier, awaitable, child)
+
+    def _ended_unseen(
+        self, index: int, carrier: _Carrier, awaitable: object, child: _Child
+    ) -> None:
+        # What a task factory has wrapped around the carrier ended without it:
+        #     async def traced(coroutine): await connect(); return await coroutine
+        carrier.close()
+        _inputs.close_unstarted((awaitable,))
+        self._taken_over_done(index, child)
+
     def _taken_over_done(self, index: int, future: asyncio.Future[Any]) -> None:
         if future.cancelled():
             self._settle(index, self._ended_cancelled, cancellation_of(future))
@@ -323,7 +368,7 @@ class Scope:
         if error is None:
             self._settle(index, self.returned, future.result())
         elif isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self._settle(index, self._interrupted, error)
+            self._settle(index, self.interrupted, error)
         else:
             self._settle(index, self.raised, error)
 
@@ -342,23 +387,18 @@ class Scope:
             late.__cause__ = error
             self.timed_out(index, late)
 
-    def _interrupted(self, index: int, error: BaseException) -> None:  # noqa: ARG002
-        self._interrupt = self._interrupt or error
-        self.stop()
-
     def _settle(self, index: int, report: Callable[[int, Any], None], what: Any) -> None:  # noqa: ANN401
         child = self.unsettled.pop(index, None)
-        if TRACKS_AWAITED_BY and child is not None:
+        if child is None:
+            self._early = index
+        elif TRACKS_AWAITED_BY:
             future_discard_from_awaited_by(child, self._caller)
-        report(index, what)
-        if self._extras:
-            self.by_us.pop(index, None)
-            self._late.pop(index, None)
-            self._starts.pop(index, None)
-            if self._timeouts is not None:
-                self._timeouts.settled(index)
-            if self.limit is not None and not self.stopping:
-                self.made_room(index)
+        try:
+            report(index, what)
+            if self._extras:
+                self._forget(index)
+        except BaseException as error:  # noqa: BLE001 - it must not cost the caller its wake-up
+            self.fail(error)
         if not self.unsettled:
             if self._timeouts is not None:
                 self._timeouts.end()
@@ -367,11 +407,22 @@ class Scope:
                 self._watch = None
             self.wake()
 
+    def _forget(self, index: int) -> None:
+        self.by_us.pop(index, None)
+        self._late.pop(index, None)
+        self._starts.pop(index, None)
+        if self._timeouts is not None:
+            self._timeouts.settled(index)
+        if self.limit is not None and not self.stopping:
+            self.made_room(index)
+
 
 def without_our_frame(error: _E) -> _E:
     """Cut the outermost frame, ours, off the traceback of an exception that a child raised."""
     own = error.__traceback__
-    return error.with_traceback(own and own.tb_next)
+    if own is not None:
+        BaseException.with_traceback(error, own.tb_next)
+    return error
 
 
 def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:

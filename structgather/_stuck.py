@@ -109,8 +109,11 @@ def watch(scope: Scope) -> Watch | None:
 
 def name_of(awaitable: object) -> str:
     """Name an awaitable as its author would: by its function, or else by its type."""
-    name: str | None = getattr(awaitable, "__qualname__", None)
-    return name or type(awaitable).__qualname__
+    try:
+        name: object = getattr(awaitable, "__qualname__", None)
+    except Exception:  # noqa: BLE001 - a proxy's `__getattr__` may raise anything, or ...
+        name = None
+    return name if type(name) is str else type(awaitable).__qualname__  # ... return a proxy
 
 
 def describe(child: asyncio.Future[Any]) -> str:

@@ -251,13 +251,16 @@ def test_a_value_in_the_tick_of_its_deadline_is_in_time(steps: int, *, adopted: 
 
 
 @lazy_and_eager
-def test_no_time_at_all(*, eager: bool) -> None:
+@pytest.mark.parametrize("limit", [None, 1])
+def test_no_time_at_all(limit: int | None, *, eager: bool) -> None:
     """With `child_timeout=0` nothing is started: each child is late."""
     crowd = Crowd()
 
     async def main() -> None:
         children = [crowd.child("a", 0), crowd.child("b", 0)]
-        values = await gather_structured(*children, child_timeout=0, return_exceptions=True)
+        values = await gather_structured(
+            *children, limit=limit, child_timeout=0, return_exceptions=True
+        )
         assert [type(value) for value in values] == [TimeoutError] * 2
         assert [*map(inspect.getcoroutinestate, children)] == [inspect.CORO_CLOSED] * 2
 

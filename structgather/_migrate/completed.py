@@ -1,8 +1,13 @@
 """Each use of asyncio.as_completed: may as_completed_scoped stand in its place?
 
-    for future in asyncio.as_completed(aws):            async with as_completed_scoped(aws) as outcomes:
-        page = await future                     to          async for future in outcomes:
-                                                                page = await future
+    for future in asyncio.as_completed(aws):
+        page = await future
+
+becomes
+
+    async with as_completed_scoped(aws) as outcomes:
+        async for future in outcomes:
+            page = await future
 
 `for` hands out an item before anything is over, and the body waits in `await item`; `async for`
 waits itself, and hands out what is over. So the body must begin with its `await item`, and what it
@@ -170,7 +175,9 @@ def _wanted_afterwards(module: Module, loop: Loop, call: ast.Call) -> bool:
     last = loop.end_lineno or 0
     return leaves and any(
         name.lineno > last
-        and not (isinstance(above := module.statement(name), ast.For) and "cancel" in ast.unparse(above))
+        and not (
+            isinstance(above := module.statement(name), ast.For) and "cancel" in ast.unparse(above)
+        )
         for name in module.loads(inputs.id, function)
     )
 

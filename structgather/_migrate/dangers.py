@@ -1,4 +1,4 @@
-"""Where the end of a gather matters: a failure that would cancel what ought to go on, or is lost."""
+"""Where it matters how a gather ends: a failure would cancel what ought to go on, or is lost."""
 
 from __future__ import annotations
 
@@ -188,7 +188,5 @@ def _only_waits(module: Module, name: ast.Name) -> bool:
         if isinstance(above, ast.Call) and _name_called(above) != "cast":
             called = _name_called(above)
             dropped = isinstance(module.parent(module.parent(above)), ast.Expr)
-            return called == "len" or (
-                dropped and (called == "wait" or _returns_exceptions(above))
-            )
+            return called == "len" or (dropped and (called == "wait" or _returns_exceptions(above)))
     return False

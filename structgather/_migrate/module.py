@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, TypeAlias, cast, final
 
 from structgather._migrate.scopes import Comprehension, Scopes
 from structgather._migrate.text import Text
@@ -43,7 +43,9 @@ class Module:
         self.tree = parse(text)
         self.scopes = Scopes(self.tree)
         self._parents = {
-            child: parent for parent in ast.walk(self.tree) for child in ast.iter_child_nodes(parent)
+            child: parent
+            for parent in ast.walk(self.tree)
+            for child in ast.iter_child_nodes(parent)
         }
 
     def parent(self, node: ast.AST) -> ast.AST:
@@ -70,9 +72,10 @@ class Module:
     def block(self, statement: ast.stmt) -> list[ast.stmt]:
         """Return the statements among which one stands."""
         above = self.parent(statement)
-        for _, value in ast.iter_fields(above):
-            if isinstance(value, list) and statement in value:
-                return value
+        for field in ("body", "handlers", "orelse", "finalbody"):
+            block: object = getattr(above, field, None)
+            if isinstance(block, list) and statement in block:
+                return cast("list[ast.stmt]", block)
         return [statement]
 
     def own(self, function: ast.AST) -> Iterator[ast.AST]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops
 from structgather._migrate.module import Module, parse
 from structgather._migrate.rules import Finding, Rule, Verdict
-from structgather._migrate.text import Edit, edited
+from structgather._migrate.text import Edit, edited, origin
 
 if TYPE_CHECKING:
     from structgather._migrate.completed import Loop
@@ -36,25 +36,31 @@ def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
     if "gather" not in text and "as_completed" not in text:
         parse(text)
         return Rewritten(text, text, [])
-    findings, after = _move(Module(text))
+    module = Module(text)
+    findings, edits = _move(module)
+    after = edited(text, edits)
     if simplify:
-        for shape in (bounded.simplify, cleanups.simplify):
-            lines, after = shape(Module(after))
-            findings += [
-                Finding(line, 1, gathers.GATHER, Verdict.SIMPLIFIED, None) for line in lines
-            ]
+        shorter = _simplified(Module(after))
+        after = edited(after, [edit for one in shorter for edit in one])
+        for one in shorter:
+            line, column = module.text.place(origin(edits, one[0].start))
+            findings.append(Finding(line, column, gathers.GATHER, Verdict.SIMPLIFIED, None))
     parse(after)  # whatever went wrong, no file is written that is not Python
     return Rewritten(text, after, findings)
 
 
-def _move(module: Module) -> tuple[list[Finding], str]:
+def _simplified(module: Module) -> list[list[Edit]]:
+    return [*bounded.simplify(module), *cleanups.simplify(module)]
+
+
+def _move(module: Module) -> tuple[list[Finding], list[Edit]]:
     findings: list[Finding] = []
     moved: dict[str, list[ast.expr]] = {GATHER: [], AS_COMPLETED: []}
 
     def found(use: ast.expr, path: str, rule: Rule | None, *, move: bool) -> None:
         verdict = Verdict.MOVED if move else Verdict.LEFT
-        column = module.text.column(use)
-        findings.append(Finding(use.lineno, column, path, verdict, rule))
+        line, column = module.text.place(module.text.start(use))
+        findings.append(Finding(line, column, path, verdict, rule))
         if move:
             moved[GATHER if path == gathers.GATHER else AS_COMPLETED].append(use)
 
@@ -68,8 +74,7 @@ def _move(module: Module) -> tuple[list[Finding], str]:
     for string, path in _patches(module):
         found(string, path, Rule.PATCHED, move=False)
     findings.sort(key=lambda finding: (finding.line, finding.column))
-    edits = _edits(module, {name: uses for name, uses in moved.items() if uses})
-    return findings, edited(module.text.text, edits)
+    return findings, _edits(module, {name: uses for name, uses in moved.items() if uses})
 
 
 def _patches(module: Module) -> list[tuple[ast.expr, str]]:
@@ -89,9 +94,7 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
     first = min(use.lineno for uses in moved.values() for use in uses)
     names = {name: imports.local_name(module, name, first) for name in moved}
     text = module.text
-    edits = [
-        Edit(text.start(use), text.end(use), names[GATHER]) for use in moved.get(GATHER, ())
-    ]
+    edits = [Edit(text.start(use), text.end(use), names[GATHER]) for use in moved.get(GATHER, ())]
     over: list[Loop] = [
         loop
         for use in moved.get(AS_COMPLETED, ())

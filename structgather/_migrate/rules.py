@@ -20,8 +20,7 @@ class Rule(enum.Enum):
     )
     RETURNED = (
         "the Future is returned, and the children run before the caller awaits it",
-        "return await gather_structured(...) from an async def; else return"
-        " asyncio.create_task(gather_structured(...))",
+        "return await gather_structured(...) from an async def, or else return a Task of it",
     )
     NOT_AWAITED = (
         "nobody awaits it",
@@ -78,8 +77,7 @@ class Rule(enum.Enum):
     )
     TASKS_OF_OTHERS = (
         "the Tasks belong to an object; after a failure gather_structured cancels the rest of them",
-        "gather_structured(...), if they are to end together; else asyncio.shield each of them, or"
-        " return_exceptions=True",
+        "gather_structured(...) if they are to end together, or else asyncio.shield(...) of each",
     )
     LOOKED_AT = (
         "the Tasks are used after a failure; gather_structured will have cancelled the rest",
@@ -116,18 +114,15 @@ class Rule(enum.Enum):
         "await the item first; as_completed_scoped hands out what is over already",
     )
     TRY = (
-        "the item is awaited in a try that also catches what the loop itself now raises: a"
-        " cancellation, or the TimeoutError of timeout=",
+        "it is awaited in a try that may catch what the loop is to raise: a cancellation, a timeout",
         "put the try around the loop, or narrow what it catches",
     )
     LEFT_EARLY = (
-        "the loop may be left early, and the inputs are used afterwards or belong to an object;"
-        " as_completed_scoped will have cancelled the rest",
+        "the rest of the inputs, which as_completed_scoped cancels, may be wanted by somebody",
         "as_completed_scoped(...), with asyncio.shield around what is to go on",
     )
     LAYOUT = (
-        "indenting it would change a string that goes over several lines, or a comment is in the"
-        " way",
+        "indenting it would change a string of several lines, or a comment is in the way",
         "move it by hand",
     )
 

@@ -89,7 +89,7 @@ class Scopes(ast.NodeVisitor):
             self.visit(child)
         self._scope = self._scope.parent or self.module
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """Decorators, defaults and annotations are evaluated outside."""
         self._scope.bind(node.name)
         outside = [*node.decorator_list, *_evaluated_outside(node.args)]
@@ -102,39 +102,37 @@ class Scopes(ast.NodeVisitor):
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
-    def visit_Lambda(self, node: ast.Lambda) -> None:  # noqa: N802
+    def visit_Lambda(self, node: ast.Lambda) -> None:
         """Defaults are evaluated outside."""
         for child in _evaluated_outside(node.args):
             self.visit(child)
         self._inside(node, [*_names(node.args), node.body])
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """Decorators and bases are evaluated outside."""
         self._scope.bind(node.name)
         for child in [*node.decorator_list, *node.bases, *node.keywords]:
             self.visit(child)
         self._inside(node, [*getattr(node, "type_params", ()), *node.body])
 
-    def visit_ListComp(self, node: Comprehension) -> None:  # noqa: N802
+    def visit_ListComp(self, node: Comprehension) -> None:
         """What the first `for` iterates over is evaluated outside."""
         first, *others = node.generators
         self.visit(first.iter)
-        results = (
-            [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
-        )
+        results = [node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]
         self._inside(node, [first.target, *first.ifs, *others, *results])
 
     visit_SetComp = visit_DictComp = visit_GeneratorExp = visit_ListComp  # noqa: N815
 
     # What binds a name.
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         """A name that is used, assigned or deleted."""
         self.of[node] = self._scope
         if not isinstance(node.ctx, ast.Load):
             self._scope.bind(node.id)
 
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:  # noqa: N802
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         """In a comprehension it binds around it."""
         self.visit(node.value)
         inside, around = self._scope, self._scope
@@ -148,13 +146,13 @@ class Scopes(ast.NodeVisitor):
         """A parameter; its annotation was visited before."""
         self._scope.bind(node.arg)
 
-    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
+    def visit_Import(self, node: ast.Import) -> None:
         """`import a.b` binds a, `import a.b as c` binds c to a.b."""
         for alias in node.names:
             name = alias.asname or alias.name.partition(".")[0]
             self._scope.bind(name, alias.name if alias.asname else name)
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         """What a relative import finds is not known."""
         self._imports[node] = self._scope
         for alias in node.names:
@@ -164,11 +162,11 @@ class Scopes(ast.NodeVisitor):
                 path = SOMETHING if node.level else f"{node.module}.{alias.name}"
                 self._scope.bind(alias.asname or alias.name, path)
 
-    def visit_Global(self, node: ast.Global) -> None:  # noqa: N802
+    def visit_Global(self, node: ast.Global) -> None:
         """The names belong to the module."""
         self._scope.declared.update(dict.fromkeys(node.names, self.module))
 
-    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:  # noqa: N802
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> None:
         """The names belong to a function around this one."""
         for name in node.names:
             home = self._scope.parent and self._scope.parent.lookup(name)

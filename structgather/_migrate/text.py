@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import bisect
 import io
 import re
 import tokenize
@@ -91,9 +92,10 @@ class Text:
         """Return the text of a node."""
         return self.text[self.start(node) : self.end(node)]
 
-    def column(self, node: Placed) -> int:
-        """Return the column of a node in characters, from 1, as editors count."""
-        return self.start(node) - self.line_start(node.lineno) + 1
+    def place(self, offset: int) -> tuple[int, int]:
+        """Return line and column of a position, from 1 and in characters, as editors count."""
+        line = min(bisect.bisect_right(self._starts, offset), len(self.lines))
+        return line, offset - self.line_start(line) + 1
 
     def stands_where_it_says(self, node: ast.expr) -> bool:
         """Tell whether the node is what stands at its place: in an f-string it may not be."""
@@ -130,3 +132,14 @@ class Text:
                 continue
             if first < last:
                 yield first, last
+
+
+def origin(edits: Iterable[Edit], position: int) -> int:
+    """Return where in the text before the edits stood what is now at a position."""
+    shift = 0
+    for edit in sorted(edits, key=lambda edit: edit[:2]):
+        start = edit.start + shift
+        if position < start + len(edit.text):
+            return min(edit.start, position - shift)
+        shift += len(edit.text) - (edit.end - edit.start)
+    return position - shift

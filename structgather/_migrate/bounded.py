@@ -1,0 +1,216 @@
+"""--simplify: a semaphore around each child becomes `limit=`.
+
+    semaphore = asyncio.Semaphore(10)
+
+    async def bounded(url):
+        async with semaphore:
+            return await fetch(url)
+
+    pages = await gather_structured(*[bounded(url) for url in urls])
+
+becomes
+
+    pages = await gather_structured(*[fetch(url) for url in urls], limit=10)
+
+Only where nothing else uses the semaphore and the wrapper, and where calling `fetch` does nothing
+yet: it is an async def of this module. A function that returns a Future would begin at once.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from structgather._migrate.module import FunctionDef
+from structgather._migrate.scopes import Comprehension
+from structgather._migrate.text import Edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from structgather._migrate.module import Module
+
+_SEMAPHORES = {"asyncio.Semaphore", "asyncio.BoundedSemaphore"}
+_LAZY = {"asyncio.to_thread", "asyncio.sleep"}
+
+
+def simplify(module: Module) -> Iterator[list[Edit]]:
+    """Yield the edits for each such call, the one in the call itself first."""
+    for use, _ in module.uses("structgather.gather_structured"):
+        call = module.parent(use)
+        match call:
+            case ast.Call(args=[ast.Starred(value=ast.ListComp() | ast.GeneratorExp() as made)]):
+                if call.func is use and isinstance(module.parent(call), ast.Await):
+                    yield from _Fan(module, call, made).edits()
+            case _:
+                pass
+
+
+class _Fan:
+    """One call, and what has to be known about it."""
+
+    def __init__(
+        self, module: Module, call: ast.Call, made: ast.ListComp | ast.GeneratorExp
+    ) -> None:
+        self.module = module
+        self.call = call
+        self.made = made
+
+    def edits(self) -> Iterator[list[Edit]]:
+        """Yield the edits, if it is what it must be."""
+        match self.made.elt:
+            case ast.Call(func=ast.Name() as name, args=arguments, keywords=[]) as wrapped:
+                wrapper = self._only_definition(name)
+            case _:
+                return
+        match wrapper:
+            case ast.AsyncFunctionDef(
+                body=[
+                    ast.AsyncWith(
+                        items=[ast.withitem(context_expr=ast.Name() as guard, optional_vars=None)],
+                        body=[ast.Return(value=ast.Await(value=ast.Call() as inner))],
+                    )
+                ]
+            ):
+                pass
+            case _:
+                return
+        if {keyword.arg for keyword in self.call.keywords} - {"return_exceptions"}:
+            return
+        parameters = self._plain_parameters(wrapper)
+        if parameters is None or len(parameters) != len(arguments):
+            return
+        limit, semaphore = self._limit(guard)
+        values = dict(zip(parameters, arguments, strict=True))
+        text = self._inlined(inner, values)
+        removed = [self._without(one) for one in (semaphore, wrapper) if one is not None]
+        here = len(self.module.loads(name.id, self.module.tree)) == 1
+        if limit is None or text is None or not here or None in removed:
+            return
+        given: list[ast.expr] = [*self.call.args, *(one.value for one in self.call.keywords)]
+        last = max(self.module.text.end(one) for one in given)
+        start, end = self.module.text.start(wrapped), self.module.text.end(wrapped)
+        yield [
+            Edit(start, end, text),
+            Edit(last, last, f", limit={limit}"),
+            *(edit for edit in removed if edit is not None),
+        ]
+
+    def _only_definition(self, name: ast.Name) -> ast.AsyncFunctionDef | None:
+        """Return the undecorated async def that a name can only stand for."""
+        home = self.module.scopes.home(name)
+        if home is None or len(home.bindings.get(name.id, ())) != 1:
+            return None
+        for node in self.module.own(home.node):
+            if isinstance(node, ast.AsyncFunctionDef) and node.name == name.id:
+                generator = any(isinstance(one, ast.Yield) for one in self.module.own(node))
+                return None if node.decorator_list or generator else node
+        return None
+
+    def _plain_parameters(self, wrapper: ast.AsyncFunctionDef) -> list[str] | None:
+        if wrapper not in list(self.module.own(self.module.function(self.call) or wrapper)):
+            return None
+        match wrapper.args:
+            case ast.arguments(
+                posonlyargs=[], vararg=None, kwonlyargs=[], kwarg=None, defaults=[], args=plain
+            ):
+                return [parameter.arg for parameter in plain]
+            case _:
+                return None
+
+    def _limit(self, guard: ast.Name) -> tuple[str | None, ast.stmt | None]:
+        """Return how many may run, and the statement that makes the semaphore."""
+        value = self.module.only_value(guard)
+        match value:
+            case ast.Call(args=[ast.Name() | ast.Constant() as number], keywords=[]):
+                statement = self.module.statement(value)
+            case _:
+                return None, None
+        if self.module.path(value.func) not in _SEMAPHORES:
+            return None, None
+        if len(self.module.loads(guard.id, self.module.tree)) != 1:
+            return None, None
+        if self.module.function(statement) is not self.module.function(self.call):
+            return None, None
+        if isinstance(number, ast.Constant):
+            fits = type(number.value) is int and number.value > 0
+        else:
+            fits = self._stands_still(number)
+        one = isinstance(statement, ast.Assign) and len(statement.targets) == 1
+        return (self.module.text.of(number), statement) if fits and one else (None, None)
+
+    def _stands_still(self, name: ast.Name) -> bool:
+        """Tell whether a name means the same in the wrapper and in the comprehension."""
+        home = self.module.scopes.home(name)
+        if home is None:
+            return False
+        return len(home.bindings[name.id]) == 1 and not (
+            isinstance(home.node, Comprehension)
+            or any(
+                isinstance(node, ast.Name) and node.id == name.id
+                for generator in self.made.generators
+                for node in ast.walk(generator.target)
+            )
+        )
+
+    def _inlined(self, inner: ast.Call, values: dict[str, ast.expr]) -> str | None:
+        """Return the wrapped call with the wrapper's arguments; None if it means something else."""
+        if not self._starts_nothing(inner.func):
+            return None
+        text = self.module.text
+        parts = [text.of(inner.func), "("]
+        arguments = [(None, one) for one in inner.args] + [
+            (keyword.arg or "**", keyword.value) for keyword in inner.keywords
+        ]
+        written: list[str] = []
+        for name, argument in arguments:
+            value = argument
+            if isinstance(argument, ast.Name) and argument.id in values:
+                value = values[argument.id]
+                if not isinstance(value, ast.Name | ast.Constant):
+                    return None
+            elif not isinstance(argument, ast.Constant) and not (
+                isinstance(argument, ast.Name) and self._stands_still(argument)
+            ):
+                return None
+            if name == "**":
+                return None
+            written.append(f"{name}={text.of(value)}" if name else text.of(value))
+        return "".join([*parts, ", ".join(written), ")"])
+
+    def _starts_nothing(self, function: ast.expr) -> bool:
+        """Tell whether it is an async def, so that a call of it starts nothing yet."""
+        if self.module.path(function) in _LAZY:
+            return True
+        match function:
+            case ast.Name():
+                return self._stands_still(function) and self._only_definition(function) is not None
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                inside = self.module.around(self.call)
+                made = next((one for one in inside if isinstance(one, ast.ClassDef)), None)
+                methods = [
+                    one
+                    for one in (made.body if made else [])
+                    if isinstance(one, FunctionDef) and one.name == name
+                ]
+                match methods:
+                    case [ast.AsyncFunctionDef(decorator_list=[]) as method]:
+                        return not any(
+                            isinstance(one, ast.Yield) for one in self.module.own(method)
+                        )
+                    case _:
+                        return False
+            case _:
+                return False
+
+    def _without(self, statement: ast.stmt) -> Edit | None:
+        """Return the edit that deletes a statement, with the blank lines behind it."""
+        text = self.module.text
+        first, last = statement.lineno, statement.end_lineno or 0
+        start, end = text.line_start(first), text.line_start(last + 1)
+        alone = text.text[start:end].strip() == text.of(statement)
+        if text.has_comment(start, end) or not alone:
+            return None
+        while last < len(text.lines) and not text.line(last + 1).strip():
+            last += 1
+        return Edit(start, text.line_start(last + 1), "")

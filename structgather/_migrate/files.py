@@ -1,0 +1,127 @@
+"""Which files there are; how they are read and, all at once, written."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a file holds."""
+
+    #: Where it really is, behind symbolic links.
+    target: Path
+    raw: bytes
+    bom: bytes
+    encoding: str
+    text: str
+
+    def encode(self, text: str) -> bytes:
+        """Encode another text as this one was."""
+        return self.bom + text.encode(self.encoding)
+
+
+def read(path: Path) -> Source:
+    """Read a Python file in the encoding that it declares, its line endings as they are.
+
+    Raises:
+        OSError: It can't be read.
+        SyntaxError, UnicodeError: It is not what it declares to be.
+    """
+    target = path.resolve(strict=True)
+    raw = target.read_bytes()
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+    bom = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
+    encoding = "utf-8" if bom else encoding
+    return Source(target, raw, bom, encoding, raw[len(bom) :].decode(encoding))
+
+
+def write(source: Source, text: str) -> None:
+    """Replace the file's content in one step, its permissions kept. A failure changes nothing.
+
+    Raises:
+        OSError: It can't be written, or has changed since it was read.
+        UnicodeError: The text can't be written in the file's encoding.
+    """
+    content = source.encode(text)
+    target = source.target
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as beside:
+            beside.write(content)
+        shutil.copymode(target, name)
+        _check_unchanged(source)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _check_unchanged(source: Source) -> None:
+    if source.target.read_bytes() != source.raw:
+        message = "it has changed since it was read"
+        raise OSError(message)
+
+
+def find(paths: list[Path]) -> Iterator[Path]:
+    """Yield the Python files of these paths, none twice. A file that is named is taken as it is."""
+    seen: set[Path] = set()
+    for path in paths:
+        for file in [path] if path.is_file() else _below(path):
+            if (target := file.resolve()) not in seen:
+                seen.add(target)
+                yield file
+
+
+def _below(folder: Path) -> list[Path]:
+    listed = _listed_by_git(folder)
+    files = list(_walked(folder)) if listed is None else listed
+    return sorted(file for file in files if file.suffix == ".py" and file.is_file())
+
+
+def _listed_by_git(folder: Path) -> list[Path] | None:
+    """List what git does not ignore; None where there is no git, or where all of it is ignored."""
+    if _git(folder, "check-ignore", "--quiet", ".") is not None:
+        return None
+    listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    if listed is None:
+        return None
+    return [folder / os.fsdecode(name) for name in set(listed.split(b"\0")) if name]
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - it lists names
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return None if done.returncode else done.stdout
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    """Walk through folders, past hidden ones, caches, and environments with other people's code."""
+    for name, folders, files in os.walk(folder):
+        here = Path(name)
+        folders[:] = [
+            inner
+            for inner in folders
+            if not inner.startswith(".")
+            and inner not in {"__pycache__", "node_modules", "site-packages"}
+            and not (here / inner / "pyvenv.cfg").exists()
+        ]
+        yield from (here / file for file in files)
