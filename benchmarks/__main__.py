@@ -46,7 +46,9 @@ def parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="a few seconds: fewer sizes, no peers unless named"
     )
     effort.add_argument(
-        "--full", action="store_true", help="minutes: up to 100,000 children, a million in memory"
+        "--full",
+        action="store_true",
+        help="ten minutes: up to 100,000 children, a million in memory",
     )
     made.add_argument(
         "--only",

@@ -31,6 +31,7 @@ FAMILIES = {
     "noop": "Children that do nothing",
     "yield": "Children that yield once",
     "timer": "Children that wait on a timer, 1 ms",
+    "scale": "Cost of each child that yields once, garbage collector off",
     "tasks": "Tasks handed over",
     "exceptions": "return_exceptions=True",
     "limit": "limit=20, children that yield once",
@@ -49,6 +50,7 @@ class Sizes:
 
     gather: Sequence[int] = (0, 1, 10, 100, 1_000, 10_000)
     timers_up_to: int = 1_000
+    scale: Sequence[int] = (10, 100, 1_000, 10_000)
     tasks: Sequence[int] = (1, 10, 1_000)
     exceptions: Sequence[int] = (1, 10, 1_000)
     limit: Sequence[int] = (100, 1_000)
@@ -64,6 +66,7 @@ class Sizes:
 DEFAULT = Sizes()
 QUICK = Sizes(
     gather=(0, 1, 10, 1_000),
+    scale=(10, 10_000),
     tasks=(10, 1_000),
     exceptions=(10, 1_000),
     limit=(100,),
@@ -81,6 +84,7 @@ FULL = Sizes(
     as_completed_idle=(1, 10, 100, 1_000, 10_000),
     cancel=(10, 1_000, 10_000),
     timers_up_to=100_000,
+    scale=(10, 100, 1_000, 10_000, 100_000),
     peers_up_to=10_000,
     slow_from=10_001,
 )
@@ -99,6 +103,7 @@ class Case:
     shape: Callable[[Any], Any] = list
     target: float | None = None
     stretch: int = 1  # how much longer its blocks must be, as most of the time is waiting
+    collector: bool = True
     slow: bool = False  # takes seconds: timed once, without a round to warm up
 
     @property
@@ -128,6 +133,7 @@ def cases(operations: Operations, sizes: Sizes = DEFAULT) -> Iterator[Case]:
 
 def _all(operations: Operations, sizes: Sizes) -> Iterator[Case]:
     yield from _gather(operations, sizes)
+    yield from _scale(operations, sizes)
     yield from _others(operations, sizes)
     yield from _endings(operations, sizes)
 
@@ -146,6 +152,17 @@ def _gather(operations: Operations, sizes: Sizes) -> Iterator[Case]:
                     target=1.03 if count > 1 else 1.00,
                     stretch=5 if child is timer else 1,
                 )
+
+
+def _scale(operations: Operations, sizes: Sizes) -> Iterator[Case]:
+    contenders = {
+        name: call
+        for name, call in operations["gather"].items()
+        if name != AGAIN and not is_peer(name)
+    }
+    for count in sizes.scale:
+        drive, expected = calling(yield_once, count), list(range(count))
+        yield Case("scale", f"{count:,}", count, contenders, drive, expected, collector=False)
 
 
 def _others(operations: Operations, sizes: Sizes) -> Iterator[Case]:

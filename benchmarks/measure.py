@@ -46,12 +46,13 @@ class Effort:
     case: float = 0.2  # seconds for a case, once the least number of rounds is done
     least: int = 9  # one outlier on either side does not widen the interval then
     most: int = 31
+    limit: float = 35.0  # seconds for all cases; on a busy machine there are fewer rounds
     clock: Clock = field(default_factory=cpu_clock)
 
 
 DEFAULT = Effort()
-QUICK = Effort(block=0.002, case=0.1)
-FULL = Effort(block=0.02, case=5.0, least=11, most=101)
+QUICK = Effort(block=0.002, case=0.1, limit=10.0)
+FULL = Effort(block=0.02, case=2.5, least=11, most=101, limit=math.inf)
 
 
 class WrongResultError(Exception):
@@ -61,7 +62,12 @@ class WrongResultError(Exception):
 async def block(case: Case, name: str, repetitions: int, clock: Clock) -> float:
     """Let one contender work and check what it did; return the seconds that a call took."""
     gc.collect()
-    seconds, result = await case.drive(case.contenders[name], repetitions, clock)
+    if not case.collector:
+        gc.disable()
+    try:
+        seconds, result = await case.drive(case.contenders[name], repetitions, clock)
+    finally:
+        gc.enable()
     shaped = case.shape(result)
     if shaped != case.expected:
         message = f"{case.family} {case.what}: {name} gave {shaped!r:.200}"
@@ -159,6 +165,7 @@ async def measure(
     left_out: list[str],
 ) -> list[Row]:
     """Time all cases."""
+    end = time.perf_counter() + effort.limit
     loop = asyncio.get_running_loop()
     # One of the peers reports each failure there. To write them to a terminal would take longer
     # than all the rest.
@@ -174,10 +181,12 @@ async def measure(
             await series.calibrate(left_out)
         turns = schedule([series.rounds for series in all_series])
         for number, index in enumerate(turns):
+            if time.perf_counter() > end:
+                break  # the rounds of all cases being spread, each has had nearly the same share
             case = all_series[index].case
             progress(0.2 + 0.8 * number / len(turns), f"measuring: {case.family}, {case.what}")
             await all_series[index].round()
-        return [row for series in all_series for row in series.rows()]
+        return [row for series in all_series if series.seconds for row in series.rows()]
     finally:
         gc.unfreeze()
         loop.set_exception_handler(None)

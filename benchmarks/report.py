@@ -7,15 +7,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchmarks.cases import FAMILIES
-from benchmarks.contenders import AGAIN, OURS
+from benchmarks.contenders import OURS
 from benchmarks.targets import MEGABYTE, targets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.results import Ratio, Results, Row, Tally
 
-MILLISECOND, SECOND = 1e-3, 1.0
+# A little less, so that what is rounded up is written with the larger unit.
+MILLISECOND, SECOND = 0.9995e-3, 0.9995
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,8 @@ def spread(ratio: Ratio, rounds: int) -> str:
 def tables(results: Results) -> Iterator[Table]:
     """Yield all tables, in the order in which they are read."""
     for family, rows in groupby(results.rows, lambda row: row.family):
-        yield timings(FAMILIES[family], list(rows))
-    if flat := per_child(results.rows):
-        yield flat
+        table = per_child if family == "scale" else timings
+        yield table(FAMILIES[family], list(rows))
     if results.growths:
         yield Table(
             "Growth of memory while children are fed",
@@ -101,19 +101,15 @@ def timings(title: str, rows: Sequence[Row]) -> Table:
     return Table(title, ["", *names], lines)
 
 
-def per_child(rows: Iterable[Row]) -> Table | None:
-    """Show what one child costs, by how many there are."""
-    found = [row for row in rows if row.family == "yield" and row.children > 1]
-    counts = sorted({row.children for row in found})
-    names = [name for name in dict.fromkeys(r.contender for r in found) if name != AGAIN]
-    if not names or len(counts) < 2:  # noqa: PLR2004 - two make a comparison
-        return None
-    cost = {(row.contender, row.children): row.seconds / row.children for row in found}
+def per_child(title: str, rows: Sequence[Row]) -> Table:
+    """Show what one child costs: a line for each number of children."""
+    names = list(dict.fromkeys(row.contender for row in rows))
+    cost = {(row.contender, row.children): duration(row.seconds / row.children) for row in rows}
     lines = [
-        [f"{count:,}", *[duration(cost[n, count]) if (n, count) in cost else "" for n in names]]
-        for count in counts
+        [f"{count:,}", *(cost.get((name, count), "") for name in names)]
+        for count in dict.fromkeys(row.children for row in rows)
     ]
-    return Table("Cost of each child that yields once", ["children", *names], lines)
+    return Table(title, ["", *names], lines)
 
 
 def agents(tallies: Sequence[Tally]) -> Table:

@@ -80,7 +80,7 @@ def _against_anyio(rows: Iterable[Row]) -> Iterator[list[str]]:
 
 
 def _flat(rows: Iterable[Row]) -> Iterator[list[str]]:
-    costs = [r.seconds / r.children for r in _family(rows, "yield") if r.children > 1]
+    costs = [r.seconds / r.children for r in _family(rows, "scale")]
     if len(costs) > 1:
         yield _line("cost of a child, dearest to cheapest", max(costs) / min(costs), 1.3)
 

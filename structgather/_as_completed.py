@@ -269,6 +269,8 @@ class AsCompleted(Generic[T]):
     ) -> None:
         stream = self._stream
         self._state = "has been left"
+        if stream.loop.is_closed():
+            return  # the coroutine is being collected, long after anything could be joined
         stream.stop()
         stream.wake()  # a task that still iterates is to hear of it
         while stream.unsettled:

@@ -18,6 +18,9 @@ _set = object.__setattr__
 #: From how many further failures on each is shown by one line, not by its traceback.
 _FULL = 5
 
+#: How many notes of ours an exception has at most; the oldest go first.
+_NOTES = 5
+
 
 def group(function: str, failures: Sequence[Failure]) -> BaseExceptionGroup[BaseException]:
     """Put the failures of one call into a group, in the order of the arguments."""
@@ -47,10 +50,12 @@ def show(error: BaseException, function: str, failures: Iterable[Failure]) -> No
         return
     title = f"{function}(): further children failed:"
     try:
-        # One exception object may be raised by many calls, like that of a cached Future: it shows
-        # what failed beside it last.
-        notes = [note for note in getattr(error, "__notes__", ()) if not note.startswith(title)]
-        _set(error, "__notes__", [*notes, _text(title, others)])
+        notes = list(getattr(error, "__notes__", ()))
+        ours = [note for note in notes if note.startswith(title)]
+        text = _text(title, others)
+        # One exception object may be raised by many calls, like that of a cached Future.
+        notes = [note for note in notes if note != text and note not in ours[: 1 - _NOTES]]
+        _set(error, "__notes__", [*notes, text])
     except Exception:  # noqa: BLE001 - an exception that can't be looked at is still to be raised
         return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import deque
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -12,7 +13,7 @@ from structgather._gathered import Gathered
 from structgather._scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterable
+    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
     from typing import TypeAlias
 
     _T = TypeVar("_T")
@@ -36,6 +37,10 @@ BOTH = (
 class _Gather(Scope):
     """The policy: the value of every child, or the first failure."""
 
+    #: Children that had ended before the first failure was heard of, and how many of them failed.
+    _earlier: Sequence[int] = ()
+    _heard = 0
+
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
         self._arguments = arguments
 
@@ -58,7 +63,7 @@ class _Gather(Scope):
                 raise ValueError(BOTH)  # noqa: TRY301
             self._check_arguments(self.open(FUNCTION, limit, child_timeout))
         except BaseException:
-            _inputs.close_unstarted(self._arguments)
+            _inputs.refuse(self._arguments)
             raise
         self._return_exceptions = return_exceptions
         self._failures: list[tuple[int, BaseException]] = []
@@ -91,16 +96,13 @@ class _Gather(Scope):
                     self.start(index, child)
             self.started_all()
             return
-        waiting = []
-        for index, child in children:
-            if asyncio.isfuture(child):
-                self.start(index, child)  # it runs already: it does not wait for a turn
-            else:
-                waiting.append((index, child))
-        self._queue = iter(waiting)
         self._turns = self.limit
-        self._starting = False
+        self._waiting = deque(child for child in children if not asyncio.isfuture(child[1]))
         self._context = contextvars.copy_context()
+        self._starting = True
+        for index, child in enumerate(self._arguments):
+            if asyncio.isfuture(child) and (places is None or places[index] == index):
+                self.start(index, child)  # it runs already: it does not wait for a turn
         self._start_waiting()
 
     # With a limit: the children that wait for their turn.
@@ -108,17 +110,15 @@ class _Gather(Scope):
     def made_room(self, index: int) -> None:
         if not asyncio.isfuture(self._arguments[index]):
             self._turns += 1
-        if not self._starting:  # else an eager child has settled while it was being started
+        if self._waiting and not self._starting:  # else an eager child settles as it is started
             # Here the sibling that has just settled is running, in its own context.
             self._context.run(self._start_waiting)
 
     def _start_waiting(self) -> None:
         self._starting = True
-        for index, child in self._queue:
+        while self._turns and self._waiting and not self.stopping:
             self._turns -= 1
-            self.start(index, child)
-            if self.stopping or not self._turns:
-                break
+            self.start(*self._waiting.popleft())
         self.started_all()
         self._starting = False
 
@@ -128,11 +128,19 @@ class _Gather(Scope):
         self._values[index] = value
 
     def raised(self, index: int, error: BaseException) -> None:
-        self._failures.append((index, error))
         if self._return_exceptions:
+            self._failures.append((index, error))
             self._values[index] = error
-        else:
+        elif not self.stopping:
+            # A Task that was handed over, and failed before, is heard of later in the same turn.
+            self._earlier = [at for at, child in self.unsettled.items() if child.done()]
+            self._failures.append((index, error))
             self.stop()
+        elif index in self._earlier:
+            self._failures.insert(self._heard, (index, error))
+            self._heard += 1
+        else:
+            self._failures.append((index, error))
 
     def timed_out(self, index: int, error: TimeoutError) -> None:
         self.raised(index, error)

@@ -94,8 +94,14 @@ def close_unstarted(values: Iterable[object]) -> None:
 
 
 def refuse(values: object) -> None:
-    """Close the coroutines of an input that is not taken. What is made lazily is not made."""
-    if isinstance(values, Collection):
+    """Close the coroutines of an input that is not taken. What is made lazily is not made.
+
+    Also those in a list for which the star was forgotten: `gather_structured([a(), b()])`.
+    """
+    if isinstance(values, (list, tuple, set, frozenset)):
+        for value in values:
+            refuse(value)
+    elif isinstance(values, Collection):
         close_unstarted(values)
     else:
         close_unstarted((values,))

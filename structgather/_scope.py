@@ -10,9 +10,9 @@ The rules, on which the rest of the package may rely:
 2.  A child *settles* once: it returned, raised, or ended cancelled. A Task of ours says so itself
     in its last step (`_carry`); what was handed over says so in a done callback; a child that was
     cancelled before its first step never runs, can't say anything, and is found by `_look_after`.
-3.  The caller waits for one bare future that belongs to the scope, and for nothing else. So a
+3.  The caller waits for one future that belongs to the scope, and for nothing else. So a
     cancellation of the caller always arrives in `join()`, with its message, and can't be swallowed
-    by a child that happens to be awaited.
+    by a child that happens to be awaited. It reaches the children in the same instant.
 4.  Leaving early is `stop()`: each child that has not settled is cancelled, in the order in which
     they were started (deterministic loops depend on it), and none starts any more. `join()` goes on
     waiting all the same until the last child has settled, whatever arrives meanwhile.
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _E = TypeVar("_E", bound=BaseException)
 _Child: TypeAlias = asyncio.Future[Any]
-_Carrier: TypeAlias = "Coroutine[Any, Any, None]"
+_Carrier: TypeAlias = "Coroutine[Any, Any, Any]"
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
@@ -65,6 +65,28 @@ else:
     def future_discard_from_awaited_by(*_: object) -> None: ...
 
 
+class _Waiter(asyncio.Future[None]):
+    """What the caller awaits. To cancel it may be to cancel the children, in the same instant.
+
+    As with `asyncio.gather`: where everything is cancelled at once, as `asyncio.run` does at its
+    end, each child sees one cancellation: that of the loop and ours are one. If ours came a turn of
+    the loop later it would fall into the child's cleanup.
+    """
+
+    scope: Scope | None = None
+    only_at_the_end = False
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401 - asyncio's signature
+        scope, self.scope = self.scope, None
+        # The loop stands still when `asyncio.run` cancels all tasks.
+        if scope is not None and not (self.only_at_the_end and scope.loop.is_running()):
+            if msg is None:
+                scope.stop()
+            else:
+                scope.stop(msg)
+        return super().cancel(msg)
+
+
 class Scope:
     """The children of one call, from the first start to the last settlement."""
 
@@ -74,7 +96,7 @@ class Scope:
     #: Whether there is more to do for a child than to note it in `unsettled`.
     _extras = False
     _timeouts: ChildTimeouts | None = None
-    _waiter: asyncio.Future[None] | None = None
+    _waiter: _Waiter | None = None
     _look: asyncio.Handle | None = None
     #: The last child that settled before `start()` had been told that there is one.
     _early = -2
@@ -158,8 +180,7 @@ class Scope:
             name = _stuck.name_of(awaitable)
         if self._timeouts is not None and not self._timeouts.seconds and index != SOURCE:
             _inputs.close_unstarted((awaitable,))
-            self.timed_out(index, self._timeout_error(index, name))
-            self._starts.pop(index)
+            self._settle(index, self.timed_out, self._timeout_error(index, name))
             return
         carrier = self._carry(index, awaitable)
         # It shows in the Task's repr, and in logs of slow callbacks.
@@ -169,7 +190,8 @@ class Scope:
         except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
             carrier.close()
             _inputs.close_unstarted((awaitable,))
-            self._starts.pop(index, None)
+            if self._extras:
+                self._starts.pop(index)
             self.fail(error)
             return
         if self._factory is not None:
@@ -218,9 +240,14 @@ class Scope:
         self.stop()
 
     def wait(self) -> asyncio.Future[None]:
-        """Return what the caller awaits until the next `wake()`."""
-        self._waiter = self.loop.create_future()
-        return self._waiter
+        """Return what the caller awaits until the next `wake()`, if it may go on when cancelled.
+
+        Its body may do so: `async with asyncio.timeout(1): outcome = await anext(outcomes)`.
+        """
+        waiter = self._waiter = _Waiter(loop=self.loop)
+        waiter.scope = self
+        waiter.only_at_the_end = True
+        return waiter
 
     def wake(self) -> None:
         """Let the caller go on. The scope does so by itself when the last child has settled."""
@@ -229,8 +256,10 @@ class Scope:
 
     async def join(self) -> None:
         """Wait until all children have settled, or for a `wake()`, whatever is thrown in."""
+        self._waiter = waiter = _Waiter(loop=self.loop)
+        waiter.scope = self
         try:
-            await self.wait()
+            await waiter
         except GeneratorExit:
             # The caller's coroutine is being closed, by hand or because its loop is gone: nothing
             # can be awaited any more. Leave the children no reason to go on.
@@ -243,6 +272,8 @@ class Scope:
             self.stop(*error.args[:1])
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
             self.fail(error)
+        finally:
+            waiter.scope = self._waiter = None
 
     def close(self) -> BaseException | None:
         """Let go of all that the scope refers to, and return what the call has to raise, if any.
@@ -325,27 +356,37 @@ class Scope:
 
     # ... to its settlement.
 
-    async def _carry(self, index: int, awaitable: Awaitable[Any]) -> None:
+    async def _carry(self, index: int, awaitable: Awaitable[Any]) -> Any:  # noqa: ANN401
+        # The Task ends as the child does, for those who look at Tasks: monitors, task factories.
         try:
             value = await awaitable
         except asyncio.CancelledError as error:
             self._settle(index, self._ended_cancelled, without_our_frame(error))
-            # The Task is to be cancelled(), but what was settled must not refer to this frame.
+            # What was settled must not refer to this frame, so this is another one.
             raise asyncio.CancelledError(*error.args) from None
-        except (KeyboardInterrupt, SystemExit) as error:
-            task = asyncio.current_task(self.loop)
-            if task is not None:  # not to be reported as never retrieved: `close()` hands it out
-                self.loop.call_soon(task.exception)
-            self._settle(index, self.interrupted, error)
-            raise
         except GeneratorExit as error:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
                 raise  # it is not the child's: this coroutine is being closed, the loop is gone
+            self._report_retrieved()
             self._settle(index, self.raised, without_our_frame(error))
-        except BaseException as error:  # noqa: BLE001 - it is handed to the policy
+            raise
+        except (KeyboardInterrupt, SystemExit) as error:
+            self._report_retrieved()
+            self._settle(index, self.interrupted, error)
+            raise
+        except BaseException as error:
+            self._report_retrieved()
             self._settle(index, self.raised, without_our_frame(error))
-        else:
-            self._settle(index, self.returned, value)
+            raise
+        self._settle(index, self.returned, value)
+        return value
+
+    def _report_retrieved(self) -> None:
+        # The policy has the error: asyncio is not to report it as never retrieved. The callback
+        # runs before the caller goes on, and when the Task is done.
+        task = asyncio.current_task(self.loop)
+        if task is not None:
+            self.loop.call_soon(_retrieve, task)
 
     def _ended(self, index: int, carrier: _Carrier, awaitable: object, child: _Child) -> None:
         if index in self.unsettled:
@@ -417,11 +458,18 @@ class Scope:
             self.made_room(index)
 
 
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        error = task.exception()
+        if error is not None:
+            without_our_frame(error)  # which it got once more when it left `_carry`
+
+
 def without_our_frame(error: _E) -> _E:
-    """Cut the outermost frame, ours, off the traceback of an exception that a child raised."""
-    own = error.__traceback__
-    if own is not None:
-        BaseException.with_traceback(error, own.tb_next)
+    """Cut the outermost frame, if it is ours, off the traceback of what a child raised."""
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+        BaseException.with_traceback(error, traceback.tb_next)
     return error
 
 

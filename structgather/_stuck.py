@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from structgather._inputs import check_seconds
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from structgather._scope import Scope
 
 logger = logging.getLogger("structgather")
@@ -28,6 +27,9 @@ DEFAULT_AFTER = 5.0
 VARIABLE = "STRUCTGATHER_WARN_STUCK_AFTER"
 
 _GROWTH = 2
+
+#: How many coroutines that await each other are looked into.
+_DEEPEST = 1_000
 
 
 def warn_stuck_after(seconds: float | None) -> None:
@@ -42,10 +44,18 @@ def warn_stuck_after(seconds: float | None) -> None:
 
     Raises:
         TypeError: `seconds` is not a number.
-        ValueError: `seconds` is negative or not a number in the sense of floats.
+        ValueError: `seconds` is not more than 0.
     """
     global _after  # noqa: PLW0603 - one setting for the process, like that of a logger
-    _after = check_seconds("warn_stuck_after", "seconds", seconds)
+    _after = _checked("warn_stuck_after", seconds)
+
+
+def _checked(function: str, seconds: float | None) -> float | None:
+    after = check_seconds(function, "seconds", seconds)
+    if after == 0:
+        message = f"{function}: seconds must be more than 0; None, or 'off', turns the warning off"
+        raise ValueError(message)
+    return after
 
 
 def _from_environment() -> float | None:
@@ -53,7 +63,7 @@ def _from_environment() -> float | None:
     if text.lower() in {"off", "none"}:
         return None
     try:
-        return check_seconds(VARIABLE, "value", float(text)) if text else DEFAULT_AFTER
+        return _checked(VARIABLE, float(text)) if text else DEFAULT_AFTER
     except ValueError:
         logger.warning("%s=%r is neither a number of seconds nor 'off': ignored", VARIABLE, text)
         return DEFAULT_AFTER
@@ -124,18 +134,31 @@ def describe(child: asyncio.Future[Any]) -> str:
 
 
 def where(child: asyncio.Future[Any]) -> str:
-    """Tell the line at which a child stands: that of the innermost frame that can be seen."""
+    """Tell the line at which a child stands: the innermost that can be seen outside asyncio."""
     awaited: object = child.get_coro() if isinstance(child, asyncio.Task) else None
-    frame: FrameType | None = None
-    while awaited is not None:
-        for kind in ("cr", "gi", "ag"):
-            if hasattr(awaited, f"{kind}_frame"):
-                frame = getattr(awaited, f"{kind}_frame") or frame
-                below = "gi_yieldfrom" if kind == "gi" else f"{kind}_await"
-                awaited = getattr(awaited, below, None)
-                break
-        else:
+    innermost = None
+    for _ in range(_DEEPEST):
+        try:
+            frame, awaited = _look_into(awaited)
+        except Exception:  # noqa: BLE001 - a proxy's `__getattr__` may raise anything
             break
-    if frame is None:
+        if frame is not None and (innermost is None or not _is_asyncio(frame)):
+            innermost = frame
+        if awaited is None:
+            break
+    if innermost is None:
         return "an unknown line"
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+    code = innermost.f_code
+    return f"{code.co_filename}:{innermost.f_lineno} in {code.co_name}"
+
+
+def _look_into(awaited: object) -> tuple[FrameType | None, object]:
+    for kind in ("cr", "gi", "ag"):
+        frame = getattr(awaited, f"{kind}_frame", None)
+        if isinstance(frame, FrameType):
+            return frame, getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+    return None, None
+
+
+def _is_asyncio(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith("asyncio.")

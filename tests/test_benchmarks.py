@@ -20,6 +20,7 @@ from benchmarks.results import Growth, Ratio, Results, Row, Tally
 
 TINY = cases.Sizes(
     gather=(0, 1, 3),
+    scale=(3,),
     tasks=(1, 3),
     exceptions=(1, 3),
     limit=(50,),
@@ -167,6 +168,16 @@ def test_rounds_are_spread_over_the_run() -> None:
     assert measure.schedule([3, 1, 6]) == [2, 0, 2, 2, 0, 1, 2, 2, 0, 2]
 
 
+def test_a_busy_machine_gets_fewer_rounds() -> None:
+    """When the time is over, the run ends with what it has."""
+    some = [case for case in TINY_CASES if case.family in {"noop", "tasks"}]
+    hurry = replace(HASTE, limit=0.0)
+    assert asyncio.run(measure.measure(some, hurry, silent, [])) == []
+    rows = asyncio.run(measure.measure(some, HASTE, silent, []))
+    assert len(rows) == sum(len(case.contenders) for case in some)
+    assert {row.rounds for row in rows} == {2}
+
+
 def test_everybody_goes_first_in_turn() -> None:
     """The order within a round rotates, and runs backwards every other time around."""
     series = measure.Series(TINY_CASES[0], HASTE, ["a", "b", "c"])
@@ -278,6 +289,15 @@ def test_tables_are_aligned(results: Results) -> None:
     assert alive.split()[-2:] == ["7", "0"]
     assert "| 1,000" not in plain
     assert "| 1000 | 100 µs | 0.88 ±0.01 | 4.00 ±0.01 |" in report.report(results, markdown=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(4.2e-7, "0.42 µs"), (9.996e-4, "1 ms"), (0.0123, "12.3 ms"), (1.234, "1.23 s")],
+)
+def test_times_have_the_unit_that_suits_them(seconds: float, written: str) -> None:
+    """A time is written with three digits and the unit that fits, also where it is rounded."""
+    assert report.duration(seconds) == written
 
 
 def test_targets_are_judged(results: Results) -> None:

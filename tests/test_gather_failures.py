@@ -92,16 +92,28 @@ def test_the_failures_of_a_cancelled_call_show() -> None:
     assert "TypeError: second" in shown(error)
 
 
-def test_an_error_that_is_raised_twice_tells_once() -> None:
-    """One exception object that goes through several calls carries each note once."""
-    error = ValueError("first")
+def test_failures_inside_a_failed_call_are_kept() -> None:
+    """What failed beside the failure in an inner call shows, and so does what failed outside."""
 
     async def inner() -> Any:
-        return await gather_structured(after(1, error), fails_in_cleanup("second"))
+        return await gather_structured(after(1, ValueError("first")), fails_in_cleanup("second"))
 
-    assert run(failure(inner(), inner())) is error
-    assert error.__notes__[0].count("TypeError: second") == 1
-    assert len(error.__notes__) == len(set(error.__notes__))
+    error = run(failure(inner(), fails_in_cleanup("third")))
+    assert type(error) is ValueError
+    assert shown(error).count("TypeError: second") == 1
+    assert shown(error).count("TypeError: third") == 1
+
+
+def test_an_error_that_is_raised_again_does_not_pile_up_notes() -> None:
+    """One exception object that many calls raise, like that of a cached Future, stays short."""
+    error = ValueError("first")
+
+    async def main() -> None:
+        for _ in range(3):
+            assert await failure(after(1, error), fails_in_cleanup("second")) is error
+
+    run(main())
+    assert shown(error).count("TypeError: second") == 1
 
 
 @dataclass(frozen=True)
@@ -123,12 +135,14 @@ def frames(error: BaseException) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("make", [after, lambda *args: asyncio.create_task(after(*args))])
-def test_the_traceback_leads_from_the_caller_to_the_child(make: Any) -> None:
+@pytest.mark.parametrize("adopted", [False, True])
+def test_the_traceback_leads_from_the_caller_to_the_child(*, adopted: bool) -> None:
     """The traceback has the caller's frames, ours in one place, and then the child's own."""
 
     async def main() -> list[str]:
-        return frames(await failure(make(1, ValueError()), after(60, None)))
+        child: Any = after(1, ValueError())
+        child = asyncio.create_task(child) if adopted else child
+        return frames(await failure(child, after(60, None)))
 
     found = run(main())
     assert found[0] == "failure"

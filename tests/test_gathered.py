@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
@@ -13,13 +14,13 @@ from virtual_time import after, run
 from structgather import Gathered, gather_structured
 
 
-def gathered(*children: Any, **options: Any) -> Gathered[Any]:
-    async def main() -> Any:
-        return await gather_structured(*children, return_exceptions=True, **options)
+def gathered(*children: Awaitable[Any], child_timeout: float | None = None) -> Gathered[Any]:
+    async def main() -> Gathered[Any]:
+        return await gather_structured(
+            *children, return_exceptions=True, child_timeout=child_timeout
+        )
 
-    values = run(main())
-    assert type(values) is Gathered
-    return values
+    return run(main())
 
 
 def test_it_is_a_list() -> None:
@@ -104,17 +105,17 @@ def test_what_is_late_is_a_failure() -> None:
     assert list(group.exceptions) == [values[0]]
 
 
+def pickled(values: Any) -> Any:
+    return pickle.loads(pickle.dumps(values))  # noqa: S301 - made right here
+
+
 @pytest.mark.parametrize(
     "again",
-    [
-        pytest.param(copy.copy, id="copy"),
-        pytest.param(copy.deepcopy, id="deepcopy"),
-        pytest.param(lambda values: pickle.loads(pickle.dumps(values)), id="pickle"),  # noqa: S301
-    ],
+    [copy.copy, copy.deepcopy, pickled],
 )
 def test_a_copy_knows_the_failures_too(again: Any) -> None:
     """A copy, a deep copy and what was pickled are `Gathered` as well."""
-    copied = again(gathered(after(1, "a"), after(1, ValueError("first"))))
+    copied: Gathered[Any] = again(gathered(after(1, "a"), after(1, ValueError("first"))))
     assert type(copied) is Gathered
     assert repr(copied) == "['a', ValueError('first')]"
     group = copied.exception_group()

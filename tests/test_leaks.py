@@ -206,8 +206,7 @@ def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
     kept: list[BaseException] = []
 
     async def main() -> None:
-        make: Any = asyncio.create_task if adopt else lambda coroutine: coroutine
-        await call_and_keep(make(witness.child("a", turns=99)), make(failing()))
+        await call_and_keep(witness.child("a", turns=99), failing())
         await asyncio.sleep(0)
         assert witness.alive() == []
 
@@ -217,7 +216,7 @@ def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
         raise ValueError
 
     async def call_and_keep(*children: Any) -> None:
-        call = gather_structured(*children)
+        call = gather_structured(*(map(asyncio.create_task, children) if adopt else children))
         del children
         try:
             await call

@@ -243,8 +243,10 @@ def test_a_value_in_the_tick_of_its_deadline_is_in_time(steps: int, *, adopted: 
         return name
 
     async def main() -> None:
-        make: Any = asyncio.create_task if adopted else lambda coroutine: coroutine
-        values = await gather_structured(*[make(child(n)) for n in "ab"], child_timeout=2)
+        children = [child(name) for name in "ab"]
+        values = await gather_structured(
+            *(map(asyncio.create_task, children) if adopted else children), child_timeout=2
+        )
         assert values == ["a", "b"]
 
     run(main())

@@ -14,7 +14,10 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize(
     ("checker", "arguments"),
-    [("mypy", ["--no-incremental"]), ("pyright", ["--pythonpath", sys.executable])],
+    [
+        ("mypy", ["--no-incremental", "--follow-imports=silent"]),
+        ("pyright", ["--pythonpath", sys.executable]),
+    ],
 )
 def test_types(checker: str, arguments: list[str]) -> None:
     """Each `assert_type` holds, each marked mistake is reported, and no mark is superfluous."""

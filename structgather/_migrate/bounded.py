@@ -84,7 +84,7 @@ class _Fan:
         values = dict(zip(parameters, arguments, strict=True))
         text = self._inlined(inner, values)
         removed = [self._without(one) for one in (semaphore, wrapper) if one is not None]
-        here = len(self.module.loads(name.id, self.module.tree)) == 1
+        here = len(self.module.scopes.same(name)) == 1
         if limit is None or text is None or not here or None in removed:
             return
         given: list[ast.expr] = [*self.call.args, *(one.value for one in self.call.keywords)]
@@ -128,7 +128,7 @@ class _Fan:
                 return None, None
         if self.module.path(value.func) not in _SEMAPHORES:
             return None, None
-        if len(self.module.loads(guard.id, self.module.tree)) != 1:
+        if len(self.module.scopes.same(guard)) != 1:
             return None, None
         if self.module.function(statement) is not self.module.function(self.call):
             return None, None

@@ -11,7 +11,8 @@ becomes
 
 `for` hands out an item before anything is over, and the body waits in `await item`; `async for`
 waits itself, and hands out what is over. So the body must begin with its `await item`, and what it
-catches there must not be what the loop raises now.
+catches there must not be what the loop raises now. And where the loop is left by `break` or
+`return`, what still runs goes on today: the code itself must cancel the rest.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, TypeAlias
 
+from structgather._migrate import dangers
 from structgather._migrate.module import FunctionDef, strings_inside
 from structgather._migrate.rules import Rule
 from structgather._migrate.scopes import Comprehension
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from structgather._migrate.module import Module
 
 AS_COMPLETED = "asyncio.as_completed"
@@ -66,12 +70,23 @@ def _judge_loop(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     if not isinstance(loop.target, ast.Name):
         return Rule.ITEM_KEPT
     uses = [name for name in module.loads(loop.target.id, function) if _after(name, loop)]
-    if isinstance(loop, ast.AsyncFor):
-        if not all(_fits_outcome(module, name, loop) for name in uses):
-            return Rule.ITEM_KEPT
-    elif (rule := _judge_awaits(module, loop, uses, call)) is not None:
-        return rule
-    return Rule.LEFT_EARLY if _wanted_afterwards(module, loop, call) else None
+    return _judge_item(module, loop, uses, call) or _judge_end(module, loop, call)
+
+
+def _judge_item(module: Module, loop: Loop, uses: list[ast.Name], call: ast.Call) -> Rule | None:
+    """Tell why an outcome can't be the item."""
+    if isinstance(loop, ast.For):
+        return _judge_awaits(module, loop, uses, call)
+    fits = all(_fits_outcome(module, name, loop) for name in uses)
+    return None if fits else Rule.ITEM_KEPT
+
+
+def _judge_end(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
+    """Tell why what still runs when the loop is left must not be cancelled."""
+    if _cancels_what_goes_on(module, loop, call):
+        return Rule.LEFT_EARLY
+    caught = isinstance(loop.body[0], ast.Try)
+    return None if caught else dangers.of_a_failure_in_a_loop(module, call)
 
 
 def _after(name: ast.Name, loop: Loop) -> bool:
@@ -161,24 +176,49 @@ def _comes_first(module: Module, awaited: ast.Await, statement: ast.stmt) -> boo
     )
 
 
-def _wanted_afterwards(module: Module, loop: Loop, call: ast.Call) -> bool:
-    """Tell whether inputs that are no longer waited for may be wanted: they belong to others."""
+def _cancels_what_goes_on(module: Module, loop: Loop, call: ast.Call) -> bool:
+    """Tell whether cancelling the rest would end what goes on today, though nothing failed."""
     inputs = call.args[0]
     while isinstance(inputs, ast.Call) and isinstance(inputs.func, ast.Attribute):
         inputs = inputs.func.value  # tasks.values()
     if isinstance(inputs, ast.Attribute):
-        return True
-    function = module.function(loop)
-    if not isinstance(inputs, ast.Name) or function is None:
-        return False
-    leaves = any(isinstance(node, ast.Break) for node in module.own(loop))
-    last = loop.end_lineno or 0
-    return leaves and any(
-        name.lineno > last
-        and not (
-            isinstance(above := module.statement(name), ast.For) and "cancel" in ast.unparse(above)
-        )
-        for name in module.loads(inputs.id, function)
+        return True  # somebody else's
+    name = inputs.id if isinstance(inputs, ast.Name) else ""
+    leaving = [
+        node
+        for node in module.own(loop)
+        if isinstance(node, ast.Return)
+        or (isinstance(node, ast.Break) and _leaves(module, node, loop))
+    ]
+    return not all(
+        any(_cancels(module, part, name) for part in _on_the_way(module, node, loop))
+        for node in leaving
+    )
+
+
+def _leaves(module: Module, node: ast.Break, loop: Loop) -> bool:
+    """Tell whether a `break` is the loop's own."""
+    return next(one for one in module.around(node) if isinstance(one, Loop | ast.While)) is loop
+
+
+def _on_the_way(module: Module, leaving: ast.stmt, loop: Loop) -> Iterator[ast.stmt]:
+    """Yield what certainly runs where a loop is left: just before, behind it, in `finally`."""
+    block = module.block(leaving)
+    yield from block[: block.index(leaving)]
+    if isinstance(leaving, ast.Break):
+        block = module.block(loop)
+        yield from block[block.index(loop) + 1 : block.index(loop) + 2]
+    for above in module.around(leaving):
+        if isinstance(above, FunctionDef | ast.Lambda):
+            return
+        if isinstance(above, ast.Try):
+            yield from above.finalbody
+
+
+def _cancels(module: Module, statement: ast.stmt, name: str) -> bool:
+    """Tell whether a statement cancels what a name holds."""
+    return bool(module.loads(name, statement)) and any(
+        isinstance(node, ast.Attribute) and node.attr == "cancel" for node in ast.walk(statement)
     )
 
 

@@ -10,7 +10,7 @@ from structgather._migrate.module import FunctionDef
 from structgather._migrate.rules import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from structgather._migrate.module import Module
 
@@ -25,10 +25,18 @@ def of_a_failure(module: Module, call: ast.Call) -> Rule | None:
     """Tell why a failure must not cancel the other children, as far as that can be seen."""
     if _returns_exceptions(call):
         return None
-    if any(_is_teardown(child) for child in _children(module, call)):
+    if any(_is_teardown(child) for child in _children(module, call.args)):
         return Rule.TEARDOWN
     if any(_is_kept(argument) for argument in call.args):
         return Rule.TASKS_OF_OTHERS
+    return Rule.LOOKED_AT if _looked_at_afterwards(module, call) else None
+
+
+def of_a_failure_in_a_loop(module: Module, call: ast.Call) -> Rule | None:
+    """Tell the same of the inputs of a loop over asyncio.as_completed."""
+    inputs = [ast.Starred(value=call.args[0])]
+    if any(_is_teardown(child) for child in _children(module, inputs)):
+        return Rule.TEARDOWN
     return Rule.LOOKED_AT if _looked_at_afterwards(module, call) else None
 
 
@@ -59,9 +67,9 @@ def _cancels(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in {"cancel", "cancel_all"}
 
 
-def _children(module: Module, call: ast.Call) -> Iterator[ast.expr]:
+def _children(module: Module, arguments: Sequence[ast.expr]) -> Iterator[ast.expr]:
     """Yield the children's expressions, as far as they can be seen."""
-    pending = list(call.args)
+    pending = list(arguments)
     while pending:
         node = pending.pop()
         match node:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
     from structgather._migrate.module import Module
+    from structgather._migrate.text import Text
 
 PACKAGE = "structgather"
 
@@ -47,8 +48,15 @@ def local_name(module: Module, function: str, before: int) -> str:
     raise AssertionError  # pragma: no cover - there are names enough
 
 
-def added(module: Module, names: dict[str, str], before: int) -> Iterator[Edit]:
-    """Yield the edit that imports functions, each under its local name, unless they are."""
+def added(module: Module, names: dict[str, str], before: int, gone: list[Edit]) -> Iterator[Edit]:
+    """Yield the edit that imports functions, each under its local name, unless they are.
+
+    Args:
+        module: The module.
+        names: Each function's local name.
+        before: The line at which one is first used.
+        gone: The edits that remove imports.
+    """
     there = {(alias.name, alias.asname or alias.name) for alias in _aliases(module, before)}
     wanted = sorted(set(names.items()) - there)
     if not wanted:
@@ -57,7 +65,7 @@ def added(module: Module, names: dict[str, str], before: int) -> Iterator[Edit]:
     for statement in _imports_of_the_package(module, before):
         yield _merged(module, statement, imported)
         return
-    yield _new(module, f"from {PACKAGE} import {', '.join(imported)}")
+    yield _new(module, f"from {PACKAGE} import {', '.join(imported)}", gone)
 
 
 def _imports_of_the_package(module: Module, before: int) -> Iterator[ast.ImportFrom]:
@@ -88,7 +96,7 @@ def _merged(module: Module, statement: ast.ImportFrom, imported: list[str]) -> E
     return Edit(at, at, "".join(f"{name},{margin}" for name in imported))
 
 
-def _new(module: Module, line: str) -> Edit:
+def _new(module: Module, line: str, gone: list[Edit]) -> Edit:
     """Add an import behind the docstring, `__future__` and the first imports."""
     text, body = module.text, module.tree.body
     head = list(itertools.takewhile(_is_head, body))
@@ -103,7 +111,9 @@ def _new(module: Module, line: str) -> Edit:
     newline = text.newline(number)
     at = text.line_start(number + 1)
     start = "" if text.line(number).endswith(("\n", "\r")) else newline
-    apart = newline if _stands_apart(last) else ""
+    kept = [one for one in head if not any(e.start <= text.start(one) < e.end for e in gone)]
+    after_blank = last not in kept and not text.line(last.lineno - 1).strip()
+    apart = newline if kept and _stands_apart(kept[-1]) and not after_blank else ""
     end = newline if start == "" else ""
     following = text.line(number + 1).strip()
     if isinstance(last, ast.Expr) and following:
@@ -174,15 +184,17 @@ def _is_unused(
     scope = module.scopes.scope_of_import(statement)
     uses = [node for node in module.scopes.of if node.id == name]
     mine = [node for node in uses if module.scopes.home(node) is scope]
-    quoted = any(
-        isinstance(node, ast.Constant) and node.value == name for node in ast.walk(module.tree)
+    named = any(
+        (isinstance(node, ast.Constant) and node.value == name)
+        or (isinstance(node, ast.Global | ast.Nonlocal) and name in node.names)
+        for node in ast.walk(module.tree)
     )
     return (
         bool(mine)
         and all(node in moved for node in mine)
         and len(scope.bindings[name]) == 1
         and alias.asname != alias.name
-        and not quoted
+        and not named
     )
 
 
@@ -197,9 +209,17 @@ def _without(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> Ite
     if len(names) == 1:
         start, end = text.line_start(first), text.line_start(last + 1)
         alone = text.text[start:end].strip() == text.of(statement)
-        if alone and len(module.block(statement)) > 1:
-            yield Edit(start, end, "")
+        block = module.block(statement)
+        if alone and len(block) > 1:
+            while block[0] is statement and block is not module.tree.body and _is_blank(text, last):
+                last += 1
+            yield Edit(start, text.line_start(last + 1), "")
     elif place + 1 < len(names):
         yield Edit(text.start(alias), text.start(names[place + 1]), "")
     else:
         yield Edit(text.end(names[place - 1]), text.end(alias), "")
+
+
+def _is_blank(text: Text, last: int) -> bool:
+    """Tell whether the line behind one is blank."""
+    return not text.line(last + 1).strip()

@@ -29,6 +29,17 @@ def parse(text: str) -> ast.Module:
         return ast.parse(text)
 
 
+def compiles(text: str) -> bool:
+    """Tell whether a text is a whole module: more than its grammar must be right for that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(text, "<module>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    return True
+
+
 def strings_inside(node: ast.AST) -> bool:
     """Tell whether a node is a string that holds expressions."""
     return type(node).__name__ in {"JoinedStr", "TemplateStr"}

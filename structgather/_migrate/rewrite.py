@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops
-from structgather._migrate.module import Module, parse
+from structgather._migrate.module import Module, compiles, parse
 from structgather._migrate.rules import Finding, Rule, Verdict
 from structgather._migrate.text import Edit, edited, origin
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GATHER = "gather_structured"
 AS_COMPLETED = "as_completed_scoped"
+
+BROKEN = "moved, it would not compile: please report this as a bug of structgather"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,10 @@ def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
         for one in shorter:
             line, column = module.text.place(origin(edits, one[0].start))
             findings.append(Finding(line, column, gathers.GATHER, Verdict.SIMPLIFIED, None))
-    parse(after)  # whatever went wrong, no file is written that is not Python
+    if after != text:  # whatever went wrong, no file is written that is not Python
+        parse(after)
+        if compiles(text) and not compiles(after):
+            raise ValueError(BROKEN)
     return Rewritten(text, after, findings)
 
 
@@ -103,6 +108,9 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
     if over:
         edits += loops.rewrite(module, over, names[AS_COMPLETED])
     uses = {use for some in moved.values() for use in some}
-    for path in (gathers.GATHER, completed.AS_COMPLETED):
-        edits += imports.removed(module, path, uses)
-    return [*edits, *imports.added(module, names, first)]
+    gone = [
+        edit
+        for path in (gathers.GATHER, completed.AS_COMPLETED)
+        for edit in imports.removed(module, path, uses)
+    ]
+    return [*edits, *gone, *imports.added(module, names, first, gone)]

@@ -72,15 +72,15 @@ class Rule(enum.Enum):
     )
     # asyncio.gather, left since a failure would cancel what ought to go on.
     TEARDOWN = (
-        "after a failure gather lets the other closings finish; gather_structured cancels them",
+        "after a failure asyncio lets the other closings finish; structgather cancels them",
         "(await gather_structured(..., return_exceptions=True)).raise_failures()",
     )
     TASKS_OF_OTHERS = (
-        "the Tasks belong to an object; after a failure gather_structured cancels the rest of them",
+        "the Tasks belong to an object; after a failure structgather cancels the rest of them",
         "gather_structured(...) if they are to end together, or else asyncio.shield(...) of each",
     )
     LOOKED_AT = (
-        "the Tasks are used after a failure; gather_structured will have cancelled the rest",
+        "the Tasks are used after a failure, when structgather has cancelled the rest",
         "gather_structured(..., return_exceptions=True) puts the failures in place of the values",
     )
     # asyncio.gather, moved.
@@ -114,12 +114,12 @@ class Rule(enum.Enum):
         "await the item first; as_completed_scoped hands out what is over already",
     )
     TRY = (
-        "it is awaited in a try that may catch what the loop is to raise: a cancellation, a timeout",
+        "the try around its await may catch what the loop is to raise: a cancellation, a timeout",
         "put the try around the loop, or narrow what it catches",
     )
     LEFT_EARLY = (
-        "the rest of the inputs, which as_completed_scoped cancels, may be wanted by somebody",
-        "as_completed_scoped(...), with asyncio.shield around what is to go on",
+        "where the loop is left, the rest goes on today; as_completed_scoped cancels it",
+        "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
     )
     LAYOUT = (
         "indenting it would change a string of several lines, or a comment is in the way",

@@ -69,10 +69,20 @@ class Scopes(ast.NodeVisitor):
         """Find the scope whose binding a name stands for."""
         return self.of[name].lookup(name.id)
 
+    def same(self, name: ast.Name) -> list[ast.Name]:
+        """List where what a name stands for is read."""
+        home = self.home(name)
+        return [
+            node
+            for node in self.of
+            if node.id == name.id and isinstance(node.ctx, ast.Load) and self.home(node) is home
+        ]
+
     def paths(self, node: ast.expr) -> set[str]:
         """Return the dotted paths that an expression may stand for: `asyncio.gather`, say."""
         if isinstance(node, ast.Attribute):
-            return {f"{path}.{node.attr}" for path in self.paths(node.value) if path}
+            owners = self.paths(node.value)
+            return {f"{path}.{node.attr}" if path else SOMETHING for path in owners}
         if not isinstance(node, ast.Name) or node not in self.of:
             return {SOMETHING}
         home = self.home(node)
