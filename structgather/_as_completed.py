@@ -12,7 +12,6 @@ from structgather._child_timeout import call_after_tick
 from structgather._outcome import Cancelled, Failed, Ok, TimedOut
 from structgather._outcome_scope import OutcomeScope
 from structgather._scope import SOURCE
-from structgather._source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -38,28 +37,36 @@ class _Stream(OutcomeScope):
     ) -> None:
         """Start what may be started at once."""
         _inputs.check_iterable(FUNCTION, aws, asynchronous=True)
-        self.timeout = _inputs.check_seconds(FUNCTION, "timeout", timeout)
-        self._caller_of_add = caller = self.open(FUNCTION, limit, child_timeout, timed=True)
-        inputs: Iterable[Awaitable[Any]] = () if isinstance(aws, AsyncIterable) else aws
-        source = Source(FUNCTION, inputs, caller, lazily=self.limit is not None)
-        self.pull_from(source, start_nothing=self.timeout == 0)
-        #: Whether inputs come from an async iterable, which has not come to its end.
-        self._feeding = isinstance(aws, AsyncIterable)
-        #: Outcomes that were not handed out yet. None marks the deadline: what follows is too late.
+        if timeout is not None:
+            self.timeout = _inputs.check_seconds(FUNCTION, "timeout", timeout)
+        self._caller_of_add = caller = self.open(FUNCTION, limit, child_timeout)
+        #: Outcomes that were not handed out yet. None marks the end: what follows is too late.
         self.ready: deque[Outcome[Any] | None] = deque()
+        if type(aws) is not list and isinstance(aws, AsyncIterable):
+            self._feeding = True
+            if self.timeout != 0:
+                self.start(SOURCE, self._feed(aws))
+            self.take((), caller, late=self.timeout == 0)
+        else:
+            self.take(aws, caller, late=self.timeout == 0)
+
+    timeout: float | None = None
+    #: Whether inputs come from an async iterable, which has not come to its end.
+    _feeding = False
+    #: How many children ran when `timeout` was over; None before.
+    late: int | None = None
+    _room: asyncio.Future[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
+
+    def expect(self, count: int) -> None:
         # In a collection each input has its place, and what is added is numbered from the end on.
         # How long a generator is, nobody knows: all are numbered as they come.
-        self._numbered = source.total is not None and not isinstance(aws, AsyncIterable)
-        self._count = source.total or 0
-        #: How many children ran when `timeout` was over; None before.
-        self.late: int | None = None
-        self._room: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._count = count
+        self._numbered = not self._feeding and (
+            self.source is None or self.source.total is not None
+        )
         if self.timeout:
             self._timer = call_after_tick(self.loop, self.opened + self.timeout, self._deadline)
-        if isinstance(aws, AsyncIterable) and self.timeout != 0:
-            self.start(SOURCE, self._feed(aws))
-        self.pull()
 
     # What is yet to come.
 
@@ -74,7 +81,7 @@ class _Stream(OutcomeScope):
         return len(self.unsettled) - (SOURCE in self.unsettled)
 
     def next_index(self) -> int:
-        if self._numbered:
+        if self._numbered and self.source is not None:
             return self.source.taken - 1
         self._count += 1
         return self._count - 1
@@ -87,9 +94,12 @@ class _Stream(OutcomeScope):
         return index
 
     def _start_or_wait(self, index: int, awaitable: Awaitable[Any]) -> None:
-        self.waiting.append((index, awaitable))
-        while self.waiting and (self.stopping or self.has_room()):
-            self.start_or_not(*self.waiting.popleft())
+        if self.limit is None:
+            self.start_or_not(index, awaitable)
+        else:
+            self.waiting.append((index, awaitable))
+            while self.waiting and (self.stopping or self.has_room()):
+                self.start_or_not(*self.waiting.popleft())
         self.started_all()
 
     def refill(self) -> None:
@@ -102,9 +112,10 @@ class _Stream(OutcomeScope):
         """How many inputs wait to be started; None where it is not known."""
         if self.stopping:
             return 0
-        if self.source.total is None or self._feeding:
+        if self._feeding or (self.source is not None and self.source.total is None):
             return None
-        return len(self.waiting) + self.source.total - self.source.taken
+        left = 0 if self.source is None else (self.source.total or 0) - self.source.taken
+        return len(self.waiting) + left
 
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         """Pull inputs from an async iterable, never further ahead than there is room."""
@@ -130,7 +141,7 @@ class _Stream(OutcomeScope):
 
     # What has come.
 
-    def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
+    def settled(self, outcome: Outcome[Any], by_us: bool) -> None:  # noqa: FBT001 - as above
         if outcome.index == SOURCE:
             self._feeding = False
             if not isinstance(outcome, Ok) and not by_us:
@@ -198,6 +209,15 @@ class _Stream(OutcomeScope):
             missing = f"{self.late} running child{'ren were' if self.late > 1 else ' was'} not done"
         return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
 
+    def is_over(self) -> bool:
+        """Tell whether nothing is left to cancel, to hand out, to raise or to let go of."""
+        if self.unsettled or self.ready or self.stopping or self.source or self._timer:
+            return False
+        del self._caller_of_add
+        self.stopping = True  # nothing can be added any more
+        self.close()
+        return True
+
     def take_undelivered(self) -> list[Outcome[Any]]:
         """Hand over what nobody took."""
         outcomes = [outcome for outcome in self.ready if outcome is not None]
@@ -210,9 +230,9 @@ class _Stream(OutcomeScope):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None  # even a cancelled handle refers to its context
+        self.close_source()
         error, self.source_error = self.source_error, None
-        of_its_cleanup = self.source.close()
-        return error if of_its_cleanup is None else of_its_cleanup
+        return error
 
 
 def _failures_of(outcomes: list[Outcome[Any]]) -> Iterator[_failures.Failure]:
@@ -269,6 +289,9 @@ class AsCompleted(Generic[T]):
     ) -> None:
         stream = self._stream
         self._state = "has been left"
+        if error is None and stream.is_over():
+            del self._stream
+            return
         if stream.loop.is_closed():
             return  # the coroutine is being collected, long after anything could be joined
         stream.stop()

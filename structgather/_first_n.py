@@ -8,7 +8,6 @@ from structgather import _failures, _inputs
 from structgather._child_timeout import call_after_tick
 from structgather._outcome import Cancelled, Ok
 from structgather._outcome_scope import OutcomeScope
-from structgather._source import Source
 
 if TYPE_CHECKING:
     import asyncio
@@ -89,6 +88,8 @@ class FirstN(Generic[T]):
 class _FirstN(OutcomeScope):
     """The policy: as many values as are asked for, or all that arrive in time."""
 
+    _timer: asyncio.TimerHandle | None = None
+
     def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
         self._iterable = iterable
 
@@ -103,40 +104,41 @@ class _FirstN(OutcomeScope):
             _inputs.check_iterable(FUNCTION, self._iterable)
             self._n = _inputs.check_count(FUNCTION, "n", n)
             self._within = _inputs.check_seconds(FUNCTION, "within", within)
-            caller = self.open(FUNCTION, limit, child_timeout, timed=True)
-            source = Source(FUNCTION, self._iterable, caller, lazily=self.limit is not None)
+            caller = self.open(FUNCTION, limit, child_timeout)
+            self._values: list[Any] = []
+            self._outcomes: list[Outcome[Any] | None] = []
+            self._failed: list[tuple[int, BaseException]] = []
+            self._reason: Reason | None = None
+            self.take(self._iterable, caller, late=self._within == 0)
         except BaseException:
             _inputs.refuse(self._iterable)
             raise
-        self.pull_from(source, start_nothing=self._within == 0)
         del caller
-        self._values: list[Any] = []
-        self._outcomes: list[Outcome[Any] | None] = []
-        self._failed: list[tuple[int, BaseException]] = []
-        self._reason: Reason | None = None
-
-        timer: asyncio.TimerHandle | None = None
-        if self._wanted() == 0:
-            self._met()
-        elif self._within:
-            timer = call_after_tick(self.loop, self.opened + self._within, self.time_is_over)
-        self.pull()
         while self.unsettled:
             await self.join()
-            self.pull()
-        if timer is not None:
-            timer.cancel()
-            timer = None  # even a cancelled handle refers to its context
-        error = source.close()
-        if error is not None:
-            self.source_error = error
-        del error
+            if self.source is not None:
+                self.pull()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None  # even a cancelled handle refers to its context
+        self.close_source()
         self._iterable = ()
         return self._result()
 
+    def expect(self, count: int) -> None:
+        if self.source is None:
+            self._outcomes = [None] * count
+        if self._wanted() == 0:
+            self._met()
+        elif self._within:
+            when = self.opened + self._within
+            self._timer = call_after_tick(self.loop, when, self.time_is_over)
+
     def _wanted(self) -> int | None:
         """How many values are to arrive: n, or all; None while it is not known how many all are."""
-        return self.source.total if self._n is None else self._n
+        if self._n is not None:
+            return self._n
+        return len(self._outcomes) if self.source is None else self.source.total
 
     def next_index(self) -> int:
         self._outcomes.append(None)
@@ -148,7 +150,7 @@ class _FirstN(OutcomeScope):
     def made_room(self, index: int) -> None:  # noqa: ARG002 - whichever it was
         self.wake()  # the caller's own task is to run the caller's generator, not a child's
 
-    def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
+    def settled(self, outcome: Outcome[Any], by_us: bool) -> None:  # noqa: FBT001 - as above
         if isinstance(outcome, Ok):
             if not self.stopping:
                 self._values.append(outcome.value)

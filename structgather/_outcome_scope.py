@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from structgather import _inputs
 from structgather._outcome import Cancelled, Failed, Ok, TimedOut
 from structgather._scope import SOURCE, Scope
+from structgather._source import Source
 from structgather._stuck import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable, Mapping
 
     from structgather._outcome import Outcome
-    from structgather._source import Source
 
 
 class OutcomeScope(Scope):
     """What `first_n_within` and `as_completed_scoped` have in common."""
 
+    timed = True
+
+    #: Where inputs are pulled from one by one; None where all were taken at once.
+    source: Source | None = None
+    source_error: BaseException | None = None
+    #: Inputs that were taken or added, and wait for their turn; with their index.
+    waiting: deque[tuple[int, Awaitable[Any]]] = deque(maxlen=0)  # noqa: RUF012 - holds nothing
+    #: How many are making their first step just now, where tasks start eagerly.
+    starting = 0
+    #: The children that ran when the time of the whole call was over; their names.
+    _overdue: Mapping[int, str] = MappingProxyType({})
+
     # What a policy says.
 
-    def settled(self, outcome: Outcome[Any], *, by_us: bool) -> None:
+    def settled(self, outcome: Outcome[Any], by_us: bool) -> None:  # noqa: FBT001 - it is quicker
         """Take the outcome of a child. Called once per child."""
         raise NotImplementedError
 
+    def expect(self, count: int) -> None:
+        """Take note of how many inputs there are, before the first is started."""
+        raise NotImplementedError
+
     def next_index(self) -> int:
-        """Return the index of the input that is being taken."""
+        """Return the index of the input that is being taken, where they are taken one by one."""
         raise NotImplementedError
 
     def has_room(self) -> bool:
@@ -41,23 +58,38 @@ class OutcomeScope(Scope):
 
     # What a policy asks for.
 
-    def pull_from(self, source: Source, *, start_nothing: bool) -> None:
-        """Take the inputs from `source`. With `start_nothing`, the time is over already."""
-        self.source = source
-        self.source_error: BaseException | None = None
-        self._start_nothing = start_nothing
-        #: The children that ran when the time of the whole call was over; their names.
-        self._overdue: dict[int, str] = {}
-        #: Inputs that were taken or added, and wait for their turn; with their index.
-        self.waiting: deque[tuple[int, Awaitable[Any]]] = deque()
-        #: How many are making their first step just now, where tasks start eagerly.
-        self.starting = 0
+    def take(
+        self, inputs: Iterable[Awaitable[Any]], caller: asyncio.Task[Any], *, late: bool
+    ) -> None:
+        """Take the inputs: all, or with a limit one by one; and start what may be started.
+
+        With `late` the time is over already: only what was done before the call counts.
+        """
+        if self.limit is not None:
+            self.waiting = deque()
+            self.source = Source(self.function, inputs, caller)
+            self.expect(self.source.total or 0)
+            if not late:
+                self.pull()
+            elif self.source.total is None:
+                self.time_is_over(missing=True)
+            else:
+                self._take_what_is_done(list(self.source))
+            return
+        known = _inputs.take_all(self.function, inputs, caller)
+        self.expect(len(known))
+        if late:
+            self._take_what_is_done(known)
+            return
+        for index, awaitable in enumerate(known):
+            if self.stopping:
+                self.start_or_not(index, awaitable)
+            else:
+                self.start(index, awaitable)
+        self.started_all()
 
     def pull(self) -> None:
         """Start what there is room for. After `stop()`, account for what is left."""
-        if self._start_nothing and not self.stopping:
-            self._take_what_is_done()
-            return
         waiting = self.waiting
         while self.stopping or self.has_room():
             if not waiting and not self._take_one():
@@ -66,10 +98,48 @@ class OutcomeScope(Scope):
                 self.start_or_not(*waiting.popleft())
         self.started_all()
 
+    def start_or_not(self, index: int, awaitable: Awaitable[Any]) -> None:
+        """Make a child of an input; after `stop()` only if it runs already, and is to end."""
+        if self.stopping and not asyncio.isfuture(awaitable):
+            _inputs.close_unstarted((awaitable,))
+            self.settled(Cancelled(asyncio.CancelledError("never started"), index, 0.0), True)  # noqa: FBT003
+            return
+        self.starting += 1
+        self.start(index, awaitable)
+        self.starting -= 1
+
+    def stop(self, *message: object) -> None:
+        if not self.stopping:
+            super().stop(*message)
+            if self.source is not None:
+                self.pull()
+
+    def stop_late(self, seconds: float) -> int:
+        """Stop because the time of the whole call is over; return how many children still run."""
+        self._overdue = {
+            index: describe(child) for index, child in self.unsettled.items() if index != SOURCE
+        }
+        self._seconds = seconds
+        self.stop()
+        return len(self._overdue)
+
+    def source_failed(self, error: BaseException) -> None:
+        """Stop because the iterable has failed; the call raises its error."""
+        if self.source_error is None:
+            self.source_error = error
+        self.stop()
+
+    def close_source(self) -> None:
+        """Let go of the inputs."""
+        if self.source is not None:
+            error = self.source.close()
+            if error is not None:
+                self.source_error = error
+
     def _take_one(self) -> bool:
         """Let one more input wait for its turn, if there is one."""
         source = self.source
-        if source.total is None and self.stopping:
+        if source is None or (source.total is None and self.stopping):
             return False  # what a generator has not made yet need not be made
         try:
             awaitable = source.take()
@@ -81,70 +151,35 @@ class OutcomeScope(Scope):
         self.waiting.append((self.next_index(), awaitable))
         return True
 
-    def start_or_not(self, index: int, awaitable: Awaitable[Any]) -> None:
-        """Make a child of an input; after `stop()` only if it runs already, and is to end."""
-        if self.stopping and not asyncio.isfuture(awaitable):
-            _inputs.close_unstarted((awaitable,))
-            self.settled(Cancelled(asyncio.CancelledError("never started"), index, 0.0), by_us=True)
-            return
-        self.starting += 1
-        self.start(index, awaitable)
-        self.starting -= 1
-
-    def stop(self, *message: object) -> None:
-        if not self.stopping:
-            super().stop(*message)
-            self.pull()
-
-    def stop_late(self, seconds: float) -> int:
-        """Stop because the time of the whole call is over; return how many children still run."""
-        self._overdue = {
-            index: describe(child) for index, child in self.unsettled.items() if index != SOURCE
-        }
-        self._seconds = seconds
-        self.stop()
-        return len(self._overdue)
-
-    def _take_what_is_done(self) -> None:
-        """With no time at all, only what was done before the call counts."""
-        source, late = self.source, []
-        while source.total is not None and (awaitable := source.take()) is not None:
-            index = self.next_index()
+    def _take_what_is_done(self, known: list[Awaitable[Any]]) -> None:
+        late = []
+        for index, awaitable in enumerate(known):
             if asyncio.isfuture(awaitable) and awaitable.done():
                 self.start(index, awaitable)
             else:
                 late.append((index, awaitable))
-        self.time_is_over(missing=bool(late) or not source.exhausted)
+        self.time_is_over(missing=bool(late))
         for index, awaitable in late:
             self.start_or_not(index, awaitable)
-
-    def source_failed(self, error: BaseException) -> None:
-        """Stop because the iterable has failed; the call raises its error."""
-        if self.source_error is None:
-            self.source_error = error
-        self.stop()
 
     # How a child settles.
 
     def returned(self, index: int, value: Any) -> None:  # noqa: ANN401 - it is the child's
-        self.settled(Ok(value, index, self._elapsed(index)), by_us=False)
+        self.settled(Ok(value, index, self.loop.time() - self.since), False)  # noqa: FBT003
 
     def raised(self, index: int, error: BaseException) -> None:
-        self.settled(Failed(error, index, self._elapsed(index)), by_us=False)
+        self.settled(Failed(error, index, self.loop.time() - self.since), False)  # noqa: FBT003
 
     def timed_out(self, index: int, error: TimeoutError) -> None:
-        self.settled(TimedOut(error, index, self._elapsed(index)), by_us=False)
+        self.settled(TimedOut(error, index, self.loop.time() - self.since), False)  # noqa: FBT003
 
     def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
         name = self._overdue.get(index)
         if name is None or not by_us:
-            self.settled(Cancelled(error, index, self._elapsed(index)), by_us=by_us)
+            self.settled(Cancelled(error, index, self.loop.time() - self.since), by_us)
         else:
             late = TimeoutError(
                 f"{self.function}(): child {index}, {name}, was not done within {self._seconds:g} s"
             )
             late.__cause__ = error
             self.timed_out(index, late)
-
-    def _elapsed(self, index: int) -> float:
-        return self.loop.time() - self.started_at(index)

@@ -73,22 +73,27 @@ class _Waiter(asyncio.Future[None]):
     the loop later it would fall into the child's cleanup.
     """
 
-    scope: Scope | None = None
-    only_at_the_end = False
+    __slots__ = ("only_at_the_end", "scope")
+
+    scope: Scope | None
+    only_at_the_end: bool
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401 - asyncio's signature
-        scope, self.scope = self.scope, None
+        scope = self.scope
+        self.scope = None
         # The loop stands still when `asyncio.run` cancels all tasks.
         if scope is not None and not (self.only_at_the_end and scope.loop.is_running()):
-            if msg is None:
-                scope.stop()
-            else:
-                scope.stop(msg)
+            scope.stop() if msg is None else scope.stop(msg)
         return super().cancel(msg)
 
 
 class Scope:
     """The children of one call, from the first start to the last settlement."""
+
+    #: Whether `since` is to be set, which costs a look at the clock for each child.
+    timed = False
+    #: When the child that is settling was started, by the loop's clock.
+    since: float
 
     # What most calls never touch stands here, and not in `open()`: it costs them nothing.
     limit: int | None = None
@@ -133,13 +138,8 @@ class Scope:
         function: str,
         limit: int | None,
         child_timeout: float | None,
-        *,
-        timed: bool = False,
     ) -> asyncio.Task[Any]:
-        """Bind the scope to the running loop and to the task that makes the call; return that.
-
-        With `timed` it is noted when each child starts, so that `started_at()` is exact.
-        """
+        """Bind the scope to the running loop and to the task that makes the call; return that."""
         self.function = function
         if limit is not None:
             self.limit = _inputs.check_limit(function, limit)
@@ -163,7 +163,7 @@ class Scope:
         self._fresh: dict[int, Awaitable[Any]] = {}
         if child_timeout is not None:
             self._timeouts = ChildTimeouts(child_timeout, self.loop, self._cancel_late)
-        if timed or self.limit is not None or self._timeouts is not None:
+        if self.limit is not None or self._timeouts is not None:
             self._keep_extras()
         return caller
 
@@ -180,6 +180,7 @@ class Scope:
             name = _stuck.name_of(awaitable)
         if self._timeouts is not None and not self._timeouts.seconds and index != SOURCE:
             _inputs.close_unstarted((awaitable,))
+            self.since = self.loop.time()
             self._settle(index, self.timed_out, self._timeout_error(index, name))
             return
         carrier = self._carry(index, awaitable)
@@ -251,13 +252,17 @@ class Scope:
 
     def wake(self) -> None:
         """Let the caller go on. The scope does so by itself when the last child has settled."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = waiter.scope = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def join(self) -> None:
         """Wait until all children have settled, or for a `wake()`, whatever is thrown in."""
-        self._waiter = waiter = _Waiter(loop=self.loop)
+        waiter = self._waiter = _Waiter(loop=self.loop)
         waiter.scope = self
+        waiter.only_at_the_end = False
         try:
             await waiter
         except GeneratorExit:
@@ -306,6 +311,9 @@ class Scope:
             self._late: dict[int, TimeoutError] = {}
 
     def _take_over(self, index: int, future: asyncio.Future[Any]) -> None:
+        if self.timed:
+            self._keep_extras()
+            self._starts[index] = self.loop.time()
         if future.done():
             self._taken_over_done(index, future)
         else:
@@ -331,10 +339,8 @@ class Scope:
         try:
             cancelled = child.cancel(*message)
         except Exception as error:  # noqa: BLE001 - somebody's own Future; go on with the others
-            message = f"{self.function}(): a child can't be cancelled, its cancel() raised"
-            self.loop.call_exception_handler(
-                {"message": message, "exception": error, "future": child}
-            )
+            what = f"{self.function}(): a child can't be cancelled, its cancel() raised"
+            self.loop.call_exception_handler({"message": what, "exception": error, "future": child})
             return
         if cancelled:
             self.by_us[index] = self.loop.time()
@@ -358,9 +364,11 @@ class Scope:
 
     async def _carry(self, index: int, awaitable: Awaitable[Any]) -> Any:  # noqa: ANN401
         # The Task ends as the child does, for those who look at Tasks: monitors, task factories.
+        since = self.loop.time() if self.timed else 0.0
         try:
             value = await awaitable
         except asyncio.CancelledError as error:
+            self.since = since
             self._settle(index, self._ended_cancelled, without_our_frame(error))
             # What was settled must not refer to this frame, so this is another one.
             raise asyncio.CancelledError(*error.args) from None
@@ -368,6 +376,7 @@ class Scope:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
                 raise  # it is not the child's: this coroutine is being closed, the loop is gone
             self._report_retrieved()
+            self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
         except (KeyboardInterrupt, SystemExit) as error:
@@ -376,8 +385,10 @@ class Scope:
             raise
         except BaseException as error:
             self._report_retrieved()
+            self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
+        self.since = since
         self._settle(index, self.returned, value)
         return value
 
@@ -402,6 +413,8 @@ class Scope:
         self._taken_over_done(index, child)
 
     def _taken_over_done(self, index: int, future: asyncio.Future[Any]) -> None:
+        if self.timed:
+            self.since = self.started_at(index)
         if future.cancelled():
             self._settle(index, self._ended_cancelled, cancellation_of(future))
             return
@@ -418,6 +431,7 @@ class Scope:
             child = self.unsettled.get(index)
             if child is not None and child.cancelled():
                 _inputs.close_unstarted((awaitable,))
+                self.since = self.loop.time()
                 self._settle(index, self._ended_cancelled, cancellation_of(child))
 
     def _ended_cancelled(self, index: int, error: asyncio.CancelledError) -> None:

@@ -1,4 +1,4 @@
-"""The inputs of a call that takes an iterable: all at once, or one by one as there is room."""
+"""The inputs of a call that takes an iterable, one by one as there is room for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Source:
     """Hands out the inputs of one call, each checked.
 
     What is a collection exists already: it is checked as a whole, before anything has started. A
-    generator is pulled one by one with `lazily`, and exhausted at once without.
+    generator is pulled one by one.
     """
 
     __slots__ = ("_caller", "_function", "_iterator", "_known", "exhausted", "taken", "total")
@@ -25,13 +25,11 @@ class Source:
         function: str,
         values: Iterable[Awaitable[Any]],
         caller: asyncio.Task[Any],
-        *,
-        lazily: bool,
     ) -> None:
         self._function = function
         self._caller = caller
         self._known: list[Awaitable[Any]] | None = None
-        if not lazily or isinstance(values, Collection):
+        if isinstance(values, Collection):
             values = self._known = _inputs.take_all(function, values, caller)
         self._iterator: Iterator[Awaitable[Any]] = iter(values)
         #: How many inputs were handed out.
@@ -39,6 +37,10 @@ class Source:
         #: How many there are in all, where that is known.
         self.total = None if self._known is None else len(self._known)
         self.exhausted = self.total == 0
+
+    def __iter__(self) -> Iterator[Awaitable[Any]]:
+        while (value := self.take()) is not None:
+            yield value
 
     def take(self) -> Awaitable[Any] | None:
         """Return the next input, or None if there is none. Raises what the iterable raises."""

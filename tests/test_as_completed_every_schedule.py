@@ -47,8 +47,9 @@ from harness.searches import (
     size,
     size_of_pairs,
     size_of_sweep,
+    world_of,
 )
-from harness.worlds import Behaviour, Call, world
+from harness.worlds import Behaviour, Call
 
 TICKS: dict[str, Behaviour] = {"a": sleeps(1), "b": sleeps(1), "c": cleans_up_slowly()}
 NESTED: dict[str, Behaviour] = {"a": nests(partial(stream, body=breaks), **TWO), "b": fails()}
@@ -85,39 +86,50 @@ SEARCHES = [
     Search("limit=2 pauses", partial(stream, limit=2, body=pauses), (434, 4445), (434, 4437)),
     Search("limit=2 breaks", partial(stream, limit=2, body=breaks), (6, 61, 276), (6, 77)),
     Search("limit=2 cancels", partial(stream, limit=2, body=cancels), (6, 61, 276), (6, 77)),
-    Search("limit=2 adopted", partial(stream, limit=2, feed=adopted), (210, 2457, 14807), (210, 2454), but=OF_ADOPTION),
-    Search("generator limit=2", partial(stream, feed=generator, limit=2), (36, 387, 2000), (36, 379)),
-    Search("generator pauses", partial(stream, feed=generator, limit=2, body=pauses), (434, 4445), (434, 4437)),
-    Search("generator breaks", partial(stream, feed=generator, limit=1, body=breaks), (1, 13, 53), (1, 12)),
+    Search("limit=2 adopted", partial(stream, limit=2, feed=adopted),
+           (210, 2457, 14807), (210, 2454), but=OF_ADOPTION),
+    Search("generator limit=2", partial(stream, feed=generator, limit=2),
+           (36, 387, 2000), (36, 379)),
+    Search("generator pauses", partial(stream, feed=generator, limit=2, body=pauses),
+           (434, 4445), (434, 4437)),
+    Search("generator breaks", partial(stream, feed=generator, limit=1, body=breaks),
+           (1, 13, 53), (1, 12)),
     Search("raising", partial(stream, feed=raising), (1, 3), (1, 3)),
     Search("raising limit=1", partial(stream, feed=raising, limit=1), (1, 17, 77), (1, 15)),
     # Deadlines.
     Search("timeout", partial(stream, timeout=1), (650, 5799), (650, 5793), deadline=1),
     Search("timeout ticks", partial(stream, timeout=1), (3, 52, 422), (3, 46), TICKS, deadline=1),
     Search("timeout pauses", partial(stream, timeout=1, body=pauses), (6989,), (6989,), deadline=1),
-    Search("timeout limit=2", partial(stream, timeout=1, limit=2, body=pauses), (1945, 16999), (1945, 16985), deadline=1),
-    Search("timeout generator", partial(stream, timeout=1, limit=2, feed=generator), (129, 1283), (129, 1269), deadline=1),
-    Search("child_timeout", partial(stream, child_timeout=1), (650, 5528), (650, 5525), child_deadline=1),
+    Search("timeout limit=2", partial(stream, timeout=1, limit=2, body=pauses),
+           (1945, 16999), (1945, 16985), deadline=1),
+    Search("timeout generator", partial(stream, timeout=1, limit=2, feed=generator),
+           (129, 1283), (129, 1269), deadline=1),
+    Search("child_timeout", partial(stream, child_timeout=1),
+           (650, 5528), (650, 5525), child_deadline=1),
     # Async iterables.
     Search("slow", partial(stream, feed=slow), (36, 361, 1886), (36, 357), TWO),
     Search("slow limit=1", partial(stream, feed=slow, limit=1), (1, 47, 405), (1, 43)),
     Search("slow limit=2", partial(stream, feed=slow, limit=2), (504, 5521), (504, 5492)),
     Search("slow breaks", partial(stream, feed=slow, body=breaks), (17, 168, 960), (17, 165), TWO),
     Search("slow raises", partial(stream, feed=slow, body=raises), (17, 168, 960), (17, 165), TWO),
-    Search("slow timeout", partial(stream, feed=slow, timeout=1), (115, 1148), (115, 1140), TWO, deadline=1),
+    Search("slow timeout", partial(stream, feed=slow, timeout=1),
+           (115, 1148), (115, 1140), TWO, deadline=1),
     Search("stubborn", partial(stream, feed=stubborn), (210, 2012, 9539), (210, 2008)),
-    Search("stubborn limit=1", partial(stream, feed=stubborn, limit=1, body=breaks), (1, 16, 83), (1, 14)),
+    Search("stubborn limit=1", partial(stream, feed=stubborn, limit=1, body=breaks),
+           (1, 16, 83), (1, 14)),
     Search("breaking", partial(stream, feed=breaking), (19, 150, 664), (19, 147)),
     Search("breaking limit=1", partial(stream, feed=breaking, limit=1), (1, 24, 139), (1, 22)),
     # Children that are added.
     Search("adds", partial(add_two, body=adds), (15, 168), (15, 156), FOUR),
     Search("adds limit=1", partial(add_two, body=adds, limit=1), (1, 25, 122), (1, 21), FOUR),
     Search("adds limit=2", partial(add_two, body=adds, limit=2), (15, 168, 836), (15, 156), FOUR),
-    Search("adds timeout", partial(add_two, body=adds, timeout=1), (45, 421), (45, 405), FOUR, deadline=1),
+    Search("adds timeout", partial(add_two, body=adds, timeout=1),
+           (45, 421), (45, 405), FOUR, deadline=1),
     Search("child adds", add_two, (6, 68, 358), (6, 63), ADDING),
     Search("child adds limit=1", partial(add_two, limit=1), (1, 20, 97), (1, 17), ADDING),
     Search("child adds breaks", partial(add_two, body=breaks), (3, 34, 200), (3, 30), ADDING),
-    Search("child adds cancels", partial(add_two, body=cancels, limit=2), (3, 32, 171), (3, 30), ADDING),
+    Search("child adds cancels", partial(add_two, body=cancels, limit=2),
+           (3, 32, 171), (3, 30), ADDING),
 ]
 # fmt: on
 
@@ -135,7 +147,9 @@ def test_every_schedule(search: Search, *, eager: bool) -> None:
     [
         pytest.param(stream, 2456, 2162, id="plain"),
         pytest.param(partial(stream, body=breaks), 2200, 1906, id="breaks"),
-        pytest.param(partial(stream, body=pauses, limit=1, feed=generator), 2790, 2495, id="pauses"),
+        pytest.param(
+            partial(stream, body=pauses, limit=1, feed=generator), 2790, 2495, id="pauses"
+        ),
         pytest.param(partial(stream, limit=1, feed=slow), 3163, 2769, id="slow"),
     ],
 )
@@ -149,18 +163,18 @@ def test_every_pair_of_behaviours(
 @pytest.mark.parametrize(
     ("program", "cancels", "expected"),
     [
-        pytest.param(world(partial(stream, limit=2), **THREE), 0, 4366, id="limit=2"),
-        pytest.param(world(partial(stream, body=pauses), **TWO), 0, 121, id="pauses"),
-        pytest.param(world(partial(stream, timeout=1), deadline=1, **TWO), 0, 1200, id="timeout"),
-        pytest.param(world(partial(stream, body=breaks), **TWO), 1, 441, id="a-cancellation"),
+        pytest.param(world_of(partial(stream, limit=2), THREE), 0, 4366, id="limit=2"),
+        pytest.param(world_of(partial(stream, body=pauses), TWO), 0, 121, id="pauses"),
+        pytest.param(world_of(partial(stream, timeout=1), TWO, deadline=1), 0, 1200, id="timeout"),
+        pytest.param(world_of(partial(stream, body=breaks), TWO), 1, 441, id="a-cancellation"),
         pytest.param(
-            world(partial(stream, body=pauses, limit=1, feed=generator), **TWO),
+            world_of(partial(stream, body=pauses, limit=1, feed=generator), TWO),
             2,
             2407,
             id="cancellations",
         ),
-        pytest.param(world(partial(stream, limit=1, feed=slow), **TWO), 1, 587, id="slow"),
-        pytest.param(world(add_two, **ADDING), 0, 528, id="child-adds"),
+        pytest.param(world_of(partial(stream, limit=1, feed=slow), TWO), 1, 587, id="slow"),
+        pytest.param(world_of(add_two, ADDING), 0, 528, id="child-adds"),
     ],
 )
 def test_every_schedule_of_racing_events(program: Program, cancels: int, expected: int) -> None:
@@ -184,12 +198,14 @@ in_crowd = partial(stream, held_back=1)
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
-        pytest.param(world(in_crowd, **CROWD), 1904, id="plain"),
-        pytest.param(world(partial(in_crowd, body=pauses_and_breaks), **CROWD), 1658, id="breaks"),
-        pytest.param(world(partial(in_crowd, body=cancels), **CROWD), 1342, id="cancels"),
-        pytest.param(world(partial(in_crowd, limit=2, body=pauses), **CROWD), 1217, id="limit=2"),
-        pytest.param(world(partial(in_crowd, timeout=0.5), deadline=0.5, **CROWD), 1850, id="timeout"),
-        pytest.param(world(partial(stream, feed=adopted), **CROWD), 2635, id="adopted"),
+        pytest.param(world_of(in_crowd, CROWD), 1904, id="plain"),
+        pytest.param(world_of(partial(in_crowd, body=pauses_and_breaks), CROWD), 1658, id="breaks"),
+        pytest.param(world_of(partial(in_crowd, body=cancels), CROWD), 1342, id="cancels"),
+        pytest.param(world_of(partial(in_crowd, limit=2, body=pauses), CROWD), 1217, id="limit=2"),
+        pytest.param(
+            world_of(partial(in_crowd, timeout=0.5), CROWD, deadline=0.5), 1850, id="timeout"
+        ),
+        pytest.param(world_of(partial(stream, feed=adopted), CROWD), 2635, id="adopted"),
     ],
 )
 def test_a_cancellation_at_every_step(program: Program, expected: int) -> None:

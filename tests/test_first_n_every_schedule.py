@@ -20,6 +20,7 @@ from harness.behaviours import (
 from harness.calls import adopted, first, generator, raising
 from harness.run import Program
 from harness.searches import (
+    OF_A_TIMEOUT_AROUND_A_BODY,
     OF_THE_TIMEOUT,
     THREE,
     TWO,
@@ -29,8 +30,9 @@ from harness.searches import (
     size,
     size_of_pairs,
     size_of_sweep,
+    world_of,
 )
-from harness.worlds import Behaviour, Call, world
+from harness.worlds import Behaviour, Call
 
 LOSERS: dict[str, Behaviour] = {
     "a": returns(),
@@ -48,22 +50,30 @@ SEARCHES = [
     Search("n=2", partial(first, n=2), (210, 1644, 7346), (210, 1641)),
     Search("n=5", partial(first, n=5), (210, 1724, 7756), (210, 1721)),
     Search("within", partial(first, within=1), (650, 5376), (650, 5370), deadline=1),
-    Search("n=2 within", partial(first, n=2, within=1), (580, 4806, 24701), (580, 4800), deadline=1),
+    Search("n=2 within", partial(first, n=2, within=1),
+           (580, 4806, 24701), (580, 4800), deadline=1),
     Search("ticks", partial(first, n=2, within=1), (3, 49, 390), (3, 43), TICKS, deadline=1),
     Search("losers", partial(first, n=1), (11, 80, 349), (11, 77), LOSERS),
     Search("late losers", partial(first, within=1), (90, 693), (90, 690), LOSERS, deadline=1),
     Search("limit=1", partial(first, limit=1), (1, 26, 134), (1, 23)),
     Search("n=1 limit=2", partial(first, n=1, limit=2), (21, 171, 819), (21, 166)),
     Search("n=2 limit=2", partial(first, n=2, limit=2), (36, 373, 1887), (36, 365)),
-    Search("limit=2 within", partial(first, limit=2, within=1), (129, 1245, 7045), (129, 1231), deadline=1),
+    Search("limit=2 within", partial(first, limit=2, within=1),
+           (129, 1245, 7045), (129, 1231), deadline=1),
     Search("generator", partial(first, feed=generator), (210, 1724, 7756), (210, 1721)),
-    Search("generator n=2 limit=2", partial(first, n=2, limit=2, feed=generator), (36, 373, 1887), (36, 365)),
-    Search("generator within", partial(first, limit=2, within=1, feed=generator), (129, 1245), (129, 1231), deadline=1),
+    Search("generator n=2 limit=2", partial(first, n=2, limit=2, feed=generator),
+           (36, 373, 1887), (36, 365)),
+    Search("generator within", partial(first, limit=2, within=1, feed=generator),
+           (129, 1245), (129, 1231), deadline=1),
     Search("raising", partial(first, limit=2, feed=raising), (6, 49, 210), (6, 47)),
     Search("adopted", partial(first, n=2, feed=adopted), (210, 2134, 12311), (210, 2131)),
-    Search("child_timeout", partial(first, child_timeout=1), (650, 5193), (650, 5190), child_deadline=1),
-    Search("child_timeout limit=1", partial(first, child_timeout=1, limit=1), (36, 393), (36, 380), child_deadline=1),
-    Search("in a timeout", in_a_timeout(partial(first, n=2)), (580, 4436), (580, 4430), deadline=1, but=OF_THE_TIMEOUT),
+    Search("child_timeout", partial(first, child_timeout=1),
+           (650, 5193), (650, 5190), child_deadline=1),
+    Search("child_timeout limit=1", partial(first, child_timeout=1, limit=1),
+           (36, 393), (36, 380), child_deadline=1),
+    Search("in a timeout", in_a_timeout(partial(first, n=2)),
+           (580, 4436), (580, 4430), deadline=1,
+           but=OF_A_TIMEOUT_AROUND_A_BODY),
     Search("nested", partial(first, n=1), (14, 156, 1131), (14, 148), NESTED),
 ]
 # fmt: on
@@ -95,14 +105,12 @@ def test_every_pair_of_behaviours(
 @pytest.mark.parametrize(
     ("program", "cancels", "expected"),
     [
-        pytest.param(world(partial(first, n=2), **THREE), 0, 45006, id="n=2"),
-        pytest.param(world(partial(first, n=2, limit=2), **THREE), 0, 4222, id="limit=2"),
+        pytest.param(world_of(partial(first, n=2), THREE), 0, 45006, id="n=2"),
+        pytest.param(world_of(partial(first, n=2, limit=2), THREE), 0, 4222, id="limit=2"),
+        pytest.param(world_of(partial(first, n=1, within=1), TWO, deadline=1), 0, 615, id="within"),
+        pytest.param(world_of(partial(first, n=1), TWO), 1, 273, id="a-cancellation"),
         pytest.param(
-            world(partial(first, n=1, within=1), deadline=1, **TWO), 0, 615, id="within"
-        ),
-        pytest.param(world(partial(first, n=1), **TWO), 1, 273, id="a-cancellation"),
-        pytest.param(
-            world(partial(first, n=1, limit=1, feed=generator), **TWO), 2, 81, id="cancellations"
+            world_of(partial(first, n=1, limit=1, feed=generator), TWO), 2, 81, id="cancellations"
         ),
     ],
 )
@@ -126,18 +134,18 @@ CROWD: dict[str, Behaviour] = {
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
-        pytest.param(world(first, **CROWD), 1833, id="all"),
-        pytest.param(world(partial(first, n=2), **CROWD), 1650, id="n=2"),
+        pytest.param(world_of(first, CROWD), 1833, id="all"),
+        pytest.param(world_of(partial(first, n=2), CROWD), 1650, id="n=2"),
         pytest.param(
-            world(partial(first, n=3, limit=2, feed=generator), **CROWD), 471, id="limit=2"
+            world_of(partial(first, n=3, limit=2, feed=generator), CROWD), 471, id="limit=2"
         ),
-        pytest.param(world(partial(first, within=0.5), deadline=0.5, **CROWD), 1772, id="within"),
+        pytest.param(world_of(partial(first, within=0.5), CROWD, deadline=0.5), 1772, id="within"),
         pytest.param(
-            world(partial(first, child_timeout=0.5), child_deadline=0.5, **CROWD),
+            world_of(partial(first, child_timeout=0.5), CROWD, child_deadline=0.5),
             1772,
             id="child_timeout",
         ),
-        pytest.param(world(partial(first, n=2, feed=adopted), **CROWD), 2157, id="adopted"),
+        pytest.param(world_of(partial(first, n=2, feed=adopted), CROWD), 2157, id="adopted"),
     ],
 )
 def test_a_cancellation_at_every_step(program: Program, expected: int) -> None:

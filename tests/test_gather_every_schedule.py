@@ -78,27 +78,31 @@ async def adopts_a_future(*coroutines: Coro) -> Any:
 
 
 async def shares_a_task(*coroutines: Coro) -> Any:
-    """Each child is in a call of its own, which owns one and the same Task as all the others."""
+    """Each child is in a call of its own; all these calls, and the outer one, own one Task."""
     shared = asyncio.create_task(stay())
+    calls = [
+        gather_structured(coroutine, shared, return_exceptions=True) for coroutine in coroutines
+    ]
+    call = gather_structured(*calls, shared)
+    del shared, calls
+    *values, _ = await call
+    return first_of_each(values)
 
-    async def own(coroutine: Coro) -> Any:
-        try:
-            return (await gather_structured(coroutine, shared))[0]
-        except asyncio.CancelledError:
-            if cancels_of_this_task():
-                raise
-            return None  # another call has failed, and so has cancelled the Task
 
-    return await gather_structured(*map(own, coroutines))
+def first_of_each(values: list[Any]) -> list[Any]:
+    """The first item of each list, or raise the first exception among them."""
+    firsts = [value[0] for value in values]
+    try:
+        for first in firsts:
+            if isinstance(first, Exception):
+                raise first
+        return firsts
+    finally:
+        firsts, values, first = [], [], None  # no frame refers to the exception that refers to it
 
 
 async def stay() -> None:
     await point("shared")
-
-
-def cancels_of_this_task() -> int:
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
 
 
 async def in_a_timeout(*coroutines: Coro) -> Any:
@@ -123,14 +127,10 @@ async def in_a_group(*coroutines: Coro) -> Any:
     try:
         async with group:
             for coroutine in coroutines:
-                calls.append(group.create_task(call_of_one(coroutine)))  # noqa: PERF401
+                calls.append(group.create_task(gather_structured(coroutine)))  # noqa: PERF401
         return [call.result()[0] for call in calls]
     finally:
         del group, calls  # both refer to tasks
-
-
-async def call_of_one(coroutine: Coro) -> Any:
-    return await gather_structured(coroutine)
 
 
 async def in_a_cleanup(*coroutines: Coro) -> Any:

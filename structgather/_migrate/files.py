@@ -42,7 +42,8 @@ def read(path: Path) -> Source:
     """
     target = path.resolve(strict=True)
     raw = target.read_bytes()
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(lines).readline)
     bom = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
     encoding = "utf-8" if bom else encoding
     return Source(target, raw, bom, encoding, raw[len(bom) :].decode(encoding))

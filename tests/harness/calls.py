@@ -48,7 +48,7 @@ class Kept(NamedTuple):
     """One outcome, in plain data."""
 
     kind: str
-    index: int
+    place: int
     elapsed: float
     ending: Ending
 
@@ -247,8 +247,7 @@ async def first(*children: Coro, feed: Feed = collection, **options: Any) -> Any
         wanted = len(found.outcomes)
     kept = keep(found.outcomes)
     reason, is_adopted = found.reason, feed is adopted
-    log("caller", "found", Found(tuple(found.values), kept, wanted, reason, is_adopted)
-    )
+    log("caller", "found", Found(tuple(found.values), kept, wanted, reason, is_adopted))
     return found if len(kept) == len(children) else Arrived(found.outcomes)
 
 

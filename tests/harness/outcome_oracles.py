@@ -54,12 +54,12 @@ def kept(run: Run, name: str) -> Iterator[tuple[Kept, ...]]:
 def nothing_dropped(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """Each child that started has one outcome, which says what it did."""
     for pieces in kept(run, name):
-        indices = [piece.index for piece in pieces]
+        indices = [piece.place for piece in pieces]
         if len(set(indices)) < len(indices):
             yield f"two outcomes for one child: {indices}"
         for piece in pieces:
-            if not _agree(piece.ending, told.children[piece.index].ending):
-                yield f"{piece} was handed out, the truth was {told.children[piece.index].ending}"
+            if not _agree(piece.ending, told.children[piece.place].ending):
+                yield f"{piece} was handed out, the truth was {told.children[piece.place].ending}"
         if not run.interrupts:
             started = {at for at, child in enumerate(told.children) if child.started is not None}
             if missing := started - set(indices):
@@ -70,17 +70,17 @@ def nothing_dropped(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 def in_the_order_of_their_ends(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """A stream hands its outcomes out in the order in which the children ended."""
     for pieces in logged(run, f"consumer of {name}", "kept"):
-        children = [told.children[piece.index] for piece in pieces]
+        children = [told.children[piece.place] for piece in pieces]
         ends = [child.ended[0] for child in children if child.ended]
         if ends != sorted(ends):
-            yield f"handed out as {[piece.index for piece in pieces]}"
+            yield f"handed out as {[piece.place for piece in pieces]}"
 
 
 @oracle
 def elapsed_to_the_tick(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """`elapsed` is the time from the child's start to its end. Judged in mode `fifo` only."""
     for piece in (piece for pieces in kept(run, name) for piece in pieces):
-        child = told.children[piece.index]
+        child = told.children[piece.place]
         true = 0.0
         if child.started is not None:
             true = run.events[child.ended[0]].time - run.events[child.started].time
@@ -113,7 +113,9 @@ def limit_holds(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 def source_closed(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """An async generator that was opened is closed, once, when the block is over."""
     who = f"source of {name}"
-    places = [at for at, event in enumerate(run.events) if (event.who, event.what) == (who, "closed")]
+    places = [
+        at for at, event in enumerate(run.events) if (event.who, event.what) == (who, "closed")
+    ]
     opened = len(logged(run, who, "opened"))
     if len(places) != opened:
         yield f"opened {opened} times, closed {len(places)} times"
@@ -148,7 +150,7 @@ def losers_are_told(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     for found in logged(run, f"caller of {name}", "found"):
         expected = {"met": "Cancelled", "deadline": "TimedOut", "exhausted": None}[found.reason]
         for piece in found.outcomes:
-            child = told.children[piece.index]
+            child = told.children[piece.place]
             by_us = child.ending is not None and child.ending.how == "cancelled" and child.cancelled
             if by_us and child.deadline is None and piece.kind != expected:
                 yield f"{piece} in a call that ended by {found.reason!r}"

@@ -101,6 +101,17 @@ def size(program: Program, but: Iterable[str] = (), **options: Unpack[Options]) 
     return found
 
 
+def world_of(
+    call: Call,
+    children: dict[str, Behaviour],
+    *,
+    deadline: float | None = None,
+    child_deadline: float | None = None,
+) -> Program:
+    """The world of these children."""
+    return world(call, deadline=deadline, child_deadline=child_deadline, **children)
+
+
 class Search(NamedTuple):
     """A world, and how many schedules it has with at most 0, 1, ... outer cancellations."""
 
@@ -115,8 +126,8 @@ class Search(NamedTuple):
 
     def sizes(self, *, eager: bool) -> tuple[int, ...]:
         """Judge every schedule, and say how many there are."""
-        program = world(
-            self.call, deadline=self.deadline, child_deadline=self.child_deadline, **self.children
+        program = world_of(
+            self.call, self.children, deadline=self.deadline, child_deadline=self.child_deadline
         )
         expected = self.eager if eager else self.lazy
         return tuple(

@@ -1,0 +1,331 @@
+"""What `as_completed_scoped` promises of the end of its block, however it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from virtual_tests import forever, stops_slowly, virtual
+from virtual_time import after, now, run
+
+from structgather import Cancelled, Failed, Ok, as_completed_scoped
+
+BROKEN = ValueError("broken")
+
+
+class BodyError(Exception):
+    """What the body raises."""
+
+
+def notes(error: BaseException | None) -> str:
+    return "\n".join(getattr(error, "__notes__", []))
+
+
+# Leaving early.
+
+
+@virtual
+async def test_break_joins() -> None:
+    """After a `break` the others are cancelled, and their cleanup has run when the block is over."""
+    log: list[str] = []
+    async with as_completed_scoped([after(1, "a"), stops_slowly(log, 5)]) as outcomes:
+        async for outcome in outcomes:
+            assert await outcome == "a"
+            break
+        assert log == []
+    assert (log, now()) == (["cleaned up"], 6)
+
+
+@virtual
+async def test_return_joins() -> None:
+    """A `return` from within the loop joins as well."""
+    log: list[str] = []
+
+    async def fastest() -> Any:
+        async with as_completed_scoped([after(1, "a"), stops_slowly(log)]) as outcomes:
+            async for outcome in outcomes:
+                return await outcome
+
+    assert (await fastest(), log) == ("a", ["cleaned up"])
+
+
+@virtual
+async def test_the_end_of_the_block_joins() -> None:
+    """So does reaching the end of the block with children left, of which none was taken."""
+    log: list[str] = []
+    async with as_completed_scoped([stops_slowly(log)]):
+        await asyncio.sleep(1)
+    assert log == ["cleaned up"]
+
+
+@virtual
+async def test_an_exception_of_the_body_goes_on_bare() -> None:
+    """The body's exception comes out as the very object, in no group, after the join."""
+    log: list[str] = []
+    error = BodyError("body")
+
+    async def leave() -> None:
+        async with as_completed_scoped([after(0, BROKEN), stops_slowly(log)]):
+            await asyncio.sleep(1)
+            raise error
+
+    with pytest.raises(BodyError) as caught:
+        await leave()
+    assert (caught.value is error, error.__context__, log) == (True, None, ["cleaned up"])
+
+
+@virtual
+async def test_failures_that_nobody_has_seen_show_in_its_notes() -> None:
+    """The traceback of the body's exception shows unseen failures; those taken are not repeated."""
+
+    async def leave() -> None:
+        children = [after(1, ValueError("seen")), after(2, ValueError("unseen")), forever()]
+        async with as_completed_scoped(children) as outcomes:
+            await anext(outcomes)
+            await asyncio.sleep(5)
+            raise BodyError
+
+    with pytest.raises(BodyError) as caught:
+        await leave()
+    shown = notes(caught.value)
+    assert shown.startswith("as_completed_scoped(): further children failed:\nchild 1: Traceback")
+    assert shown.endswith("ValueError: unseen")
+
+
+@virtual
+async def test_a_cancellation_goes_on() -> None:
+    """A cancelled body: all are cancelled and joined, then its CancelledError goes on."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with as_completed_scoped([stops_slowly(log)]) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(1)
+    task.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match=r"^enough$"):
+        await task
+    assert (log, task.cancelling()) == (["cleaned up"], 1)
+
+
+@pytest.mark.parametrize("error", [None, BodyError("body")])
+@virtual
+async def test_a_cancellation_while_leaving_is_not_lost(error: Exception | None) -> None:
+    """One that comes during the join waits for its end and goes on then, whatever else was up."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with as_completed_scoped([stops_slowly(log, 5)]):
+            await asyncio.sleep(1)
+            if error is not None:
+                raise error
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(3)
+    task.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match=r"^enough$") as caught:
+        await task
+    assert (log, now()) == (["cleaned up"], 6)
+    assert caught.value.__context__ is error
+
+
+@virtual
+async def test_a_timeout_around_it_is_not_lost() -> None:
+    """asyncio.timeout around the block ends it, with its TimeoutError, after the join."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with asyncio.timeout(2), as_completed_scoped([stops_slowly(log)]) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    with pytest.raises(TimeoutError):
+        await body()
+    assert (log, now()) == (["cleaned up"], 3)
+
+
+@virtual
+async def test_closing_a_generator_around_it_joins() -> None:
+    """An async generator that yields from within the block joins when it is closed."""
+    log: list[str] = []
+
+    async def values() -> AsyncGenerator[str, None]:
+        async with as_completed_scoped([after(1, "a"), stops_slowly(log)]) as outcomes:
+            async for outcome in outcomes:
+                yield await outcome
+
+    async with aclosing(values()) as stream:
+        async for value in stream:
+            assert value == "a"
+            break
+        assert log == []
+    assert log == ["cleaned up"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupts_go_through(error: type[BaseException]) -> None:
+    """KeyboardInterrupt and SystemExit of a child never become an item."""
+
+    async def child() -> None:
+        raise error
+
+    async def main() -> None:
+        async with as_completed_scoped([child(), forever()]) as outcomes:
+            async for _ in outcomes:
+                pytest.fail("an item")
+
+    with pytest.raises(error):
+        run(main())
+
+
+# What was not handed out.
+
+
+@virtual
+async def test_undelivered_has_the_rest() -> None:
+    """What settled without being taken, was cancelled or never started is in `undelivered`."""
+    children = [after(1, "a"), after(1, "b"), after(1, BROKEN), forever(), after(1, "c")]
+    async with as_completed_scoped(children, limit=4) as outcomes:
+        assert outcomes.undelivered == []
+        await asyncio.sleep(2)
+    assert outcomes.undelivered[:3] == [Ok("a", 0, 1.0), Ok("b", 1, 1.0), Failed(BROKEN, 2, 1.0)]
+    cancelled = {outcome.index: outcome for outcome in outcomes.undelivered[3:]}
+    assert all(isinstance(outcome, Cancelled) for outcome in cancelled.values())
+    assert {index: outcome.elapsed for index, outcome in cancelled.items()} == {3: 2.0, 4: 0.0}
+
+
+@virtual
+async def test_what_was_taken_is_delivered() -> None:
+    """What the body has seen is not in `undelivered`; what a loser returned is."""
+
+    async def stubborn() -> str:
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            return "paid already"
+        raise AssertionError
+
+    async with as_completed_scoped([after(1, "a"), stubborn()]) as outcomes:
+        assert await anext(outcomes) == Ok("a", 0, 1.0)
+    assert outcomes.undelivered == [Ok("paid already", 1, 1.0)]
+
+
+@virtual
+async def test_nothing_is_added_while_leaving() -> None:
+    """A child that adds in its cleanup is refused, and the coroutine it added is closed."""
+    late = after(1, "late")
+    refused: list[RuntimeError] = []
+
+    async def child() -> None:
+        try:
+            await forever()
+        finally:
+            try:
+                outcomes.add(late)
+            except RuntimeError as error:
+                refused.append(error)
+
+    async with as_completed_scoped([child()]) as outcomes:
+        await asyncio.sleep(1)
+    assert [str(error) for error in refused] == [
+        "as_completed_scoped(): the `async with` block has been left"
+    ]
+    assert inspect.getcoroutinestate(late) == inspect.CORO_CLOSED
+    refused.clear()
+
+
+# Using it in the wrong place.
+
+NOT_ENTERED = "as_completed_scoped(): the `async with` block has not been entered"
+LEFT = "as_completed_scoped(): the `async with` block has been left"
+USES: dict[str, Callable[[Any], Any]] = {
+    "iterate": lambda outcomes: anext(outcomes).send(None),
+    "add": lambda outcomes: outcomes.add(forever()),
+    "cancel": lambda outcomes: outcomes.cancel(),
+}
+each_use = pytest.mark.parametrize("use", USES.values(), ids=USES)
+
+
+@each_use
+@virtual
+async def test_use_before_entering(use: Callable[[Any], Any]) -> None:
+    """Before the block is entered, every use is a RuntimeError that says so; add closes."""
+    outcomes = as_completed_scoped([after(1, "a")])
+    with pytest.raises(RuntimeError) as caught:
+        use(outcomes)
+    assert str(caught.value) == NOT_ENTERED
+    async with outcomes:
+        assert await anext(outcomes) == Ok("a", 0, 1.0)
+
+
+@each_use
+@virtual
+async def test_use_after_leaving(use: Callable[[Any], Any]) -> None:
+    """After the block every use is a RuntimeError that says so."""
+    async with as_completed_scoped([after(1, "a")]) as outcomes:
+        pass
+    with pytest.raises(RuntimeError) as caught:
+        use(outcomes)
+    assert str(caught.value) == LEFT
+    assert len(outcomes) == 0
+
+
+@virtual
+async def test_entering_twice() -> None:
+    """Each block needs one of its own."""
+    async with as_completed_scoped([]) as outcomes:
+        with pytest.raises(RuntimeError, match="was entered before: make a new one for each block"):
+            await outcomes.__aenter__()
+    with pytest.raises(RuntimeError, match="was entered before: make a new one for each block"):
+        await outcomes.__aenter__()
+
+
+@virtual
+async def test_two_tasks_at_once() -> None:
+    """Of two tasks that wait for the next outcome at once, the second one is refused."""
+    async with as_completed_scoped([after(1, "a"), after(2, "b")]) as outcomes:
+        first = asyncio.ensure_future(anext(outcomes))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task is waiting for the next outcome"):
+            await anext(outcomes)
+        assert await first == Ok("a", 0, 1.0)
+        assert await anext(outcomes) == Ok("b", 1, 2.0)
+
+
+@virtual
+async def test_a_task_that_iterates_when_the_block_is_left() -> None:
+    """It is told so, and doesn't wait for ever."""
+    async with as_completed_scoped([forever()]) as outcomes:
+        consumer = asyncio.ensure_future(anext(outcomes))
+        await asyncio.sleep(1)
+    with pytest.raises(RuntimeError) as caught:
+        await consumer
+    assert str(caught.value) == LEFT
+
+
+@virtual
+async def test_a_child_that_iterates_when_the_block_is_left() -> None:
+    """A child may wait for its siblings' outcomes; leaving cancels it like any other."""
+
+    async def child() -> None:
+        await anext(outcomes)
+
+    async with as_completed_scoped([child(), forever()]) as outcomes:
+        await asyncio.sleep(1)
+    assert [type(outcome) for outcome in outcomes.undelivered] == [Cancelled, Cancelled]
+
+
+@virtual
+async def test_a_block_that_is_never_entered() -> None:
+    """An async iterable is not touched before the block is entered."""
+
+    async def inputs() -> AsyncIterator[Any]:
+        yield pytest.fail("it was asked for its first item")
+
+    as_completed_scoped(inputs())
