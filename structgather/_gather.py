@@ -39,7 +39,7 @@ class _Gather(Scope):
 
     #: Children that had ended before the first failure was heard of, and how many of them failed.
     _earlier: Sequence[int] = ()
-    _heard = 0
+    _earlier_failed = 0
 
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
         self._arguments = arguments
@@ -137,8 +137,8 @@ class _Gather(Scope):
             self._failures.append((index, error))
             self.stop()
         elif index in self._earlier:
-            self._failures.insert(self._heard, (index, error))
-            self._heard += 1
+            self._failures.insert(self._earlier_failed, (index, error))
+            self._earlier_failed += 1
         else:
             self._failures.append((index, error))
 

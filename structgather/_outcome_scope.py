@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from structgather import _inputs
@@ -14,7 +13,7 @@ from structgather._source import Source
 from structgather._stuck import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping
+    from collections.abc import Awaitable, Iterable
 
     from structgather._outcome import Outcome
 
@@ -31,8 +30,9 @@ class OutcomeScope(Scope):
     waiting: deque[tuple[int, Awaitable[Any]]] = deque(maxlen=0)  # noqa: RUF012 - holds nothing
     #: How many are making their first step just now, where tasks start eagerly.
     starting = 0
-    #: The children that ran when the time of the whole call was over; their names.
-    _overdue: Mapping[int, str] = MappingProxyType({})
+    #: When the time of the whole call was over: how long it was, and the names of what ran then.
+    _seconds: float | None = None
+    _overdue: dict[int, str]
 
     # What a policy says.
 
@@ -100,19 +100,23 @@ class OutcomeScope(Scope):
 
     def start_or_not(self, index: int, awaitable: Awaitable[Any]) -> None:
         """Make a child of an input; after `stop()` only if it runs already, and is to end."""
-        if self.stopping and not asyncio.isfuture(awaitable):
-            _inputs.close_unstarted((awaitable,))
-            self.settled(Cancelled(asyncio.CancelledError("never started"), index, 0.0), True)  # noqa: FBT003
-            return
+        if self.stopping:
+            if not asyncio.isfuture(awaitable):
+                _inputs.close_unstarted((awaitable,))
+                error = asyncio.CancelledError("never started")
+                self.settled(Cancelled(error, index, 0.0), True)  # noqa: FBT003
+                return
+            if self._seconds is not None:
+                self._overdue[index] = describe(awaitable)
         self.starting += 1
         self.start(index, awaitable)
         self.starting -= 1
 
     def stop(self, *message: object) -> None:
-        if not self.stopping:
-            super().stop(*message)
-            if self.source is not None:
-                self.pull()
+        first = not self.stopping
+        super().stop(*message)
+        if first and self.source is not None:
+            self.pull()
 
     def stop_late(self, seconds: float) -> int:
         """Stop because the time of the whole call is over; return how many children still run."""
@@ -174,12 +178,12 @@ class OutcomeScope(Scope):
         self.settled(TimedOut(error, index, self.loop.time() - self.since), False)  # noqa: FBT003
 
     def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
-        name = self._overdue.get(index)
-        if name is None or not by_us:
+        if self._seconds is None or not by_us or index not in self._overdue:
             self.settled(Cancelled(error, index, self.loop.time() - self.since), by_us)
-        else:
-            late = TimeoutError(
-                f"{self.function}(): child {index}, {name}, was not done within {self._seconds:g} s"
-            )
-            late.__cause__ = error
-            self.timed_out(index, late)
+            return
+        late = TimeoutError(
+            f"{self.function}(): child {index}, {self._overdue[index]}, was not done within "
+            f"{self._seconds:g} s"
+        )
+        late.__cause__ = error
+        self.timed_out(index, late)

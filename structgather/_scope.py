@@ -51,6 +51,11 @@ _E = TypeVar("_E", bound=BaseException)
 _Child: TypeAlias = asyncio.Future[Any]
 _Carrier: TypeAlias = "Coroutine[Any, Any, Any]"
 
+#: How many calls, one inside the other, are cancelled in one instant. Those deeper down follow a
+#: turn of the loop later, each cancelled by the one above, and no stack overflows.
+_DEEPEST = 50
+_depth = 0
+
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
 
@@ -79,11 +84,16 @@ class _Waiter(asyncio.Future[None]):
     only_at_the_end: bool
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401 - asyncio's signature
-        scope = self.scope
-        self.scope = None
+        scope, self.scope = self.scope, None
         # The loop stands still when `asyncio.run` cancels all tasks.
         if scope is not None and not (self.only_at_the_end and scope.loop.is_running()):
-            scope.stop() if msg is None else scope.stop(msg)
+            global _depth  # noqa: PLW0603 - of the calls of this function that are on the stack
+            if _depth < _DEEPEST:
+                _depth += 1
+                try:
+                    scope.stop() if msg is None else scope.stop(msg)
+                finally:
+                    _depth -= 1
         return super().cancel(msg)
 
 
@@ -219,12 +229,11 @@ class Scope:
 
         `message` is handed to `Task.cancel`, as asyncio hands on the message of a cancellation.
         """
-        if self.stopping:
-            return
-        self.stopping = True
-        self._keep_extras()
-        if self._timeouts is not None:
-            self._timeouts.end()
+        if not self.stopping:
+            self.stopping = True
+            self._keep_extras()
+            if self._timeouts is not None:
+                self._timeouts.end()
         for index, child in list(self.unsettled.items()):
             self._cancel(index, child, *message)
 
@@ -275,6 +284,7 @@ class Scope:
             if self._thrown is None:
                 self._thrown = error.with_traceback(None)
             self.stop(*error.args[:1])
+            self._settle_done()
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
             self.fail(error)
         finally:
@@ -288,6 +298,8 @@ class Scope:
         """
         error = self._interrupt if self._thrown is None else self._thrown
         self._thrown = self._interrupt = self._timeouts = self._factory = None
+        if self._waiter is not None:
+            self._waiter = self._waiter.scope = None
         if self._look is not None:
             self._look.cancel()
             self._look = None  # even a cancelled handle refers to its context
@@ -317,7 +329,7 @@ class Scope:
         if future.done():
             self._taken_over_done(index, future)
         else:
-            future.add_done_callback(functools.partial(self._taken_over_done, index))
+            future.add_done_callback(functools.partial(self._heard, index))
             self._started(index, future)
 
     def _started(self, index: int, child: asyncio.Future[Any]) -> None:
@@ -411,6 +423,16 @@ class Scope:
         carrier.close()
         _inputs.close_unstarted((awaitable,))
         self._taken_over_done(index, child)
+
+    def _settle_done(self) -> None:
+        # A KeyboardInterrupt that struck in here may have cost us the settlement of a child.
+        for index, child in list(self.unsettled.items()):
+            if child.done():
+                self._taken_over_done(index, child)
+
+    def _heard(self, index: int, future: asyncio.Future[Any]) -> None:
+        if index in self.unsettled:
+            self._taken_over_done(index, future)
 
     def _taken_over_done(self, index: int, future: asyncio.Future[Any]) -> None:
         if self.timed:

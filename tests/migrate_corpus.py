@@ -19,26 +19,28 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = [
-    "aiobotocore",
-    "aiohttp",
     "aiohomekit",
-    "ariadne",
+    "aiohttp",
+    "aiokafka",
+    "browser-use",
     "dagster",
     "discord.py",
     "distributed",
     "faust-streaming",
-    "gql",
-    "home-assistant-chip-clusters",
+    "graphiti-core",
+    "homeassistant",
     "jupyter_client",
     "jupyter_server",
     "kopf",
     "langchain-core",
     "langgraph",
+    "lightrag-hku",
     "litellm",
-    "mcp",
+    "llama-index-core",
     "nats-py",
     "openai-agents",
     "prefect",
+    "pydantic-ai-slim",
     "python-telegram-bot",
     "strawberry-graphql",
     "tortoise-orm",
@@ -54,9 +56,8 @@ def download(package: str, folder: Path) -> Path | None:
     """Fetch a wheel, or else the sources, and unpack it."""
     for kind in ("--only-binary", "--no-binary"):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind, ":all:"]
-        done = subprocess.run(
-            [*command, "--dest", str(folder), package], capture_output=True, check=False
-        )
+        command += ["--dest", str(folder), package]
+        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - pip
         if done.returncode == 0:
             break
     unpacked = folder / "unpacked"
@@ -67,19 +68,15 @@ def download(package: str, folder: Path) -> Path | None:
             return unpacked
         if archive.name.endswith(".tar.gz"):
             with tarfile.open(archive) as sources:
-                sources.extractall(unpacked, filter="data")
+                sources.extractall(unpacked, filter="data")  # noqa: S202 - the filter sees to it
             return unpacked
     return None
 
 
 def migrate(folder: Path, *options: str) -> dict[str, Any]:
     """Run the command, and return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "structgather", "migrate", "--json", *options, str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "structgather", "migrate", "--json", *options, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode not in {0, 1}:
         sys.exit(f"exit code {done.returncode}: {done.stderr}")
     report: dict[str, Any] = json.loads(done.stdout)
@@ -102,6 +99,27 @@ def broken(report: dict[str, Any]) -> list[str]:
     return found
 
 
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def counts(report: dict[str, Any], lost: list[str]) -> dict[str, int]:
+    """Count what a row shows."""
+    summary = report["summary"]
+    findings = [finding for file in report["files"] for finding in file["findings"]]
+    look = [one for one in findings if one["verdict"] == "moved" and one["rule"] is not None]
+    return {
+        "files": summary["files"],
+        "uses": summary["moved"] + summary["left"],
+        "moved": summary["moved"],
+        "look": len(look),
+        "left": summary["left"],
+        "lost": len(lost),
+    }
+
+
 def main() -> int:
     """Print a row for each package."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -112,38 +130,26 @@ def main() -> int:
     total: Counter[str] = Counter()
     rules: Counter[str] = Counter()
     failures: list[str] = []
-    print(HEADER, flush=True)
+    say(HEADER)
     for package in options.packages:
         with tempfile.TemporaryDirectory() as name:
             unpacked = download(package, Path(name))
             if unpacked is None:
-                print(f"| {package} | could not be had |||||", flush=True)
+                say(f"| {package} | could not be had | | | | | |")
                 continue
             written = migrate(unpacked, "--write", *simplify)
             again = migrate(unpacked, "--check", *simplify)
             lost = broken(written)
-        summary = written["summary"]
-        row = {
-            "files": summary["files"],
-            "uses": summary["moved"] + summary["left"],
-            "moved": summary["moved"],
-            "look": sum(
-                finding["verdict"] == "moved" and finding["rule"] is not None
-                for file in written["files"]
-                for finding in file["findings"]
-            ),
-            "left": summary["left"],
-            "broken": len(lost),
-        }
+        row = counts(written, lost)
         total.update(row)
-        rules.update(summary["rules"])
+        rules.update(written["summary"]["rules"])
         failures += lost
         if again["summary"]["moved"] or again["summary"]["changed"]:
             failures.append(f"{package}: a second run finds more")
-        print(f"| {package} | {' | '.join(map(str, row.values()))} |", flush=True)
-    print(f"| **all** | {' | '.join(f'**{total[key]}**' for key in row)} |\n")
-    print("Reasons:", ", ".join(f"{rule} {count}" for rule, count in rules.most_common()))
-    print("\n".join(["", *failures]) if failures else "\nEach second run found nothing more.")
+        say(f"| {package} | {' | '.join(map(str, row.values()))} |")
+    say(f"| **all** | {' | '.join(f'**{count}**' for count in total.values())} |\n")
+    say("Reasons: " + ", ".join(f"{rule} {count}" for rule, count in rules.most_common()) + ".")
+    say("\n".join(["", *failures]) if failures else "Each second run found nothing more to move.")
     return bool(failures)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -30,7 +30,7 @@ def notes(error: BaseException | None) -> str:
 
 @virtual
 async def test_break_joins() -> None:
-    """After a `break` the others are cancelled, and their cleanup has run when the block is over."""
+    """After a `break` the others are cancelled and joined before the block is over."""
     log: list[str] = []
     async with as_completed_scoped([after(1, "a"), stops_slowly(log, 5)]) as outcomes:
         async for outcome in outcomes:
@@ -49,6 +49,7 @@ async def test_return_joins() -> None:
         async with as_completed_scoped([after(1, "a"), stops_slowly(log)]) as outcomes:
             async for outcome in outcomes:
                 return await outcome
+        raise AssertionError
 
     assert (await fastest(), log) == ("a", ["cleaned up"])
 
@@ -238,94 +239,3 @@ async def test_nothing_is_added_while_leaving() -> None:
     ]
     assert inspect.getcoroutinestate(late) == inspect.CORO_CLOSED
     refused.clear()
-
-
-# Using it in the wrong place.
-
-NOT_ENTERED = "as_completed_scoped(): the `async with` block has not been entered"
-LEFT = "as_completed_scoped(): the `async with` block has been left"
-USES: dict[str, Callable[[Any], Any]] = {
-    "iterate": lambda outcomes: anext(outcomes).send(None),
-    "add": lambda outcomes: outcomes.add(forever()),
-    "cancel": lambda outcomes: outcomes.cancel(),
-}
-each_use = pytest.mark.parametrize("use", USES.values(), ids=USES)
-
-
-@each_use
-@virtual
-async def test_use_before_entering(use: Callable[[Any], Any]) -> None:
-    """Before the block is entered, every use is a RuntimeError that says so; add closes."""
-    outcomes = as_completed_scoped([after(1, "a")])
-    with pytest.raises(RuntimeError) as caught:
-        use(outcomes)
-    assert str(caught.value) == NOT_ENTERED
-    async with outcomes:
-        assert await anext(outcomes) == Ok("a", 0, 1.0)
-
-
-@each_use
-@virtual
-async def test_use_after_leaving(use: Callable[[Any], Any]) -> None:
-    """After the block every use is a RuntimeError that says so."""
-    async with as_completed_scoped([after(1, "a")]) as outcomes:
-        pass
-    with pytest.raises(RuntimeError) as caught:
-        use(outcomes)
-    assert str(caught.value) == LEFT
-    assert len(outcomes) == 0
-
-
-@virtual
-async def test_entering_twice() -> None:
-    """Each block needs one of its own."""
-    async with as_completed_scoped([]) as outcomes:
-        with pytest.raises(RuntimeError, match="was entered before: make a new one for each block"):
-            await outcomes.__aenter__()
-    with pytest.raises(RuntimeError, match="was entered before: make a new one for each block"):
-        await outcomes.__aenter__()
-
-
-@virtual
-async def test_two_tasks_at_once() -> None:
-    """Of two tasks that wait for the next outcome at once, the second one is refused."""
-    async with as_completed_scoped([after(1, "a"), after(2, "b")]) as outcomes:
-        first = asyncio.ensure_future(anext(outcomes))
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match="another task is waiting for the next outcome"):
-            await anext(outcomes)
-        assert await first == Ok("a", 0, 1.0)
-        assert await anext(outcomes) == Ok("b", 1, 2.0)
-
-
-@virtual
-async def test_a_task_that_iterates_when_the_block_is_left() -> None:
-    """It is told so, and doesn't wait for ever."""
-    async with as_completed_scoped([forever()]) as outcomes:
-        consumer = asyncio.ensure_future(anext(outcomes))
-        await asyncio.sleep(1)
-    with pytest.raises(RuntimeError) as caught:
-        await consumer
-    assert str(caught.value) == LEFT
-
-
-@virtual
-async def test_a_child_that_iterates_when_the_block_is_left() -> None:
-    """A child may wait for its siblings' outcomes; leaving cancels it like any other."""
-
-    async def child() -> None:
-        await anext(outcomes)
-
-    async with as_completed_scoped([child(), forever()]) as outcomes:
-        await asyncio.sleep(1)
-    assert [type(outcome) for outcome in outcomes.undelivered] == [Cancelled, Cancelled]
-
-
-@virtual
-async def test_a_block_that_is_never_entered() -> None:
-    """An async iterable is not touched before the block is entered."""
-
-    async def inputs() -> AsyncIterator[Any]:
-        yield pytest.fail("it was asked for its first item")
-
-    as_completed_scoped(inputs())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Generator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from virtual_time import after, now
 
 from structgather import Cancelled, Failed, Ok, Outcome, TimedOut, as_completed_scoped
 
+NONE: list[Awaitable[Any]] = []
 BROKEN = ValueError("broken")
 
 
@@ -71,7 +72,7 @@ async def test_every_kind_of_child() -> None:
     """Coroutines, Tasks, Futures, objects with `__await__`: all that `await` takes."""
 
     class Answer:
-        def __await__(self) -> Iterator[Any]:
+        def __await__(self) -> Generator[Any, None, str]:
             yield from asyncio.sleep(3).__await__()
             return "d"
 
@@ -88,68 +89,10 @@ async def test_every_kind_of_child() -> None:
 @virtual
 async def test_no_input_no_outcome() -> None:
     """Over nothing the loop is over at once."""
-    async with as_completed_scoped([]) as outcomes:
+    async with as_completed_scoped(NONE) as outcomes:
         assert len(outcomes) == 0
         assert outcomes  # as a stream, it is there
         assert await taken(outcomes) == []
-
-
-# Lazy pulling.
-
-
-class Pulled:
-    """Makes children when it is asked to, and counts: each returns its number after a second."""
-
-    def __init__(self, children: int) -> None:
-        self.children, self.asked = children, 0
-
-    def one_by_one(self) -> Iterator[Any]:
-        for _ in range(self.children):
-            self.asked += 1
-            yield after(1, self.asked)
-
-    async def asynchronously(self) -> AsyncIterator[Any]:
-        for child in self.one_by_one():
-            await asyncio.sleep(0)
-            yield child
-
-
-@pytest.mark.parametrize("source", ["one_by_one", "asynchronously"])
-@pytest.mark.parametrize("limit", [1, 2, 3])
-@virtual
-async def test_the_input_is_pulled_as_the_consumer_takes(source: str, limit: int) -> None:
-    """With `limit`, no more inputs are asked for than have been taken, plus `limit`."""
-    pulled = Pulled(6)
-    seen = []
-    async with as_completed_scoped(getattr(pulled, source)(), limit=limit) as outcomes:
-        await asyncio.sleep(9)
-        seen.append(pulled.asked)
-        async for _ in outcomes:
-            await asyncio.sleep(9)
-            seen.append(pulled.asked)
-    assert seen == [min(6, limit + taken) for taken in range(7)]
-
-
-@virtual
-async def test_an_endless_generator() -> None:
-    """What is pulled lazily need not have an end."""
-    got = []
-    async with as_completed_scoped((after(1, "a") for _ in iter(int, 1)), limit=2) as outcomes:
-        async for outcome in outcomes:
-            got.append(await outcome)
-            if len(got) == 5:
-                break
-    assert (got, now()) == (["a"] * 5, 3)
-
-
-@virtual
-async def test_without_a_limit_all_start_at_once() -> None:
-    """Without `limit` a generator is exhausted on entry, and all children run together."""
-    pulled = Pulled(5)
-    async with as_completed_scoped(pulled.one_by_one()) as outcomes:
-        assert (pulled.asked, len(outcomes)) == (5, 5)
-        assert len(await taken(outcomes)) == 5
-    assert now() == 1
 
 
 @virtual
@@ -160,66 +103,6 @@ async def test_child_timeout_counts_from_the_start() -> None:
     async with as_completed_scoped(children, limit=1, child_timeout=3) as outcomes:
         got = [(type(outcome), outcome.elapsed) async for outcome in outcomes]
     assert got == [(Ok, 2), (TimedOut, 4), (Ok, 2)]
-    assert log == ["cleaned up"]
-
-
-# add
-
-
-@virtual
-async def test_the_body_adds_children() -> None:
-    """`add` starts a child at once; it comes as an outcome like the others."""
-    async with as_completed_scoped([after(1, 3)]) as outcomes:
-        got = []
-        async for outcome in outcomes:
-            got.append((now(), await outcome))
-            if await outcome:
-                outcomes.add(after(1, await outcome - 1))
-    assert got == [(1, 3), (2, 2), (3, 1), (4, 0)]
-
-
-@virtual
-async def test_children_add_children() -> None:
-    """A crawler: children add what they find, and the loop ends when nothing is left."""
-    links = {"/": ["/a", "/b"], "/a": ["/c"], "/b": [], "/c": []}
-
-    async def fetch(page: str) -> str:
-        await asyncio.sleep(1)
-        for link in links[page]:
-            outcomes.add(fetch(link))
-        return page
-
-    async with as_completed_scoped([fetch("/")], limit=2) as outcomes:
-        assert [await outcome async for outcome in outcomes] == ["/", "/a", "/b", "/c"]
-    assert now() == 3
-
-
-@virtual
-async def test_the_index_of_what_is_added() -> None:
-    """What is added to a list is numbered from its length on, so that the list's places hold."""
-    urls = ["a", "b", "c"]
-    async with as_completed_scoped([after(1, url) for url in urls], limit=1) as outcomes:
-        assert outcomes.add(after(1, "d")) == 3
-        for outcome in await taken(outcomes):
-            assert await outcome == [*urls, "d"][outcome.index]
-
-
-@virtual
-async def test_what_is_added_goes_first() -> None:
-    """With `limit`, what was added has its turn before what is left of the input."""
-    inputs = (after(1, name) for name in "abc")
-    async with as_completed_scoped(inputs, limit=1) as outcomes:
-        assert outcomes.add(after(1, "x")) == 1
-        assert [await outcome async for outcome in outcomes] == ["a", "x", "b", "c"]
-
-
-@virtual
-async def test_adding_a_task_adopts_it() -> None:
-    """A Task that is added is cancelled and joined with the others."""
-    log: list[str] = []
-    async with as_completed_scoped([]) as outcomes:
-        outcomes.add(asyncio.create_task(stops_slowly(log)))
-        await asyncio.sleep(1)
     assert log == ["cleaned up"]
 
 
@@ -243,12 +126,18 @@ async def test_len_counts_down() -> None:
 @virtual
 async def test_len_of_what_nobody_can_know() -> None:
     """Where a generator has not come to its end, `len()` is a TypeError, and then a number."""
+
+    async def two() -> AsyncIterator[Any]:
+        yield after(1, "a")
+        await asyncio.sleep(0)
+        yield after(1, "b")
+
     async with as_completed_scoped((after(1, name) for name in "ab"), limit=1) as outcomes:
         with pytest.raises(TypeError, match="the number of outcomes to come is not known"):
             len(outcomes)
         assert len(await taken(outcomes)) == 2
         assert len(outcomes) == 0
-    async with as_completed_scoped(Pulled(2).asynchronously()) as outcomes:
+    async with as_completed_scoped(two()) as outcomes:
         with pytest.raises(TypeError, match="the number of outcomes to come is not known"):
             len(outcomes)
         await asyncio.sleep(0.5)

@@ -56,20 +56,21 @@ async def guarded(tasks):
 async def main():
 """
 
-CHILD = st.builds(
-    lambda name, points: f"child({name!r}, {points})", st.text("abc", min_size=1), st.integers(0, 3)
-)
+CHILD = st.builds("child({!r}, {})".format, st.text("abc", min_size=1), st.integers(0, 3))
 TASK = st.builds("asyncio.create_task({})".format, CHILD)
+
+
+def several(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Draw a few, with commas between them."""
+    return st.lists(inner, max_size=4).map(", ".join)
 
 
 def gathers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     """Draw calls of gather, not awaited."""
-    return st.builds(
-        lambda name, args, options: f"{name}({', '.join([*args, *options])})",
-        st.sampled_from(["asyncio.gather", "g", "asyncio.tasks.gather"]),
-        st.lists(inner, max_size=4),
-        st.sampled_from([[], ["return_exceptions=True"], ["return_exceptions=False"]]),
-    )
+    names = st.sampled_from(["asyncio.gather", "g", "asyncio.tasks.gather"])
+    options = st.sampled_from(["", "return_exceptions=True", "return_exceptions=False"])
+    arguments = st.builds("{}, {}".format, several(inner), options).map(lambda a: a.strip(", "))
+    return st.builds("{}({})".format, names, arguments)
 
 
 DIRECT = st.builds("results.append(await {})".format, gathers(CHILD | TASK))
@@ -79,33 +80,30 @@ WRAPPERS = [
     "asyncio.wait_for(asyncio.shield({}), timeout=60)",
     "asyncio.ensure_future({})",
 ]
-WRAPPED = st.builds(
-    lambda wrapper, call: f"results.append(await {wrapper.format(call)})",
-    st.sampled_from(WRAPPERS),
-    gathers(CHILD | TASK | gathers(CHILD)),
-)
+
+
+def wrapped(wrapper: str, call: str) -> str:
+    """Put a call of gather into another call."""
+    return f"results.append(await {wrapper.format(call)})"
+
+
+WRAPPED = st.builds(wrapped, st.sampled_from(WRAPPERS), gathers(CHILD | TASK | gathers(CHILD)))
 TWICE = st.builds(
     "task = {}\nresults.append(await asyncio.gather(task, task, {}))".format, TASK, CHILD
 )
+BODIES = [
+    "    found.append(await one)",
+    "    x = await one\n    found.append(x + '!')",
+    "    try:\n        found.append(await one)\n    except ValueError:\n        continue",
+]
 LOOP = st.builds(
-    lambda aws, body: (
-        f"found = []\nfor one in asyncio.as_completed([{', '.join(aws)}]):\n"
-        f"{textwrap.indent(body, '    ')}\nresults.append(sorted(found))"
-    ),
-    st.lists(CHILD | TASK, max_size=4),
-    st.sampled_from(
-        [
-            "found.append(await one)",
-            "x = await one\nfound.append(x + '!')",
-            "try:\n    found.append(await one)\nexcept ValueError:\n    continue",
-        ]
-    ),
+    "found = []\nfor one in asyncio.as_completed([{}]):\n{}\nresults.append(sorted(found))".format,
+    several(CHILD | TASK),
+    st.sampled_from(BODIES),
 )
-FANS = st.builds(
-    lambda name, args: f"results.append(await {name}([{', '.join(args)}]))",
-    st.just("guarded"),
-    st.lists(TASK, max_size=4),
-) | st.builds(lambda names: f"results.append(await limited({names!r}))", st.lists(st.text("abc")))
+FANS = st.builds("results.append(await guarded([{}]))".format, several(TASK)) | st.builds(
+    "results.append(await limited({!r}))".format, st.lists(st.text("abc"), max_size=4)
+)
 
 
 def module(statements: list[str]) -> str:

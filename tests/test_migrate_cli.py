@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import structgather
-from structgather._migrate import cli, files
+from structgather._migrate import cli, files, imports
 from structgather._migrate.cli import main
 
 BEFORE = "import asyncio\n\n\nasync def main(a):\n    return await asyncio.gather(*a)\n"
@@ -358,7 +358,7 @@ def test_what_would_not_compile_is_not_written(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     """If a mistake of the migration's own broke a file, the file would be left as it is."""
-    monkeypatch.setattr(structgather._migrate.rewrite.imports, "PACKAGE", "not a name")
+    monkeypatch.setattr(imports, "PACKAGE", "not a name")
     assert main(["migrate", "--write", "app"]) == 0
     assert "app/moved.py: does not parse" in capsys.readouterr().out
     assert (project / "app" / "moved.py").read_text() == BEFORE

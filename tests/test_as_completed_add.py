@@ -1,0 +1,125 @@
+"""Children that are added to `as_completed_scoped` while its block is open."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from virtual_tests import stops_slowly, virtual
+from virtual_time import after, now, run
+
+from structgather import as_completed_scoped
+
+NONE_YET: list[Awaitable[Any]] = []
+
+
+@virtual
+async def test_the_body_adds_children() -> None:
+    """`add` starts a child at once; it comes as an outcome like the others."""
+    async with as_completed_scoped([after(1, 3)]) as outcomes:
+        got = []
+        async for outcome in outcomes:
+            got.append((now(), await outcome))
+            if await outcome:
+                outcomes.add(after(1, await outcome - 1))
+    assert got == [(1, 3), (2, 2), (3, 1), (4, 0)]
+
+
+@virtual
+async def test_children_add_children() -> None:
+    """A crawler: children add what they find, and the loop ends when nothing is left."""
+    links = {"/": ["/a", "/b"], "/a": ["/c"], "/b": [], "/c": []}
+
+    async def fetch(page: str) -> str:
+        await asyncio.sleep(1)
+        for link in links[page]:
+            outcomes.add(fetch(link))
+        return page
+
+    async with as_completed_scoped([fetch("/")], limit=2) as outcomes:
+        assert [await outcome async for outcome in outcomes] == ["/", "/a", "/b", "/c"]
+    assert now() == 3
+
+
+@virtual
+async def test_the_index_of_what_is_added() -> None:
+    """What is added to a list is numbered from its length on, so that the list's places hold."""
+    urls = ["a", "b", "c"]
+    async with as_completed_scoped([after(1, url) for url in urls], limit=1) as outcomes:
+        assert outcomes.add(after(1, "d")) == 3
+        for outcome in await taken(outcomes):
+            assert await outcome == [*urls, "d"][outcome.index]
+
+
+@virtual
+async def test_what_is_added_goes_first() -> None:
+    """With `limit`, what was added has its turn before what is left of the input."""
+    inputs = (after(1, name) for name in "abc")
+    async with as_completed_scoped(inputs, limit=1) as outcomes:
+        assert outcomes.add(after(1, "x")) == 1
+        assert [await outcome async for outcome in outcomes] == ["a", "x", "b", "c"]
+
+
+@virtual
+async def test_adding_a_task_adopts_it() -> None:
+    """A Task that is added is cancelled and joined with the others."""
+    log: list[str] = []
+    async with as_completed_scoped(NONE_YET) as outcomes:
+        outcomes.add(asyncio.create_task(stops_slowly(log)))
+        await asyncio.sleep(1)
+    assert log == ["cleaned up"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, None])
+@pytest.mark.parametrize(
+    "eager",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(
+                sys.version_info < (3, 12), reason="there are no eager tasks before 3.12"
+            ),
+        ),
+    ],
+)
+def test_the_limit_holds_for_what_is_added(limit: int | None, *, eager: bool) -> None:
+    """No more than `limit` children run at a time, also if one adds another in its first step."""
+    running = most = 0
+
+    async def child(depth: int, outcomes: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if depth:
+            outcomes.add(child(depth - 1, outcomes))
+            outcomes.add(child(0, outcomes))
+        await asyncio.sleep(1)
+        running -= 1
+
+    async def main() -> int:
+        async with as_completed_scoped(NONE_YET, limit=limit) as outcomes:
+            outcomes.add(child(3, outcomes))
+            return len([outcome.result() async for outcome in outcomes])
+
+    assert run(main(), eager=eager) == 7
+    assert most == limit if limit is not None else most > 2
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+def test_an_eager_child_adds_while_the_block_is_being_entered() -> None:
+    """A child that makes its first step on entry may add already."""
+
+    async def child() -> str:
+        stream.add(after(1, "added"))
+        return "first"
+
+    async def main() -> list[Any]:
+        async with stream as outcomes:
+            return [await outcome async for outcome in outcomes]
+
+    stream = as_completed_scoped([child()])
+    assert run(main(), eager=True) == ["first", "added"]
