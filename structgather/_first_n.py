@@ -172,6 +172,7 @@ class _FirstN(OutcomeScope):
         self.stop()
 
     def _result(self) -> FirstN[Any]:
+        wanted, arrived = self._wanted(), len(self._values)
         values, outcomes, failed = self._values, self._outcomes, self._failed
         self._values, self._outcomes, self._failed = [], [], []
         error = self.close()
@@ -184,7 +185,6 @@ class _FirstN(OutcomeScope):
                 _failures.raise_as_it_is(error)
             finally:
                 del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
-        wanted, arrived = self._wanted(), len(values)
         reason = self._reason or ("met" if arrived == wanted else "exhausted")
         short: Exception | None = None
         if reason == "deadline":

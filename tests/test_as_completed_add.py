@@ -50,7 +50,7 @@ async def test_the_index_of_what_is_added() -> None:
     urls = ["a", "b", "c"]
     async with as_completed_scoped([after(1, url) for url in urls], limit=1) as outcomes:
         assert outcomes.add(after(1, "d")) == 3
-        for outcome in await taken(outcomes):
+        async for outcome in outcomes:
             assert await outcome == [*urls, "d"][outcome.index]
 
 

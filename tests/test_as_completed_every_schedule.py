@@ -39,6 +39,7 @@ from harness.calls import (
 from harness.run import Program
 from harness.searches import (
     OF_A_TIMEOUT_AROUND_A_BODY,
+    OF_ADOPTION,
     THREE,
     TWO,
     Search,
@@ -61,9 +62,6 @@ FOUR: dict[str, Behaviour] = {
     "y": returns_while_cancelled(),
 }
 ADDING: dict[str, Behaviour] = FOUR | {"a": adds_a_child()}
-# Tasks that were handed over run already.
-OF_ADOPTION = frozenset({"limit_holds", "in_the_order_of_their_ends"})
-
 add_two = partial(stream, held_back=2)
 
 # fmt: off

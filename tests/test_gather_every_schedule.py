@@ -44,6 +44,7 @@ THREE: dict[str, Behaviour] = {
     "b": fails(points=2),
     "c": cleans_up_slowly(points=2),
 }
+TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
 NESTED: dict[str, Behaviour] = {"a": nests(gather_structured, **THREE), "b": fails()}
 
 # Calls: gather_structured, and what stands around it or is handed to it.
@@ -58,6 +59,11 @@ child_timeout = partial(gather_structured, child_timeout=1)
 async def adopts(*coroutines: Coro) -> Any:
     """Children are Tasks of the caller's, and are owned as if they were the call's."""
     return await gather_structured(*map(asyncio.create_task, coroutines))
+
+
+async def adopts_the_late(*coroutines: Coro) -> Any:
+    """Children are Tasks of the caller's, each with a time of its own."""
+    return await gather_structured(*map(asyncio.create_task, coroutines), child_timeout=1)
 
 
 async def twice_each(*coroutines: Coro) -> Any:
@@ -201,9 +207,10 @@ SEARCHES = [
     Search("limit=2", limit_2, (21, 197, 899), (21, 237)),
     Search("child_timeout", child_timeout, (344, 2877, 12790), (344, 3598), child_deadline=1),
     Search("adopts", adopts, (155, 1555, 9075), (155, 1552)),
+    Search("adopts_the_late", adopts_the_late, (1, 1, 1), (1, 1), TWO, child_deadline=1),
     Search("twice_each", twice_each, (155, 1430, 6829), (155, 1708)),
     Search("adopts_a_future", adopts_a_future, (1077, 9081), (1077, 11540)),
-    Search("shares_a_task", shares_a_task, (1680, 1), (1680, 1)),
+    Search("shares_a_task", shares_a_task, (1680, 21378), (1680,)),
     Search("in_a_timeout", in_a_timeout, (370, 2927, 13477), (370, 3722), THREE, 1,
            but=OF_THE_TIMEOUT),
     Search("in_a_group", in_a_group, (155, 2218, 16805), (155, 2593), but=OF_THE_GROUP),
@@ -285,9 +292,6 @@ def test_every_pair_of_behaviours(
         for other in ANYTHING.values()
     )
     assert found == (eager_count if eager else lazy_count)
-
-
-TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
 
 
 @pytest.mark.parametrize(

@@ -232,12 +232,14 @@ def _add_another() -> None:
 # The calls.
 
 
-async def first(*children: Coro, feed: Feed = collection, **options: Any) -> Any:
-    """Call `first_n_within`; a complete result is returned as it is, others as a list."""
+async def first(
+    *children: Coro, feed: Feed = collection, of: Any = first_n_within, **options: Any
+) -> Any:
+    """Call `first_n_within`, or `of`; a complete result is returned as it is, others as a list."""
     left = iter(children)
     log("caller", "limit", options.get("limit"))
     try:
-        found = await first_n_within(feed(left), **options)
+        found = await of(feed(left), **options)
     except SourceError:
         return Arrived()
     finally:
@@ -256,13 +258,14 @@ async def stream(
     feed: Feed = collection,
     body: Body = takes,
     held_back: int = 0,
+    of: Any = as_completed_scoped,
     **options: Any,
 ) -> Any:
-    """Iterate over `as_completed_scoped`; the last `held_back` children are for `body` to add."""
+    """Iterate over `as_completed_scoped`, or `of`; the last children are for `body` to add."""
     count = len(children) - held_back
     left, more = iter(children[:count]), iter(children[count:])
     got: list[Outcome[Any]] = []
-    scoped = as_completed_scoped(feed(left), **options)
+    scoped = of(feed(left), **options)
     log("caller", "limit", options.get("limit"))
     _open[born_in.get()] = (scoped, more)
     try:

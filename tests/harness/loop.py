@@ -118,17 +118,19 @@ class DeterministicLoop(BaseLoop):
 
     def _drive(self) -> None:
         ready = self._ready
+        asked = -1
         while True:
-            while ready and ready[0].cancelled():
-                ready.popleft()
-                self._batch = max(0, self._batch - 1)
+            self._drop_cancelled()
             if not self._batch:
                 if self._stopping:
                     return
                 if self._timers:
                     self._collect_due_timers()
-            if self._cancels_left:
+            if self._cancels_left and asked != self.step:
+                asked = self.step
                 self._maybe_cancel()
+                if ready and ready[0].cancelled():
+                    continue  # to cancel the outer task may be to cancel what it has scheduled
             waiting = not ready or (self._turns > PATIENCE and not self._batch)
             if (
                 (waiting or self._racy)
@@ -142,6 +144,12 @@ class DeterministicLoop(BaseLoop):
             self._batch -= 1
             self._count_step()
             ready.popleft()._run()
+
+    def _drop_cancelled(self) -> None:
+        ready = self._ready
+        while ready and ready[0].cancelled():
+            ready.popleft()
+            self._batch = max(0, self._batch - 1)
 
     def _outside_acts(self, *, waiting: bool) -> bool:
         """Let the chooser take one of the outside's options; False if it prefers the head."""
