@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
 from virtual_tests import stops_slowly, virtual
 from virtual_time import after, now, run
 
+from harness.searches import either_start
 from structgather import as_completed_scoped
 
 NONE_YET: list[Awaitable[Any]] = []
@@ -74,18 +75,7 @@ async def test_adding_a_task_adopts_it() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, None])
-@pytest.mark.parametrize(
-    "eager",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.skipif(
-                sys.version_info < (3, 12), reason="there are no eager tasks before 3.12"
-            ),
-        ),
-    ],
-)
+@either_start
 def test_the_limit_holds_for_what_is_added(limit: int | None, *, eager: bool) -> None:
     """No more than `limit` children run at a time, also if one adds another in its first step."""
     running = most = 0
@@ -122,4 +112,23 @@ def test_an_eager_child_adds_while_the_block_is_being_entered() -> None:
             return [await outcome async for outcome in outcomes]
 
     stream = as_completed_scoped([child()])
+    assert run(main(), eager=True) == ["first", "added"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+def test_an_eager_child_of_an_async_source_adds_on_entry() -> None:
+    """The same where source and child both make their first step while the block is entered."""
+
+    async def child() -> str:
+        stream.add(after(1, "added"))
+        return "first"
+
+    async def inputs() -> AsyncIterator[Awaitable[str]]:
+        yield child()
+
+    async def main() -> list[Any]:
+        async with stream as outcomes:
+            return [await outcome async for outcome in outcomes]
+
+    stream = as_completed_scoped(inputs())
     assert run(main(), eager=True) == ["first", "added"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now, run
 
+from harness.searches import either_start
 from structgather import Cancelled, Failed, Ok, as_completed_scoped
 
 BROKEN = ValueError("broken")
@@ -169,8 +171,9 @@ async def test_closing_a_generator_around_it_joins() -> None:
     assert log == ["cleaned up"]
 
 
+@either_start
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_go_through(error: type[BaseException]) -> None:
+def test_interrupts_go_through(error: type[BaseException], *, eager: bool) -> None:
     """KeyboardInterrupt and SystemExit of a child never become an item."""
 
     async def child() -> None:
@@ -182,7 +185,22 @@ def test_interrupts_go_through(error: type[BaseException]) -> None:
                 pytest.fail("an item")
 
     with pytest.raises(error):
-        run(main())
+        run(main(), eager=eager)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+def test_an_interrupt_in_an_eager_first_step_is_not_lost() -> None:
+    """It doesn't go through the event loop then, so it goes before what the body raises."""
+
+    async def child() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with asyncio.timeout(1), as_completed_scoped([child()]):
+            await asyncio.sleep(9)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main(), eager=True)
 
 
 # What was not handed out.

@@ -12,6 +12,7 @@ import pytest
 from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, run
 
+from harness.searches import either_start
 from structgather import first_n_within
 
 BROKEN, OTHER = ValueError("broken"), KeyError("other")
@@ -118,8 +119,9 @@ async def test_a_cancellation_of_the_caller_goes_on() -> None:
     assert log == ["cleaned up"]
 
 
+@either_start
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_go_through(error: type[BaseException]) -> None:
+def test_interrupts_go_through(error: type[BaseException], *, eager: bool) -> None:
     """KeyboardInterrupt and SystemExit of a child never become an outcome."""
 
     async def child() -> None:
@@ -129,7 +131,7 @@ def test_interrupts_go_through(error: type[BaseException]) -> None:
         await first_n_within([child(), forever()], 1)
 
     with pytest.raises(error):
-        run(main())
+        run(main(), eager=eager)
 
 
 # What it refuses, before anything has started.

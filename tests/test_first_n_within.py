@@ -146,6 +146,10 @@ async def test_within_0_only_what_is_done_counts() -> None:
     assert kinds(found) == ["Cancelled", "Ok", "TimedOut"]
     assert (await first_n_within([done], within=0)).reason == "met"
     assert (await first_n_within([done, forever(log)], 1, within=0)).reason == "met"
+    assert kinds(await first_n_within([done, forever(log)], within=0, limit=1)) == [
+        "Ok",
+        "Cancelled",
+    ]
 
 
 # The losers.

@@ -140,7 +140,7 @@ def the_first_values(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
         if (found.reason == "met") != (count == found.wanted):
             yield f"{count} of {found.wanted} values are said to be {found.reason!r}"
         over = run.events[told.over_at].time if told.over_at is not None else run.time
-        if found.reason == "deadline" and (told.deadline is None or over < told.deadline):
+        if found.reason == "deadline" and told.deadline is not None and over < told.deadline:
             yield f"a deadline at {over}, it is at {told.deadline}"
 
 
