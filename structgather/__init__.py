@@ -3,7 +3,7 @@
 _gather          gather_structured: every value, or the first failure
 _gathered        Gathered: its list, with the failures to be had
 _first_n         first_n_within, FirstN: the first values inside a time
-_as_completed    as_completed_scoped: outcomes as they come
+_as_completed    as_completed_scoped, AsCompleted: outcomes as they come
 _rate_limit      RateLimit: requests, tokens and concurrency of a provider
 _outcome         Ok, Failed, TimedOut, Cancelled: how one child ended
 
@@ -17,7 +17,7 @@ _inputs          what is refused, and in which words
 _stuck           the warning about a child that will not stop
 """
 
-from structgather._as_completed import as_completed_scoped
+from structgather._as_completed import AsCompleted, as_completed_scoped
 from structgather._first_n import FirstN, first_n_within
 from structgather._gather import gather_structured
 from structgather._gathered import Gathered
@@ -28,6 +28,7 @@ from structgather._stuck import warn_stuck_after
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsCompleted",
     "Cancelled",
     "Failed",
     "FirstN",

@@ -44,9 +44,10 @@ class _Stream(OutcomeScope):
         self.ready: deque[Outcome[Any] | None] = deque()
         if type(aws) is not list and isinstance(aws, AsyncIterable):
             self._feeding = True
-            if self.timeout != 0:
-                self.start(SOURCE, self._feed(aws))
             self.take((), caller, late=self.timeout == 0)
+            if not self.stopping:
+                self.start(SOURCE, self._feed(aws))
+                self.started_all()
         else:
             self.take(aws, caller, late=self.timeout == 0)
 
@@ -209,6 +210,11 @@ class _Stream(OutcomeScope):
             missing = f"{self.late} running child{'ren were' if self.late > 1 else ' was'} not done"
         return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
 
+    def has_failed(self) -> bool:
+        """Tell whether there is something to raise that is not a child's failure."""
+        errors = (self.source_error, self._thrown, self._interrupt)
+        return any(error is not None for error in errors)
+
     def is_over(self) -> bool:
         """Tell whether nothing is left to cancel, to hand out, to raise or to let go of."""
         if self.unsettled or self.ready or self.stopping or self.source or self._timer:
@@ -277,7 +283,7 @@ class AsCompleted(Generic[T]):
             self._state = "has been left"
             _inputs.refuse(arguments[0])
             raise
-        if stream.source_error is not None:
+        if stream.has_failed():
             await self.__aexit__(None, None, None)  # which raises it
         return self
 
@@ -306,17 +312,17 @@ class AsCompleted(Generic[T]):
         if error is None:
             raised = source_error if raised is None else raised
         elif isinstance(error, asyncio.CancelledError) or not isinstance(
-            raised, asyncio.CancelledError
+            raised, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
         ):
-            # The body's own exception goes on as it is; but it does not hide a cancellation of the
-            # caller that came while the children were joined.
+            # The body's own exception goes on as it is; but it does not hide an interrupt, nor a
+            # cancellation of the caller that came while the children were joined.
             raised = None
             if source_error is not None:
                 unseen.append((SOURCE, source_error))
         try:
             if raised is not None:
                 if error is not None:
-                    raised.__context__ = error
+                    _failures.set_context(raised, error)
                 _failures.show(raised, FUNCTION, unseen)
                 _failures.raise_as_it_is(raised)
             elif error is not None:

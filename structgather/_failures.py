@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from types import TracebackType
 
 #: The index of a child, negative for the input itself; and what it failed with.
 Failure: TypeAlias = tuple[int, BaseException]
 
-#: Exceptions may be frozen dataclasses, which refuse `error.__context__ = ...` and `add_note()`.
+# Exceptions may be frozen dataclasses, which refuse `error.__context__ = ...` and `add_note()`, or
+# have properties of their own where all others have attributes. These ask nobody.
 _set = object.__setattr__
+_context = vars(BaseException)["__context__"]
+_traceback = vars(BaseException)["__traceback__"]
 
 #: From how many further failures on each is shown by one line, not by its traceback.
 _FULL = 5
@@ -68,12 +72,29 @@ def raise_as_it_is(error: BaseException) -> NoReturn:
         except CacheMiss:
             return await gather_structured(...)
     """
-    context = error.__context__
+    context = context_of(error)
     try:
         raise error
     finally:
-        _set(error, "__context__", context)
+        set_context(error, context)
         del error, context  # the traceback refers to this frame: no cycle
+
+
+def context_of(error: BaseException) -> BaseException | None:
+    """Return the context of an exception."""
+    context: BaseException | None = _context.__get__(error)
+    return context
+
+
+def set_context(error: BaseException, context: BaseException | None) -> None:
+    """Set the context of an exception."""
+    _context.__set__(error, context)
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """Return the traceback of an exception."""
+    traceback: TracebackType | None = _traceback.__get__(error)
+    return traceback
 
 
 def _text(title: str, failures: list[Failure]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar, final
 
+from structgather import _failures
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Generator
@@ -105,18 +107,16 @@ class _WithoutValue(_Settled):
         _set(self, "index", index)
         _set(self, "elapsed", elapsed)
         # Raising adds to the traceback. Each time it begins anew with the child's own frames.
-        _set(self, "_traceback", error.__traceback__)
+        _set(self, "_traceback", _failures.traceback_of(error))
 
     def result(self) -> NoReturn:
         """Raise the error, the very object that the child raised."""
         error: BaseException = self.error  # type: ignore[attr-defined]  # every subclass has it
-        context = error.__context__
+        BaseException.with_traceback(error, self._traceback)
         try:
-            raise error.with_traceback(self._traceback)
+            _failures.raise_as_it_is(error)
         finally:
-            # `raise` put there what the caller is handling just now; exceptions may be frozen.
-            _set(error, "__context__", context)
-            del error, context, self  # the traceback refers to this frame: no cycle
+            del error, self  # the traceback refers to this frame: no cycle
 
     def cancelled(self) -> bool:
         """Return False."""

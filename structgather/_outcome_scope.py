@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from structgather import _inputs
@@ -67,15 +68,14 @@ class OutcomeScope(Scope):
         """
         if self.limit is not None:
             self.waiting = deque()
-            self.source = Source(self.function, inputs, caller)
-            self.expect(self.source.total or 0)
-            if not late:
-                self.pull()
-            elif self.source.total is None:
-                self.time_is_over(missing=True)
-            else:
-                self._take_what_is_done(list(self.source))
-            return
+            if not late or not isinstance(inputs, Collection):
+                self.source = Source(self.function, inputs, caller)
+                self.expect(self.source.total or 0)
+                if late:
+                    self.time_is_over(missing=True)
+                else:
+                    self.pull()
+                return
         known = _inputs.take_all(self.function, inputs, caller)
         self.expect(len(known))
         if late:

@@ -41,7 +41,7 @@ import sys
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from structgather import _inputs, _stuck
+from structgather import _failures, _inputs, _stuck
 from structgather._child_timeout import ChildTimeouts
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Scope:
             carrier.close()
             _inputs.close_unstarted((awaitable,))
             if self._extras:
-                self._starts.pop(index)
+                self._starts.pop(index, None)
             self.fail(error)
             return
         if self._factory is not None:
@@ -272,6 +272,7 @@ class Scope:
         waiter = self._waiter = _Waiter(loop=self.loop)
         waiter.scope = self
         waiter.only_at_the_end = False
+        thrown: BaseException | None = None
         try:
             await waiter
         except GeneratorExit:
@@ -280,15 +281,16 @@ class Scope:
             if not self.loop.is_closed():
                 self.stop()
             raise
-        except asyncio.CancelledError as error:
-            if self._thrown is None:
-                self._thrown = error.with_traceback(None)
-            self.stop(*error.args[:1])
-            self._settle_done()
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
-            self.fail(error)
+            thrown = error
         finally:
             waiter.scope = self._waiter = None
+        # Not in the handler: it would become the context of what children end with.
+        if thrown is not None:
+            try:
+                self._thrown_in(thrown)
+            finally:
+                del thrown  # its traceback refers to this frame: no cycle
 
     def close(self) -> BaseException | None:
         """Let go of all that the scope refers to, and return what the call has to raise, if any.
@@ -424,6 +426,15 @@ class Scope:
         _inputs.close_unstarted((awaitable,))
         self._taken_over_done(index, child)
 
+    def _thrown_in(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            if self._thrown is None:
+                self._thrown = error.with_traceback(None)
+            self.stop(*error.args[:1])
+        else:
+            self.fail(error)
+        self._settle_done()
+
     def _settle_done(self) -> None:
         # A KeyboardInterrupt that struck in here may have cost us the settlement of a child.
         for index, child in list(self.unsettled.items()):
@@ -503,7 +514,7 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
 
 def without_our_frame(error: _E) -> _E:
     """Cut the outermost frame, if it is ours, off the traceback of what a child raised."""
-    traceback = error.__traceback__
+    traceback = _failures.traceback_of(error)
     if traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
         BaseException.with_traceback(error, traceback.tb_next)
     return error

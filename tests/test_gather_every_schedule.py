@@ -205,7 +205,7 @@ SEARCHES = [
     Search("exception_group", exception_group, (155, 1330, 5686), (155, 1708)),
     Search("limit=1", limit_1, (1, 17, 64), (1, 17)),
     Search("limit=2", limit_2, (21, 197, 899), (21, 237)),
-    Search("child_timeout", child_timeout, (344, 2877, 12790), (344, 3598), child_deadline=1),
+    Search("child_timeout", child_timeout, (344, 2877, 12601), (344, 3598), child_deadline=1),
     Search("adopts", adopts, (155, 1555, 8388), (155, 1552)),
     Search("adopts_the_late", adopts_the_late, (6, 60, 320), (6, 58), TWO, child_deadline=1),
     Search("twice_each", twice_each, (155, 1430, 6585), (155, 1708)),

@@ -187,9 +187,7 @@ async def adopted(*children: Any) -> Any:
 
 @pytest.mark.parametrize("call", [*CALLS, nested, adopted], ids=lambda call: call.__name__)
 @pytest.mark.parametrize("youngest_first", [False, True])
-def test_every_task_is_cancelled_while_the_loop_stands(
-    call: Call, *, youngest_first: bool
-) -> None:
+def test_every_task_is_cancelled_while_the_loop_stands(call: Call, *, youngest_first: bool) -> None:
     """As at the end of `asyncio.run`: in whichever order, each cleanup has run undisturbed."""
     log: list[str] = []
     loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
@@ -200,9 +198,7 @@ def test_every_task_is_cancelled_while_the_loop_stands(
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(begin())
-        for task in sorted(
-            loop.live_tasks(), key=lambda task: task.birth, reverse=youngest_first
-        ):
+        for task in sorted(loop.live_tasks(), key=lambda task: task.birth, reverse=youngest_first):
             task.cancel()
     assert log == ["cleaned up"] * 3
     assert (loop.live_tasks(), loop.handler_calls) == ([], [])
@@ -217,9 +213,7 @@ async def test_every_task_is_cancelled_by_a_task(call: Call, *, youngest_first: 
     call_task = asyncio.create_task(call(*[cleans_up(log) for _ in range(3)]))
     await asyncio.sleep(1)
     me = asyncio.current_task()
-    for task in sorted(
-        current().live_tasks(), key=lambda task: task.birth, reverse=youngest_first
-    ):
+    for task in sorted(current().live_tasks(), key=lambda task: task.birth, reverse=youngest_first):
         if task is not me:
             task.cancel()
     await asyncio.wait([call_task])

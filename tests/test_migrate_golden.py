@@ -100,6 +100,18 @@ def test_what_compiled_compiles(case: Case) -> None:
         compile(case.after, "after", "exec", dont_inherit=True)
 
 
+@each_case
+def test_places_are_told_for_the_text_as_it_is(case: Case) -> None:
+    """Where something is left, its place afterwards is the one that a second run tells."""
+    rewritten = rewrite(case.before, simplify=case.simplify)
+    left = [one for one in rewritten.findings_after if one.verdict is Verdict.LEFT]
+    assert left == rewrite(case.after, simplify=case.simplify).findings
+    lines = case.after.splitlines()
+    for one in rewritten.findings_after:
+        if one.verdict is Verdict.MOVED and not case.simplify:
+            assert re.match(r"async with \w+\(|\w+ ?\(", lines[one.line - 1][one.column - 1 :])
+
+
 def strings_and_comments(text: str) -> list[str]:
     """List the strings and comments of a text in order."""
     kinds = {"STRING", "COMMENT", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}

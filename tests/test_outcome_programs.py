@@ -53,6 +53,10 @@ SIMPLE = [
 ]
 
 
+SECONDS = st.one_of(st.none(), st.sampled_from([0, 1, 2]))
+LIMITS = st.one_of(st.none(), st.integers(1, 3))
+
+
 def behaviours(depth: int = 1) -> st.SearchStrategy[Behaviour]:
     """What a child does; with `depth`, it may be a call of its own."""
     simple = st.builds(
@@ -62,23 +66,20 @@ def behaviours(depth: int = 1) -> st.SearchStrategy[Behaviour]:
         return simple
     nested = st.builds(
         lambda call, children: do.nests(call, **dict(zip("xyz", children, strict=False))),
-        st.one_of(races(), streams([collection, generator])),
+        # Without times, of which the oracles would not know.
+        st.one_of(races(st.none()), streams([collection, generator], st.none())),
         st.lists(behaviours(depth - 1), max_size=3),
     )
     return st.one_of(simple, simple, simple, nested)
 
 
-seconds = st.one_of(st.none(), st.sampled_from([0, 1, 2]))
-limits = st.one_of(st.none(), st.integers(1, 3))
-
-
-def races() -> st.SearchStrategy[Call]:
+def races(seconds: st.SearchStrategy[int | None] = SECONDS) -> st.SearchStrategy[Call]:
     """Calls of `first_n_within`."""
     return st.builds(
         lambda **options: partial(first, **options),
         n=st.one_of(st.none(), st.integers(0, 3)),
         within=seconds,
-        limit=limits,
+        limit=LIMITS,
         child_timeout=seconds,
         feed=st.sampled_from([collection, adopted, generator, raising]),
     )
@@ -141,7 +142,9 @@ class Acting:
         return f"stream({self.actions}, {self.options})"
 
 
-def streams(feeds: list[Feed]) -> st.SearchStrategy[Call]:
+def streams(
+    feeds: list[Feed], seconds: st.SearchStrategy[int | None] = SECONDS
+) -> st.SearchStrategy[Call]:
     """Calls of `as_completed_scoped`."""
     return st.builds(
         Acting,
@@ -149,7 +152,7 @@ def streams(feeds: list[Feed]) -> st.SearchStrategy[Call]:
         st.fixed_dictionaries(
             {
                 "timeout": seconds,
-                "limit": limits,
+                "limit": LIMITS,
                 "child_timeout": seconds,
                 "feed": st.sampled_from(feeds),
                 "held_back": st.integers(0, 2),
@@ -177,8 +180,10 @@ def check(call: Any, children: list[Behaviour], data: Any) -> None:
     note(f"replay {found.schedule!r}")
     event("interrupted" if found.interrupts else "cancelled" if found.cancelled else "ended")
     but = {*(OF_AN_EAGER_STEP if eager else ())}
+    if options["child_timeout"] == 0 or mode == "racy":
+        but.add("no_timeout_too_early")  # the time of a child begins before its first step
     if options["feed"] is adopted:
-        but |= OF_ADOPTION
+        but |= OF_ADOPTION | {"the_first_values"}
     schedule, events = found.schedule, found.events
     judge(found, but)
     assert [entry[:4] for entry in replay(program, schedule).events] == [

@@ -29,8 +29,10 @@ class File:
 
     @property
     def findings(self) -> list[Finding]:
-        """What was found in it."""
-        return self.rewritten.findings if self.rewritten is not None else []
+        """What was found in it, with the places in the file as it is now."""
+        if self.rewritten is None:
+            return []
+        return self.rewritten.findings_after if self.written else self.rewritten.findings
 
     @property
     def changes(self) -> bool:

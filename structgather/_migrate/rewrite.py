@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops
 from structgather._migrate.module import Module, compiles, parse
 from structgather._migrate.rules import Finding, Rule, Verdict
-from structgather._migrate.text import Edit, edited, origin
+from structgather._migrate.text import Edit, Text, destination, edited, origin
 
 if TYPE_CHECKING:
     from structgather._migrate.completed import Loop
@@ -27,6 +28,8 @@ class Rewritten:
     before: str
     after: str
     findings: list[Finding]
+    #: The same, with the places in the text as it is afterwards.
+    findings_after: list[Finding]
 
 
 def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
@@ -37,21 +40,36 @@ def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
     """
     if "gather" not in text and "as_completed" not in text:
         parse(text)
-        return Rewritten(text, text, [])
+        return Rewritten(text, text, [], [])
     module = Module(text)
     findings, edits = _move(module)
     after = edited(text, edits)
+    shorter: list[Edit] = []
     if simplify:
-        shorter = _simplified(Module(after))
-        after = edited(after, [edit for one in shorter for edit in one])
-        for one in shorter:
+        for one in _simplified(Module(after)):
             line, column = module.text.place(origin(edits, one[0].start))
             findings.append(Finding(line, column, gathers.GATHER, Verdict.SIMPLIFIED, None))
+            shorter += one
+        after = edited(after, shorter)
     if after != text:  # whatever went wrong, no file is written that is not Python
         parse(after)
         if compiles(text) and not compiles(after):
             raise ValueError(BROKEN)
-    return Rewritten(text, after, findings)
+    return Rewritten(text, after, findings, _displaced(module, findings, [edits, shorter], after))
+
+
+def _displaced(
+    module: Module, findings: list[Finding], steps: list[list[Edit]], after: str
+) -> list[Finding]:
+    """Return the findings with the places that they have afterwards."""
+    displaced: list[Finding] = []
+    for finding in findings:
+        position = module.text.line_start(finding.line) + finding.column - 1
+        for edits in steps:
+            position = destination(edits, position)
+        line, column = Text(after).place(position)
+        displaced.append(dataclasses.replace(finding, line=line, column=column))
+    return displaced
 
 
 def _simplified(module: Module) -> list[list[Edit]]:

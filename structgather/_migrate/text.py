@@ -143,3 +143,13 @@ def origin(edits: Iterable[Edit], position: int) -> int:
             return min(edit.start, position - shift)
         shift += len(edit.text) - (edit.end - edit.start)
     return position - shift
+
+
+def destination(edits: Iterable[Edit], position: int) -> int:
+    """Return where after the edits stands what was at a position."""
+    shift = 0
+    for edit in sorted(edits, key=lambda edit: edit[:2]):
+        if edit.end > position:
+            return min(edit.start, position) + shift
+        shift += len(edit.text) - (edit.end - edit.start)
+    return position + shift
