@@ -8,8 +8,11 @@ _rate_limit      RateLimit: requests, tokens and concurrency of a provider
 _outcome         Ok, Failed, TimedOut, Cancelled: how one child ended
 
 _scope           the protocol: owns every child, states its rules, and alone touches tasks
+_waiter          the future for which the caller waits
+_endings         how Tasks ended, with the part of the traceback that is the child's
 _outcome_scope   what the two functions that speak in outcomes have in common
-_source          their inputs: all at once, or one by one as there is room
+_stream          what is behind as_completed_scoped: what is pulled, what has come, where it ends
+_source          inputs one by one, as there is room
 _child_timeout   the time of each child
 _gate            the queue and the window behind RateLimit
 _failures        several failures: in a group, or in the notes of the one that is raised

@@ -70,4 +70,8 @@ def call_after_tick(
 
         await gather_structured(asyncio.sleep(1, "value"), child_timeout=1)
     """
-    return loop.call_at(when, loop.call_soon, loop.call_soon, callback)
+
+    def next_turn() -> None:
+        loop.call_soon(loop.call_soon, callback)
+
+    return loop.call_at(when, next_turn)

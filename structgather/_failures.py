@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,9 @@ def group(function: str, failures: Sequence[Failure]) -> BaseExceptionGroup[Base
 def inside(cancelled: asyncio.CancelledError) -> BaseExceptionGroup[BaseException] | None:
     """Return the failures that a nested call left in the CancelledError that it raised."""
     cause = cancelled.__cause__
-    return cause if isinstance(cause, BaseExceptionGroup) else None
+    if isinstance(cause, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", cause)
+    return None
 
 
 def show(error: BaseException, function: str, failures: Iterable[Failure]) -> None:

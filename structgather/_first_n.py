@@ -180,11 +180,12 @@ class _FirstN(OutcomeScope):
             error = self.source_error
         self.source_error = None
         if error is not None:
-            _failures.show(error, FUNCTION, failed)
             try:
+                _failures.show(error, FUNCTION, failed)
                 _failures.raise_as_it_is(error)
             finally:
-                del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
+                # The traceback refers to this frame: no cycle.
+                error, values, outcomes, failed = None, [], [], []
         reason = self._reason or ("met" if arrived == wanted else "exhausted")
         short: Exception | None = None
         if reason == "deadline":

@@ -15,10 +15,15 @@ import asyncio
 import bisect
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
+
+from structgather import _inputs
 
 if TYPE_CHECKING:
-    from structgather._rate_limit import Admission
+    from types import TracebackType
+    from typing import Self
+
+NEW, ENTERED = range(2)
 
 
 class Spent:
@@ -242,3 +247,64 @@ class Gate:
             if self._windowed:
                 self._spend(call, now)
             waiter.set_result(None)
+
+
+@final
+class Admission(Spent):
+    """One call under a `RateLimit`, to be entered once."""
+
+    __slots__ = ("_gate", "_state", "debts", "used", "waiter")
+
+    def __init__(self, gate: Gate, tokens: float, requests: float) -> None:
+        self._gate = gate
+        self._state = NEW
+        self.requests = requests
+        self.tokens = self.used = tokens
+        self.debts: tuple[Spent, ...] = ()
+        self.waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._state != NEW:
+            message = "this admission was entered before: call the RateLimit anew for each call"
+            raise RuntimeError(message)
+        self._state = ENTERED
+        loop = self._gate.enter(self)
+        if loop is not None:
+            await self._gate.wait(self, loop)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._gate.leave()
+
+    def settle(self, *, tokens: float) -> None:
+        """Say how many tokens the call has really used.
+
+        What was not used is given back at once. What was used beyond the estimate is repaid by
+        those who come later. May be said again, and after the block; the last word counts.
+
+        Args:
+            tokens: How many in all, the estimate included.
+
+        Raises:
+            ValueError: It is negative.
+            TypeError: It is not a number.
+            RuntimeError: The call has not been entered yet.
+        """
+        check_weight("tokens", tokens, math.inf)
+        if self._state == NEW:
+            message = "settle() tells what a call has used: enter it first, with `async with`"
+            raise RuntimeError(message)
+        self._gate.settle(self, tokens)
+
+
+def check_weight(argument: str, value: float, most: float) -> None:
+    """Check what a call is to count for: a number that can be admitted."""
+    number = _inputs.check_number("RateLimit", argument, value)
+    if number > most:
+        message = f"RateLimit: {value!r} {argument} can never be admitted, {most:g} is the most"
+        raise ValueError(message)

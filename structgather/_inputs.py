@@ -9,7 +9,7 @@ import math
 import operator
 from collections.abc import AsyncIterable, Awaitable, Collection, Iterable
 from types import CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,10 +103,10 @@ def refuse(values: object) -> None:
     Also those in a list for which the star was forgotten: `gather_structured([a(), b()])`.
     """
     if isinstance(values, (list, tuple, set, frozenset)):
-        for value in values:
+        for value in cast("Iterable[object]", values):
             refuse(value)
     elif isinstance(values, Collection):
-        close_unstarted(values)
+        close_unstarted(cast("Iterable[object]", values))
     else:
         close_unstarted((values,))
 

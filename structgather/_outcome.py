@@ -102,6 +102,9 @@ class _WithoutValue(_Settled):
 
     _traceback: TracebackType | None
 
+    if TYPE_CHECKING:
+        error: Any  # what it is, each outcome says
+
     def __init__(self, error: BaseException, index: int, elapsed: float) -> None:
         _set(self, "error", error)
         _set(self, "index", index)
@@ -111,7 +114,7 @@ class _WithoutValue(_Settled):
 
     def result(self) -> NoReturn:
         """Raise the error, the very object that the child raised."""
-        error: BaseException = self.error  # type: ignore[attr-defined]  # every subclass has it
+        error: BaseException = self.error
         BaseException.with_traceback(error, self._traceback)
         try:
             _failures.raise_as_it_is(error)

@@ -156,7 +156,7 @@ class OutcomeScope(Scope):
         return True
 
     def _take_what_is_done(self, known: list[Awaitable[Any]]) -> None:
-        late = []
+        late: list[tuple[int, Awaitable[Any]]] = []
         for index, awaitable in enumerate(known):
             if asyncio.isfuture(awaitable) and awaitable.done():
                 self.start(index, awaitable)

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from structgather import _inputs
-from structgather._gate import Gate, Spent
-
-if TYPE_CHECKING:
-    import asyncio
-    from types import TracebackType
-    from typing import Self
-
-
-NEW, ENTERED = range(2)
+from structgather._gate import Admission, Gate, check_weight
 
 
 @final
@@ -91,9 +83,9 @@ class RateLimit:
             TypeError: It is not a number.
         """
         if type(tokens) is not int or not 0 <= tokens <= self._most_tokens:
-            _check_weight("tokens", tokens, self._most_tokens)
+            check_weight("tokens", tokens, self._most_tokens)
         if type(requests) is not int or not 0 <= requests <= self._most_requests:
-            _check_weight("requests", requests, self._most_requests)
+            check_weight("requests", requests, self._most_requests)
         return Admission(self._gate, tokens, requests)
 
     def __repr__(self) -> str:
@@ -102,59 +94,6 @@ class RateLimit:
             f"<RateLimit: {gate.running} calls under way, {gate.waiting} waiting; "
             f"{gate.requests:g} requests and {gate.tokens:g} tokens in {self._per:g} s>"
         )
-
-
-@final
-class Admission(Spent):
-    """One call under a `RateLimit`, to be entered once."""
-
-    __slots__ = ("_gate", "_state", "debts", "used", "waiter")
-
-    def __init__(self, gate: Gate, tokens: float, requests: float) -> None:
-        self._gate = gate
-        self._state = NEW
-        self.requests = requests
-        self.tokens = self.used = tokens
-        self.debts: tuple[Spent, ...] = ()
-        self.waiter: asyncio.Future[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        if self._state != NEW:
-            message = "this admission was entered before: call the RateLimit anew for each call"
-            raise RuntimeError(message)
-        self._state = ENTERED
-        loop = self._gate.enter(self)
-        if loop is not None:
-            await self._gate.wait(self, loop)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._gate.leave()
-
-    def settle(self, *, tokens: float) -> None:
-        """Say how many tokens the call has really used.
-
-        What was not used is given back at once. What was used beyond the estimate is repaid by
-        those who come later. May be said again, and after the block; the last word counts.
-
-        Args:
-            tokens: How many in all, the estimate included.
-
-        Raises:
-            ValueError: It is negative.
-            TypeError: It is not a number.
-            RuntimeError: The call has not been entered yet.
-        """
-        _check_weight("tokens", tokens, math.inf)
-        if self._state == NEW:
-            message = "settle() tells what a call has used: enter it first, with `async with`"
-            raise RuntimeError(message)
-        self._gate.settle(self, tokens)
 
 
 def _positive(argument: str, value: float | None, *, whole: bool = False) -> float:
@@ -169,10 +108,3 @@ def _positive(argument: str, value: float | None, *, whole: bool = False) -> flo
         message = f"RateLimit(): {argument} must be more than 0, not {value!r}"
         raise ValueError(message)
     return number
-
-
-def _check_weight(argument: str, value: float, most: float) -> None:
-    number = _inputs.check_number("RateLimit", argument, value)
-    if number > most:
-        message = f"RateLimit: {value!r} {argument} can never be admitted, {most:g} is the most"
-        raise ValueError(message)

@@ -37,24 +37,25 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import operator
 import sys
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from structgather import _failures, _inputs, _stuck
+from structgather import _inputs, _stuck
 from structgather._child_timeout import ChildTimeouts
+from structgather._endings import cancellation_of, retrieve_silently, without_our_frame
+from structgather._waiter import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-_E = TypeVar("_E", bound=BaseException)
 _Child: TypeAlias = asyncio.Future[Any]
 _Carrier: TypeAlias = "Coroutine[Any, Any, Any]"
 
-#: How many calls, one inside the other, are cancelled in one instant. Those deeper down follow a
-#: turn of the loop later, each cancelled by the one above, and no stack overflows.
-_DEEPEST = 50
-_depth = 0
+#: As a plain `type`, it leaves what type checkers know of an awaitable as it is.
+_COROUTINE: type = CoroutineType
+_qualname: Callable[[object], str] = operator.attrgetter("__qualname__")
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
@@ -68,33 +69,6 @@ else:
 
     def future_add_to_awaited_by(*_: object) -> None: ...
     def future_discard_from_awaited_by(*_: object) -> None: ...
-
-
-class _Waiter(asyncio.Future[None]):
-    """What the caller awaits. To cancel it may be to cancel the children, in the same instant.
-
-    As with `asyncio.gather`: where everything is cancelled at once, as `asyncio.run` does at its
-    end, each child sees one cancellation: that of the loop and ours are one. If ours came a turn of
-    the loop later it would fall into the child's cleanup.
-    """
-
-    __slots__ = ("only_at_the_end", "scope")
-
-    scope: Scope | None
-    only_at_the_end: bool
-
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401 - asyncio's signature
-        scope, self.scope = self.scope, None
-        # The loop stands still when `asyncio.run` cancels all tasks.
-        if scope is not None and not (self.only_at_the_end and scope.loop.is_running()):
-            global _depth  # noqa: PLW0603 - of the calls of this function that are on the stack
-            if _depth < _DEEPEST:
-                _depth += 1
-                try:
-                    scope.stop() if msg is None else scope.stop(msg)
-                finally:
-                    _depth -= 1
-        return super().cancel(msg)
 
 
 class Scope:
@@ -111,7 +85,7 @@ class Scope:
     #: Whether there is more to do for a child than to note it in `unsettled`.
     _extras = False
     _timeouts: ChildTimeouts | None = None
-    _waiter: _Waiter | None = None
+    _waiter: Waiter | None = None
     _look: asyncio.Handle | None = None
     #: The last child that settled before `start()` had been told that there is one.
     _early = -2
@@ -181,8 +155,8 @@ class Scope:
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
         if self._extras:
             self._starts[index] = self.loop.time()
-        if type(awaitable) is CoroutineType:
-            name = awaitable.__qualname__
+        if type(awaitable) is _COROUTINE:
+            name = _qualname(awaitable)
         elif asyncio.isfuture(awaitable):
             self._take_over(index, awaitable)
             return
@@ -254,8 +228,8 @@ class Scope:
 
         Its body may do so: `async with asyncio.timeout(1): outcome = await anext(outcomes)`.
         """
-        waiter = self._waiter = _Waiter(loop=self.loop)
-        waiter.scope = self
+        waiter = self._waiter = Waiter(loop=self.loop)
+        waiter.stop = self.stop
         waiter.only_at_the_end = True
         return waiter
 
@@ -263,14 +237,14 @@ class Scope:
         """Let the caller go on. The scope does so by itself when the last child has settled."""
         waiter = self._waiter
         if waiter is not None:
-            self._waiter = waiter.scope = None
+            self._waiter = waiter.stop = None
             if not waiter.done():
                 waiter.set_result(None)
 
     async def join(self) -> None:
         """Wait until all children have settled, or for a `wake()`, whatever is thrown in."""
-        waiter = self._waiter = _Waiter(loop=self.loop)
-        waiter.scope = self
+        waiter = self._waiter = Waiter(loop=self.loop)
+        waiter.stop = self.stop
         waiter.only_at_the_end = False
         thrown: BaseException | None = None
         try:
@@ -284,7 +258,7 @@ class Scope:
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
             thrown = error
         finally:
-            waiter.scope = self._waiter = None
+            waiter.stop = self._waiter = None
         # Not in the handler: it would become the context of what children end with.
         if thrown is not None:
             try:
@@ -300,8 +274,9 @@ class Scope:
         """
         error = self._interrupt if self._thrown is None else self._thrown
         self._thrown = self._interrupt = self._timeouts = self._factory = None
-        if self._waiter is not None:
-            self._waiter = self._waiter.scope = None
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.stop = None
         if self._look is not None:
             self._look.cancel()
             self._look = None  # even a cancelled handle refers to its context
@@ -389,16 +364,16 @@ class Scope:
         except GeneratorExit as error:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
                 raise  # it is not the child's: this coroutine is being closed, the loop is gone
-            self._report_retrieved()
+            self._reportretrieve_silentlyd()
             self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
         except (KeyboardInterrupt, SystemExit) as error:
-            self._report_retrieved()
+            self._reportretrieve_silentlyd()
             self._settle(index, self.interrupted, error)
             raise
         except BaseException as error:
-            self._report_retrieved()
+            self._reportretrieve_silentlyd()
             self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
@@ -406,12 +381,12 @@ class Scope:
         self._settle(index, self.returned, value)
         return value
 
-    def _report_retrieved(self) -> None:
+    def _reportretrieve_silentlyd(self) -> None:
         # The policy has the error: asyncio is not to report it as never retrieved. The callback
         # runs before the caller goes on, and when the Task is done.
         task = asyncio.current_task(self.loop)
         if task is not None:
-            self.loop.call_soon(_retrieve, task)
+            self.loop.call_soon(retrieve_silently, task)
 
     def _ended(self, index: int, carrier: _Carrier, awaitable: object, child: _Child) -> None:
         if index in self.unsettled:
@@ -503,28 +478,3 @@ class Scope:
             self._timeouts.settled(index)
         if self.limit is not None and not self.stopping:
             self.made_room(index)
-
-
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        error = task.exception()
-        if error is not None:
-            without_our_frame(error)  # which it got once more when it left `_carry`
-
-
-def without_our_frame(error: _E) -> _E:
-    """Cut the outermost frame, if it is ours, off the traceback of what a child raised."""
-    traceback = _failures.traceback_of(error)
-    if traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
-        BaseException.with_traceback(error, traceback.tb_next)
-    return error
-
-
-def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
-    """Return the CancelledError of a cancelled future, with the child's part of the traceback."""
-    try:
-        future.result()
-    except asyncio.CancelledError as error:
-        return without_our_frame(error)
-    message = "only asked for a future that is cancelled"
-    raise AssertionError(message)

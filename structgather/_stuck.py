@@ -11,12 +11,12 @@ import asyncio
 import logging
 import os
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from structgather._inputs import check_seconds
 
 if TYPE_CHECKING:
-    from structgather._scope import Scope
+    from collections.abc import Mapping
 
 logger = logging.getLogger("structgather")
 
@@ -72,12 +72,27 @@ def _from_environment() -> float | None:
 _after = _from_environment()
 
 
+class Watched(Protocol):
+    """What is looked at: a scope."""
+
+    loop: asyncio.AbstractEventLoop
+    function: str
+
+    @property
+    def unsettled(self) -> Mapping[int, asyncio.Future[Any]]: ...
+
+    @property
+    def by_us(self) -> Mapping[int, float]: ...
+
+    def started_at(self, index: int) -> float: ...
+
+
 class Watch:
     """Looks at the cancelled children of one scope until the last has settled."""
 
     __slots__ = ("_after", "_intervals", "_scope", "_timer")
 
-    def __init__(self, scope: Scope, after: float) -> None:
+    def __init__(self, scope: Watched, after: float) -> None:
         self._scope = scope
         self._after = after
         #: For each child that was warned about: after which time the next warning is due.
@@ -112,7 +127,7 @@ class Watch:
         self._timer = scope.loop.call_later(next_look, self._look)
 
 
-def watch(scope: Scope) -> Watch | None:
+def watch(scope: Watched) -> Watch | None:
     """Begin to look after the cancelled children of `scope`, unless that was turned off."""
     return None if _after is None else Watch(scope, _after)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
-from harness.choosers import First
-from harness.run import run as run_on
 from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now, run
 
+from harness.choosers import First
+from harness.run import run as run_on
 from structgather import as_completed_scoped, gather_structured
 
 
@@ -52,7 +52,9 @@ class OwnError(BaseException):
     """Not an Exception."""
 
 
-eager_too = pytest.mark.parametrize("eager", [False, True] if sys.version_info > (3, 12) else [0])
+eager_too = pytest.mark.parametrize(
+    "eager", [False, True] if sys.version_info > (3, 12) else [False]
+)
 
 
 @each_call
@@ -197,14 +199,17 @@ async def test_children_that_take_a_cancellation_back(leave: Leave) -> None:
     assert me.cancelling() == 0
 
 
+async def within(seconds: float, call: Coroutine[Any, Any, Any]) -> None:
+    async with asyncio.timeout(seconds):
+        await call
+
+
 @each_call
 @virtual
 async def test_children_that_swallow_the_cancellation_of_a_timeout(call: Call) -> None:
     """The timeout is raised when they have ended, however often it comes again meanwhile."""
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(3):
-            async with asyncio.timeout(2):
-                await call(swallows(1), uncancels())
+        await within(3, within(2, call(swallows(1), uncancels())))
     assert now() == 3
 
 

@@ -1,166 +1,21 @@
-"""Task factories, shutdowns, deep stacks, foreign Futures: whatever happens around a call."""
+"""Shutdowns, deep stacks and foreign Futures: what happens around a call harms none of it."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from each_call import (
-    CALLS,
-    Call,
-    Leave,
-    each_call,
-    each_way_to_leave,
-    with_and_without_limit,
-)
+from each_call import CALLS, Call, Leave, each_call, each_way_to_leave
+from virtual_tests import forever, stops_slowly, virtual
+from virtual_time import now
+
 from harness.choosers import First
 from harness.loop import DeterministicLoop, current
-from harness.plumbing import LoopTask
 from harness.run import listening
-from virtual_tests import forever, stops_slowly, virtual
-from virtual_time import after, now
-
 from structgather import as_completed_scoped, first_n_within, gather_structured
-
-Factory = Callable[..., Any]
-
-
-@asynccontextmanager
-async def task_factory(factory: Factory) -> AsyncIterator[None]:
-    loop = asyncio.get_running_loop()
-    loop.set_task_factory(factory)
-    try:
-        yield
-    finally:
-        loop.set_task_factory(None)
-
-
-# Task factories.
-
-
-@each_call
-@with_and_without_limit
-@pytest.mark.parametrize("at", [1, 2, 3, 4])
-@virtual
-async def test_a_factory_that_raises(call: Call, limit: int | None, at: int) -> None:
-    """Its error comes out as it is, when the children that have started are joined."""
-    error, made, log = MemoryError("no more tasks"), 0, list[str]()
-
-    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-        nonlocal made
-        made += 1
-        if made == at:
-            raise error
-        return LoopTask(coroutine, loop=loop, **options)
-
-    async def child(seconds: float) -> None:
-        await asyncio.sleep(0)
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            await asyncio.sleep(1)
-            log.append("cleaned up")
-
-    children = [child(seconds) for seconds in (1, 4, 5, 6)]
-    async with task_factory(factory):
-        with pytest.raises(MemoryError) as caught:
-            await call(*children, limit=limit)
-    assert caught.value is error
-    assert made == at
-    # Where all start in one turn, none of them has made its first step.
-    assert len(log) == (0 if at <= (limit or 4) else at - 1)
-
-
-def wrapping(wrap: Callable[[Any, int], Coroutine[Any, Any, Any]]) -> Factory:
-    made = 0
-
-    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-        nonlocal made
-        made += 1
-        return LoopTask(wrap(coroutine, made), loop=loop, **options)
-
-    return factory
-
-
-@each_call
-@with_and_without_limit
-@virtual
-async def test_a_factory_that_wraps_the_coroutine(call: Call, limit: int | None) -> None:
-    """What is awaited around a child, as tracers do, changes nothing."""
-
-    async def traced(coroutine: Any, number: int) -> Any:
-        await asyncio.sleep(1)
-        return await coroutine
-
-    async with task_factory(wrapping(traced)):
-        assert await call(after(1, "a"), after(2, "b"), limit=limit) == ["a", "b"]
-
-
-@each_call
-@with_and_without_limit
-@pytest.mark.parametrize("turns", [0, 1])
-@virtual
-async def test_a_wrapper_that_fails_without_the_child(
-    call: Call, limit: int | None, turns: int
-) -> None:
-    """The child has failed with the wrapper's error: nobody waits for it any longer."""
-    error = OSError("the exporter is down")
-
-    async def traced(coroutine: Any, number: int) -> Any:
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        if number == 2:
-            raise error
-        return await coroutine
-
-    async with task_factory(wrapping(traced)):
-        found = await call(after(1, "a"), after(1, "b"), after(1, "c"), limit=limit)
-    assert found == ["a", error, "c"]
-
-
-@each_call
-@virtual
-async def test_a_wrapper_that_returns_without_the_child(call: Call) -> None:
-    """What the wrapper returned counts, and the child's coroutine is closed."""
-
-    async def cached(coroutine: Any, number: int) -> Any:
-        await asyncio.sleep(1)
-        return f"cached {number}"
-
-    async with task_factory(wrapping(cached)):
-        assert await call(forever(), forever()) == ["cached 1", "cached 2"]
-
-
-@each_way_to_leave
-@virtual
-async def test_a_wrapper_that_is_cancelled_before_the_child(leave: Leave) -> None:
-    """A child that its wrapper had not come to yet is closed, and the call ends at once."""
-
-    async def traced(coroutine: Any, number: int) -> Any:
-        await asyncio.sleep(0 if number == 3 else 9)
-        return await coroutine
-
-    async with task_factory(wrapping(traced)):
-        await leave(forever(), forever())
-    assert now() == 1
-
-
-@each_call
-@with_and_without_limit
-@virtual
-async def test_a_factory_that_takes_no_options(call: Call, limit: int | None) -> None:
-    """A factory of two parameters, as many a library has installed, is enough."""
-
-    def factory(loop: Any, coroutine: Any) -> Any:
-        return LoopTask(coroutine, loop=loop)
-
-    async with task_factory(factory):
-        assert await call(after(1, "a"), after(2, "b"), limit=limit) == ["a", "b"]
-
 
 # Everything is cancelled at once.
 
@@ -210,13 +65,13 @@ def test_every_task_is_cancelled_while_the_loop_stands(call: Call, *, youngest_f
 async def test_every_task_is_cancelled_by_a_task(call: Call, *, youngest_first: bool) -> None:
     """As a shutdown handler does it: in whichever order, each cleanup has run undisturbed."""
     log: list[str] = []
-    call_task = asyncio.create_task(call(*[cleans_up(log) for _ in range(3)]))
+    tasks = [asyncio.create_task(call(*[cleans_up(log) for _ in range(3)]))]
     await asyncio.sleep(1)
     me = asyncio.current_task()
     for task in sorted(current().live_tasks(), key=lambda task: task.birth, reverse=youngest_first):
         if task is not me:
             task.cancel()
-    await asyncio.wait([call_task])
+    await asyncio.wait(tasks)
     assert log == ["cleaned up"] * 3
 
 

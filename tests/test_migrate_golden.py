@@ -33,7 +33,7 @@ class Case:
 
     @property
     def simplify(self) -> bool:
-        return self.file == "simplify"
+        return self.file.startswith("simplify")
 
     def __str__(self) -> str:
         return f"{self.file}: {self.title}"

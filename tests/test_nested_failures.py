@@ -117,15 +117,19 @@ async def test_losers_keep_what_failed_inside_them(inner: Inner) -> None:
     assert shown(group) == 1
 
 
+async def raises_inside(block: Any, error: Exception) -> None:
+    async with block:
+        await asyncio.sleep(1)
+        raise error
+
+
 @each_inner_call
 @virtual
 async def test_a_body_that_raises_shows_what_failed_inside(inner: Inner) -> None:
     """It stands once in the notes of the exception that leaves the block."""
     error = KeyError("body")
     with pytest.raises(KeyError) as caught:
-        async with as_completed_scoped([inner()]):
-            await asyncio.sleep(1)
-            raise error
+        await raises_inside(as_completed_scoped([inner()]), error)
     assert caught.value is error
     assert shown(error) == 1
 
@@ -186,10 +190,9 @@ async def test_where_nothing_failed_there_is_no_failure() -> None:
     found = await first_n_within([after(1, "a"), nothing_fails()], 1)
     assert found.exception_group() is None
     assert isinstance(found.outcomes[1], Cancelled)
+    outcomes = as_completed_scoped([nothing_fails()])
     with pytest.raises(KeyError):
-        async with as_completed_scoped([nothing_fails()]) as outcomes:
-            await asyncio.sleep(1)
-            raise error
+        await raises_inside(outcomes, error)
     assert not hasattr(error, "__notes__")
     assert [type(outcome) for outcome in outcomes.undelivered] == [Cancelled]
 
@@ -208,7 +211,7 @@ def watched(tasks: list[Any], child: Coroutine[Any, Any, Any]) -> Coroutine[Any,
 @each_call
 @virtual
 async def test_the_task_of_a_child_ends_as_the_child_does(call: Call) -> None:
-    """Its result is the child's value, its exception the child's, and it is cancelled if that is."""
+    """It has the child's value, or its exception, or is cancelled, as the child was."""
     tasks: list[asyncio.Task[Any]] = []
     error = ValueError("own")
     children = [after(1, "a"), after(1, error), after(1, asyncio.CancelledError("own")), forever()]

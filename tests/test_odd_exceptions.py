@@ -82,7 +82,7 @@ class NotesRaiseError(Exception):
     """Has notes that can't be had."""
 
     @property
-    def __notes__(self) -> Any:
+    def __notes__(self) -> Any:  # type: ignore[override]  # that is the point
         raise RuntimeError("no notes")
 
 

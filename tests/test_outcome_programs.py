@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -34,13 +34,13 @@ from harness.calls import (
 from harness.choosers import Drawn, replay
 from harness.loop import Mode, point
 from harness.run import run
-from harness.searches import OF_ADOPTION, OF_AN_EAGER_STEP, judge, world_of
+from harness.searches import LEAKS, OF_ADOPTION, OF_AN_EAGER_STEP, judge, world_of
 from harness.worlds import Behaviour, Call
 from structgather import Outcome
 
 EAGER_TASKS = sys.version_info >= (3, 12)
 
-SIMPLE = [
+SIMPLE: list[Callable[[int], Behaviour]] = [
     do.returns,
     do.sleeps,
     do.fails,
@@ -49,11 +49,12 @@ SIMPLE = [
     do.fails_in_cleanup,
     do.ignores_one_cancellation,
     do.returns_while_cancelled,
-    do.exits,
+    lambda points: do.exits(points or 1),  # eagerly at once is for the searches
 ]
 
 
 SECONDS = st.one_of(st.none(), st.sampled_from([0, 1, 2]))
+CHILD_SECONDS = st.one_of(st.none(), st.sampled_from([1, 2]))
 LIMITS = st.one_of(st.none(), st.integers(1, 3))
 
 
@@ -67,21 +68,23 @@ def behaviours(depth: int = 1) -> st.SearchStrategy[Behaviour]:
     nested = st.builds(
         lambda call, children: do.nests(call, **dict(zip("xyz", children, strict=False))),
         # Without times, of which the oracles would not know.
-        st.one_of(races(st.none()), streams([collection, generator], st.none())),
+        st.one_of(*(call([collection, generator], st.none()) for call in (races, streams))),
         st.lists(behaviours(depth - 1), max_size=3),
     )
     return st.one_of(simple, simple, simple, nested)
 
 
-def races(seconds: st.SearchStrategy[int | None] = SECONDS) -> st.SearchStrategy[Call]:
+def races(
+    feeds: list[Feed], seconds: st.SearchStrategy[int | None] = SECONDS
+) -> st.SearchStrategy[Call]:
     """Calls of `first_n_within`."""
     return st.builds(
         lambda **options: partial(first, **options),
         n=st.one_of(st.none(), st.integers(0, 3)),
         within=seconds,
         limit=LIMITS,
-        child_timeout=seconds,
-        feed=st.sampled_from([collection, adopted, generator, raising]),
+        child_timeout=st.none() if seconds is not SECONDS else CHILD_SECONDS,
+        feed=st.sampled_from(feeds),
     )
 
 
@@ -153,7 +156,7 @@ def streams(
             {
                 "timeout": seconds,
                 "limit": LIMITS,
-                "child_timeout": seconds,
+                "child_timeout": st.none() if seconds is not SECONDS else CHILD_SECONDS,
                 "feed": st.sampled_from(feeds),
                 "held_back": st.integers(0, 2),
             }
@@ -180,10 +183,12 @@ def check(call: Any, children: list[Behaviour], data: Any) -> None:
     note(f"replay {found.schedule!r}")
     event("interrupted" if found.interrupts else "cancelled" if found.cancelled else "ended")
     but = {*(OF_AN_EAGER_STEP if eager else ())}
-    if options["child_timeout"] == 0 or mode == "racy":
+    if mode == "racy":
         but.add("no_timeout_too_early")  # the time of a child begins before its first step
+    if options["child_timeout"] is not None:
+        but.add("the_first_values")  # a child may mind its own time-out as little as any other
     if options["feed"] is adopted:
-        but |= OF_ADOPTION | {"the_first_values"}
+        but |= OF_ADOPTION | {"the_first_values"} | (LEAKS if eager else frozenset())
     schedule, events = found.schedule, found.events
     judge(found, but)
     assert [entry[:4] for entry in replay(program, schedule).events] == [
@@ -191,7 +196,9 @@ def check(call: Any, children: list[Behaviour], data: Any) -> None:
     ]
 
 
-@given(races(), st.lists(behaviours(), max_size=4), st.data())
+@given(
+    races([collection, adopted, generator, raising]), st.lists(behaviours(), max_size=4), st.data()
+)
 def test_races(call: Call, children: list[Behaviour], data: Any) -> None:
     """Any race, on any schedule, with up to two outer cancellations, keeps every promise."""
     check(call, children, data)

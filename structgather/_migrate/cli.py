@@ -10,7 +10,7 @@ from pathlib import Path
 import structgather
 from structgather._migrate import files
 from structgather._migrate.report import File, Report
-from structgather._migrate.rewrite import rewrite
+from structgather._migrate.rewrite import BrokenError, rewrite
 
 DESCRIPTION = """\
 Move a code base from asyncio.gather to gather_structured, and loops over asyncio.as_completed to
@@ -95,22 +95,17 @@ def migrate(path: Path, *, simplify: bool, write: bool) -> tuple[File, bool]:
     try:
         source = files.read(path)
         file.rewritten = rewrite(source.text, simplify=simplify)
+        if write and file.changes:
+            files.write(source, file.rewritten.after)
+            file.written = True
     except OSError as error:
-        file.error = f"can't be read: {error.strerror or error}"
-        return file, True
+        done = "written" if file.changes else "read"
+        file.error = f"can't be {done}: {error.strerror or error}"
     except SyntaxError as error:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         file.error = f"does not parse on Python {version}: {error}"
-        return file, True
     except (ValueError, RecursionError, MemoryError) as error:
         file.error = f"does not parse: {error}"
-        return file, True
-    if not (write and file.changes):
-        return file, True
-    try:
-        files.write(source, file.rewritten.after)
-    except OSError as error:
-        file.error = f"can't be written: {error.strerror or error}"
-        return file, False
-    file.written = True
-    return file, True
+    except BrokenError:
+        file.error = "left alone: moved, it would not compile; please report this as a bug"
+    return file, file.written or not (write and file.changes)

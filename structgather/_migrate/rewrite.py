@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 GATHER = "gather_structured"
 AS_COMPLETED = "as_completed_scoped"
 
-BROKEN = "moved, it would not compile: please report this as a bug of structgather"
+
+class BrokenError(Exception):
+    """What was moved would no longer be Python. It is a bug of this package; no file is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: The text can't be parsed.
+        BrokenError: A mistake was made.
     """
     if "gather" not in text and "as_completed" not in text:
         parse(text)
@@ -51,11 +54,17 @@ def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
             findings.append(Finding(line, column, gathers.GATHER, Verdict.SIMPLIFIED, None))
             shorter += one
         after = edited(after, shorter)
-    if after != text:  # whatever went wrong, no file is written that is not Python
-        parse(after)
-        if compiles(text) and not compiles(after):
-            raise ValueError(BROKEN)
+    if after != text and not _still_python(text, after):
+        raise BrokenError
     return Rewritten(text, after, findings, _displaced(module, findings, [edits, shorter], after))
+
+
+def _still_python(before: str, after: str) -> bool:
+    try:
+        parse(after)
+    except (SyntaxError, ValueError):
+        return False
+    return compiles(after) or not compiles(before)
 
 
 def _displaced(

@@ -64,8 +64,9 @@ LEAKS = frozenset({"nothing_in_cycles", "nothing_kept_alive"})
 OF_THE_TIMEOUT = frozenset({"cancel_message_kept"})
 # Its frame refers to the task that its TimeoutError ends: a cycle, with all that the body held.
 OF_A_TIMEOUT_AROUND_A_BODY = OF_THE_TIMEOUT | LEAKS
-# Tasks that are handed over run already, and may have ended in another order.
-OF_ADOPTION = frozenset({"limit_holds", "in_the_order_of_their_ends"})
+# Tasks that are handed over run already, and may have ended in another order; their time counts
+# from then on.
+OF_ADOPTION = frozenset({"limit_holds", "in_the_order_of_their_ends", "elapsed_to_the_tick"})
 # It went through the event loop, so its traceback leads to the handle of the Task that raised it,
 # and it is raised whatever failed before it.
 OF_AN_INTERRUPT = LEAKS | {"first_failure_raised"}

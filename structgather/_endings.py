@@ -1,0 +1,45 @@
+"""How Tasks and Futures ended, with the part of the traceback that is the child's."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from structgather import _failures
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_E = TypeVar("_E", bound=BaseException)
+
+_PACKAGE = __name__.partition(".")[0] + "."
+
+
+def retrieve_silently(task: asyncio.Task[Any]) -> None:
+    """Look at how a Task ended, so that it is not reported as never retrieved."""
+    if not task.cancelled():
+        error = task.exception()
+        if error is not None:
+            without_our_frame(error)  # which it got once more when it left `_carry`
+
+
+def without_our_frame(error: _E) -> _E:
+    """Cut the outermost frame, if it is ours, off the traceback of what a child raised."""
+    traceback = _failures.traceback_of(error)
+    if traceback is not None and _is_ours(traceback):
+        BaseException.with_traceback(error, traceback.tb_next)
+    return error
+
+
+def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
+    """Return the CancelledError of a cancelled future, with the child's part of the traceback."""
+    try:
+        future.result()
+    except asyncio.CancelledError as error:
+        return without_our_frame(error)
+    message = "only asked for a future that is cancelled"
+    raise AssertionError(message)
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals.get("__name__")).startswith(_PACKAGE)

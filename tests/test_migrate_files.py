@@ -1,0 +1,186 @@
+"""`python -m structgather migrate`: which files it reads, and how it writes them."""
+
+import ast
+import codecs
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from migrate_project import AFTER, BEFORE, git, make
+
+from structgather._migrate import files, imports
+from structgather._migrate.cli import main
+
+Printed = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the project, and go there."""
+    monkeypatch.chdir(tmp_path)
+    return make(tmp_path)
+
+
+# Which files.
+
+
+def migrated(folder: Path) -> set[str]:
+    """Run it, and list the files that were moved."""
+    main(["migrate", "--write", str(folder)])
+    written = AFTER.encode()
+    moved = (path for path in folder.rglob("*") if path.is_file() and path.read_bytes() == written)
+    return {str(path.relative_to(folder)) for path in moved}
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder with all that is not to be touched."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "a.py",
+        "sub/b.py",
+        "sub/readme.md",
+        ".hidden/c.py",
+        "venv/lib/d.py",
+        "venv/pyvenv.cfg",
+        "sub/__pycache__/e.py",
+        "build/f.py",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(BEFORE)
+    return tmp_path
+
+
+def test_git_says_what_is_the_users_own(tree: Path) -> None:
+    """What git ignores is left alone; what it does not know yet is not."""
+    git("init", "-q")
+    (tree / ".gitignore").write_text("build/\nvenv/\n__pycache__/\n")
+    git("add", "a.py")
+    assert migrated(tree) == {"a.py", "sub/b.py", ".hidden/c.py"}
+
+
+def test_without_git_environments_and_hidden_folders_are_left(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no git, hidden folders, caches and virtual environments are left alone."""
+    monkeypatch.setenv("PATH", "")
+    assert migrated(tree) == {"a.py", "sub/b.py", "build/f.py"}
+
+
+def test_what_is_named_is_taken(tree: Path) -> None:
+    """A file or a folder that is named is taken although git ignores it."""
+    git("init", "-q")
+    (tree / ".gitignore").write_text("build/\nvenv/\n")
+    main(["migrate", "--write", "venv/lib/d.py", "sub/readme.md", "build"])
+    for name in ("venv/lib/d.py", "sub/readme.md", "build/f.py"):
+        assert (tree / name).read_text() == AFTER
+
+
+def test_a_deleted_file_that_git_still_knows_is_no_error(tree: Path) -> None:
+    """A file that is gone, but still in git's index, is passed over."""
+    git("init", "-q")
+    git("add", "a.py", "sub/b.py")
+    (tree / "a.py").unlink()
+    assert main(["migrate", "sub", "."]) == 0
+
+
+# How it writes.
+
+
+@pytest.mark.parametrize(
+    ("cookie", "encoding", "bom"),
+    [
+        ("# -*- coding: latin-1 -*-\n", "latin-1", b""),
+        ("#!/usr/bin/python\n# vim: set fileencoding=cp1252 :\n", "cp1252", b""),
+        ("", "utf-8", codecs.BOM_UTF8),
+        ("# coding: utf-8\n", "utf-8", codecs.BOM_UTF8),
+        ("# coding: koi8-r\n", "koi8-r", b""),
+    ],
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+def test_bytes_stay_as_they_are(
+    project: Path, cookie: str, encoding: str, bom: bytes, newline: str
+) -> None:
+    """Encoding, byte order mark and line ends stay as they are."""
+    character = "é" if encoding != "koi8-r" else "ж"
+    line = f"    s = '{character}'; return await CALL(*a)  # {character}\n"
+    source = cookie + BEFORE.replace("    return await asyncio.gather(*a)\n", line)
+    wanted = cookie + AFTER.replace("    return await gather_structured(*a)\n", line)
+    path = project / "app" / "moved.py"
+
+    def encoded(text: str, called: str) -> bytes:
+        return bom + text.replace("CALL", called).replace("\n", newline).encode(encoding)
+
+    path.write_bytes(encoded(source, "asyncio.gather"))
+    assert main(["migrate", "--write", "app"]) == 0
+    assert path.read_bytes() == encoded(wanted, "gather_structured")
+    ast.parse(path.read_bytes())
+
+
+def test_permissions_and_symbolic_links_stay(project: Path) -> None:
+    """A file keeps its permissions, and a link stays a link: its target is written, once."""
+    target = project / "app" / "moved.py"
+    target.chmod(0o755)
+    link = project / "link.py"
+    link.symlink_to(target)
+    assert main(["migrate", "--write", "link.py", "app"]) == 0
+    assert link.is_symlink()
+    assert target.read_text() == AFTER
+    assert target.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_failure_half_way_leaves_the_file_whole(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """Where the last step fails, the file is as it was, nothing lies beside it, the code is 2."""
+    (project / "app" / "zebra.py").write_text(BEFORE)
+    replace = os.replace
+
+    def fails(source: Path, target: Path) -> None:
+        if Path(target).name == "moved.py":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails)
+    assert main(["migrate", "--write", "app"]) == 2
+    assert "app/moved.py: can't be written: No space left on device" in capsys.readouterr().out
+    assert (project / "app" / "moved.py").read_text() == BEFORE
+    assert (project / "app" / "zebra.py").read_text() == AFTER
+    names = {path.name for path in (project / "app").iterdir()}
+    assert names == {"left.py", "moved.py", "other.py", "zebra.py"}
+
+
+def test_a_file_that_changes_meanwhile_is_not_overwritten(project: Path) -> None:
+    """What somebody writes between reading and writing is not lost."""
+    path = project / "app" / "moved.py"
+    source = files.read(path)
+    path.write_text("# somebody was faster\n")
+    with pytest.raises(OSError, match="changed since"):
+        files.write(source, AFTER)
+    assert path.read_text() == "# somebody was faster\n"
+
+
+@pytest.mark.parametrize("package", ["not a name", "__future__"], ids=["parse", "compile"])
+def test_what_would_not_compile_is_not_written(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed, package: str
+) -> None:
+    """If a mistake of the migration's own broke a file, the file would be left as it is."""
+    monkeypatch.setattr(imports, "PACKAGE", package)
+    assert main(["migrate", "--write", "app"]) == 0
+    assert "app/moved.py: left alone: moved, it would not compile" in capsys.readouterr().out
+    assert (project / "app" / "moved.py").read_text() == BEFORE
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_failure(project: Path) -> None:
+    """Output in a narrow encoding shows escapes instead of failing."""
+    (project / "app" / "moved.py").write_text(BEFORE.replace("(*a)", "(*é)"), "utf-8")
+    command = [sys.executable, "-X", "utf8=0", "-m", "structgather", "migrate", "app"]
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run(command, check=True, capture_output=True, env=environment)  # noqa: S603
+    assert b"\\xe9" in done.stdout
