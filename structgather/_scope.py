@@ -27,10 +27,12 @@ The rules, on which the rest of the package may rely:
 9.  When the call is over the scope refers to no child, no exception and no task.
 
 Why there is no `asyncio.TaskGroup` in here. A group adds a done callback, a handle and a set entry
-to each child, and is dearer than `asyncio.gather` from 1,000 children on. It cancels its children
-in the order of a set, and all of them again when its caller is cancelled while one of them is being
-cancelled for being late. Until 3.13 it loses cancellations of the caller. The benchmarks and the
-tests measure each of these; what a group guarantees, the rules above guarantee.
+to each child: with results and outcomes on top it is dearer than `asyncio.gather`, while this is
+cheaper. It cancels its children in the order of a set, and all of them again when its caller is
+cancelled while one of them is being cancelled for being late. It cancels them a turn after its
+caller, into cleanups that have begun, where everything is cancelled at once. Until 3.13 it loses
+cancellations of the caller. The benchmarks and the tests measure each of these; what a group
+guarantees, the rules above guarantee.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Collection, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from structgather import _inputs
+from structgather._endings import without_our_frame
 
 if TYPE_CHECKING:
     import asyncio
@@ -78,5 +79,5 @@ class Source:
             try:
                 iterator.close()
             except BaseException as error:  # noqa: BLE001 - it is handed back
-                return error
+                return without_our_frame(error)
         return None

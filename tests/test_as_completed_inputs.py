@@ -205,6 +205,16 @@ async def test_a_source_is_closed_when_the_block_is_left() -> None:
 
 
 @virtual
+async def test_a_source_that_waits_for_the_consumer_is_closed() -> None:
+    """So is one that stands at a `yield`, since the consumer has not taken what there is."""
+    feed = Feed(after(0, "a"), after(0, "b"))
+    async with as_completed_scoped(feed, limit=1):
+        await asyncio.sleep(2)
+    assert feed.log == ["closed"]
+    feed.close()
+
+
+@virtual
 async def test_a_source_that_raises() -> None:
     """Its error comes behind the outcomes that were there before; what runs is joined first."""
     log: list[str] = []
@@ -220,18 +230,14 @@ async def test_a_source_that_raises() -> None:
 async def test_a_source_that_fails_while_the_block_is_left() -> None:
     """The error of its cleanup is raised if there is no other, and shows in a note if there is."""
 
-    class Source:
-        def __aiter__(self) -> Source:
-            return self
-
-        async def __anext__(self) -> Any:
-            await forever()
-
-        async def aclose(self) -> None:
+    async def inputs() -> AsyncIterator[Any]:
+        try:
+            yield await forever()
+        finally:
             raise BROKEN
 
     async def leave(error: Exception | None) -> None:
-        async with as_completed_scoped(Source()):
+        async with as_completed_scoped(inputs()):
             await asyncio.sleep(1)
             if error is not None:
                 raise error

@@ -199,8 +199,14 @@ def test_an_interrupt_in_an_eager_first_step_is_not_lost() -> None:
         async with asyncio.timeout(1), as_completed_scoped([child()]):
             await asyncio.sleep(9)
 
-    with pytest.raises(KeyboardInterrupt):
-        run(main(), eager=True)
+    async def adds() -> None:
+        async with as_completed_scoped([forever()]) as outcomes:
+            outcomes.add(child())
+            raise BodyError
+
+    for use in (main, adds):
+        with pytest.raises(KeyboardInterrupt):
+            run(use(), eager=True)
 
 
 # What was not handed out.

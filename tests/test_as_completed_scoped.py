@@ -164,6 +164,15 @@ async def test_cancel_stops_all_and_the_loop_goes_on() -> None:
 
 
 @virtual
+async def test_cancel_makes_the_length_known() -> None:
+    """After `cancel()` no more is asked of a generator: `len()` counts what is there."""
+    async with as_completed_scoped((forever() for _ in range(9)), limit=2) as outcomes:
+        outcomes.cancel()
+        assert len(outcomes) == 2
+        assert len(await taken(outcomes)) == 2
+
+
+@virtual
 async def test_a_child_can_cancel_all() -> None:
     """Also a child may call `cancel()`: it is cancelled itself, as its siblings are."""
 

@@ -75,6 +75,26 @@ async def test_every_task_is_cancelled_by_a_task(call: Call, *, youngest_first: 
     assert log == ["cleaned up"] * 3
 
 
+@pytest.mark.parametrize("call", CALLS[:2], ids=lambda call: call.__name__)
+@virtual
+async def test_the_message_of_a_cancellation_reaches_the_children(call: Call) -> None:
+    """Each child sees the message with which its caller was cancelled, as with asyncio.gather."""
+    seen: list[Any] = []
+
+    async def child() -> None:
+        try:
+            await forever()
+        except asyncio.CancelledError as error:
+            seen.append(error.args)
+            raise
+
+    task = asyncio.create_task(call(child(), child()))
+    await asyncio.sleep(1)
+    task.cancel("the user has left")
+    await asyncio.wait([task])
+    assert seen == [("the user has left",)] * 2
+
+
 @each_call
 def test_the_end_of_asyncio_run(call: Call) -> None:
     """What runs in the background when the program ends cleans up once and undisturbed."""

@@ -6,12 +6,12 @@ import asyncio
 import gc
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from virtual_tests import forever
+from virtual_tests import forever, stops_slowly
 from virtual_time import after, run
 
 from structgather import as_completed_scoped, first_n_within, gather_structured
@@ -174,6 +174,13 @@ async def block_of_a_source() -> None:
                 await outcome
 
 
+async def block_timed_out_while_it_is_left() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            async with as_completed_scoped([after(1, "a"), stops_slowly([])]) as outcomes:
+                await anext(outcomes)
+
+
 async def blocks_polled() -> None:
     async with as_completed_scoped([after(3, "a")]) as outcomes:
         for _ in range(2):
@@ -188,6 +195,19 @@ async def nested() -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(3):
             await gather_structured(gather_timed_out(), race(), block_left_early(), forever())
+
+
+async def block_of_a_generator_that_closes_badly() -> None:
+    def feed() -> Iterator[Any]:
+        try:
+            while True:
+                yield after(1, "a")
+        finally:
+            raise ChildError
+
+    with suppress(ChildError):
+        async with as_completed_scoped(feed(), limit=2) as outcomes:
+            await anext(outcomes)
 
 
 USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
@@ -213,8 +233,10 @@ USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
     block_late,
     block_timed_out,
     block_of_a_source,
+    block_timed_out_while_it_is_left,
     blocks_polled,
     nested,
+    block_of_a_generator_that_closes_badly,
 ]
 
 

@@ -102,6 +102,30 @@ class EqualError(Exception):
         raise RuntimeError("not comparable")
 
 
+class UntracedError(Exception):
+    """Forbids to change its traceback."""
+
+    def with_traceback(self, traceback: object) -> Any:
+        raise RuntimeError("no traceback")
+
+
+class HiddenError(Exception):
+    """Hides all that exceptions have in common."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in {"__traceback__", "__context__", "__cause__", "with_traceback"}:
+            raise RuntimeError(name)
+        return super().__getattribute__(name)
+
+
+class ContextRaisesError(Exception):
+    """Has a context that can't be had."""
+
+    @property
+    def __context__(self) -> Any:  # type: ignore[override]  # that is the point
+        raise RuntimeError("no context")
+
+
 ODD = [
     FrozenError,
     SlottedError,
@@ -115,6 +139,9 @@ ODD = [
     NotesRaiseError,
     NamelessError,
     EqualError,
+    UntracedError,
+    HiddenError,
+    ContextRaisesError,
 ]
 each_odd_one = pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.__name__)
 
@@ -186,3 +213,18 @@ async def test_an_odd_failure_that_leaves_a_block(odd: type[Exception], place: s
     assert raised is errors[0]
     if place == "second":
         assert odd.__name__ in raised.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [FrozenError, SlottedError, UnnotedError, FalseError, EmptyError, UndecidedError],
+    ids=lambda odd: odd.__name__,
+)
+@virtual
+async def test_an_odd_failure_shows_the_others(odd: type[Exception]) -> None:
+    """The failures of its siblings are in its notes, though it forbids to set or to add them."""
+    error = odd()
+    with pytest.raises(odd) as caught:
+        await gather_structured(after(1, error), fails_in_cleanup(ValueError("the other one")))
+    assert caught.value is error
+    assert "ValueError: the other one" in error.__notes__[0]

@@ -64,6 +64,7 @@ async def consume(block: Any, got: list[Any]) -> None:
     async with block as outcomes:
         async for outcome in outcomes:
             got.append(await outcome)  # noqa: PERF401 - what came before an error is to be there
+        got.append("the end")
 
 
 @each_source
@@ -95,9 +96,7 @@ async def test_the_error_of_a_source_ends_a_task_group(source: Source) -> None:
     got: list[Any] = []
     block = as_completed_scoped(source(forever(), ERRORS[0]), limit=2)
     with pytest.raises(ExceptionGroup) as caught:
-        await in_a_task_group(
-            consume(as_completed_scoped(source(forever(), ERRORS[0]), limit=2), got), forever()
-        )
+        await in_a_task_group(consume(block, got), forever())
     assert caught.value.exceptions == (ERRORS[0],)
     assert got == ["a"]
 
@@ -148,6 +147,17 @@ async def test_a_source_that_raises_stop_async_iteration() -> None:
         await consume(as_completed_scoped(OwnIterator(after(0, "b"), error), limit=1), got)
     assert caught.value.__cause__ is error
     assert got == ["a", "b"]
+
+
+@each_error
+@virtual
+async def test_the_error_of_an_iterable_on_entry(error: Exception) -> None:
+    """Where inputs are pulled on entry already, the error comes there: the body does not run."""
+    for limit in (None, 3):
+        block = as_completed_scoped(OwnIterator(after(0, "b"), error), limit=limit)
+        with pytest.raises(type(error)) as caught:
+            await block.__aenter__()
+        assert caught.value is error
 
 
 # Generators whose cleanup raises.

@@ -13,6 +13,7 @@ from virtual_tests import forever, virtual
 from virtual_time import after, now
 
 from harness.plumbing import LoopTask
+from structgather import as_completed_scoped
 
 Factory = Callable[..., Any]
 
@@ -58,6 +59,31 @@ async def test_a_factory_that_raises(call: Call, limit: int | None, at: int) -> 
     assert made == at
     # Where all start in one turn, none of them has made its first step.
     assert len(log) == (0 if at <= (limit or 4) else at - 1)
+
+
+@virtual
+async def test_a_factory_that_raises_in_the_midst_of_an_iteration() -> None:
+    """The iteration raises its error; what is cancelled for it is no item."""
+    made = 0
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made == 3:
+            raise MemoryError("no more tasks")
+        return LoopTask(coroutine, loop=loop, **options)
+
+    got: list[Any] = []
+    async with task_factory(factory):
+        with pytest.raises(MemoryError, match="no more tasks"):
+            await consume([after(1, "a"), forever(), forever()], got)
+    assert got == ["a"]
+
+
+async def consume(children: list[Any], got: list[Any]) -> None:
+    async with as_completed_scoped(children, limit=2) as outcomes:
+        async for outcome in outcomes:
+            got.append(await outcome)  # noqa: PERF401 - what came before an error is to be there
 
 
 def wrapping(wrap: Callable[[Any, int], Coroutine[Any, Any, Any]]) -> Factory:

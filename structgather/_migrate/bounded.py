@@ -13,7 +13,8 @@ becomes
     pages = await gather_structured(*[fetch(url) for url in urls], limit=10)
 
 Only where nothing else uses the semaphore and the wrapper, and where calling `fetch` does nothing
-yet: it is an async def of this module. A function that returns a Future would begin at once.
+yet: it is an async def of this module. A function that returns a Future would begin at once. A
+wrapper that is given what it awaits, and says `return await awaitable`, goes as well.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class _Fan:
                 body=[
                     ast.AsyncWith(
                         items=[ast.withitem(context_expr=ast.Name() as guard, optional_vars=None)],
-                        body=[ast.Return(value=ast.Await(value=ast.Call() as inner))],
+                        body=[
+                            ast.Return(value=ast.Await(value=(ast.Call() | ast.Name()) as inner))
+                        ],
                     )
                 ]
             ):
@@ -122,7 +125,7 @@ class _Fan:
         """Return how many may run, and the statement that makes the semaphore."""
         value = self.module.only_value(guard)
         match value:
-            case ast.Call(args=[ast.Name() | ast.Constant() as number], keywords=[]):
+            case ast.Call(args=[number], keywords=[]):
                 statement = self.module.statement(value)
             case _:
                 return None, None
@@ -135,9 +138,19 @@ class _Fan:
         if isinstance(number, ast.Constant):
             fits = type(number.value) is int and number.value > 0
         else:
-            fits = self._stands_still(number)
+            fits = self._is_plain(number)
         one = isinstance(statement, ast.Assign) and len(statement.targets) == 1
         return (self.module.text.of(number), statement) if fits and one else (None, None)
+
+    def _is_plain(self, number: ast.expr) -> bool:
+        """Tell whether an expression has the same value a few lines below."""
+        parts = [node for node in ast.walk(number) if isinstance(node, ast.expr)]
+        return all(
+            self._stands_still(part)
+            if isinstance(part, ast.Name)
+            else isinstance(part, ast.Constant | ast.BinOp | ast.BoolOp | ast.IfExp | ast.Compare)
+            for part in parts
+        )
 
     def _stands_still(self, name: ast.Name) -> bool:
         """Tell whether a name means the same in the wrapper and in the comprehension."""
@@ -153,8 +166,12 @@ class _Fan:
             )
         )
 
-    def _inlined(self, inner: ast.Call, values: dict[str, ast.expr]) -> str | None:
-        """Return the wrapped call with the wrapper's arguments; None if it means something else."""
+    def _inlined(self, inner: ast.Call | ast.Name, values: dict[str, ast.expr]) -> str | None:
+        """Return what is awaited, with the wrapper's arguments; None if it means something else."""
+        if isinstance(inner, ast.Name):
+            value = values.get(inner.id)
+            alone = len(values) == 1 and isinstance(value, ast.Name | ast.Call)
+            return self.module.text.of(value) if alone and value is not None else None
         if not self._starts_nothing(inner.func):
             return None
         text = self.module.text

@@ -58,7 +58,7 @@ def judge(module: Module, use: ast.expr) -> tuple[Rule | None, bool]:
 
 def _refused(module: Module, call: ast.Call) -> Rule | None:
     """Tell what is wrong with the call itself."""
-    if len(module.paths(call.func)) > 1 or _comes_from_a_star(module, call.func):
+    if len(module.paths(call.func)) > 1:
         return Rule.AMBIGUOUS
     if any(strings_inside(above) for above in module.around(call)):
         return Rule.IN_STRING
@@ -71,17 +71,6 @@ def _refused(module: Module, call: ast.Call) -> Rule | None:
         return Rule.ARGUMENTS
     start, end = module.text.start(call.func), module.text.end(call.func)
     return Rule.LAYOUT if module.text.has_comment(start, end) else None
-
-
-def _comes_from_a_star(module: Module, function: ast.expr) -> bool:
-    """Tell whether a name comes from `import *`, and not from asyncio's alone."""
-    while isinstance(function, ast.Attribute):
-        function = function.value
-    return (
-        isinstance(function, ast.Name)
-        and module.scopes.home(function) is None
-        and set(module.scopes.stars) != {"asyncio"}
-    )
 
 
 def _consumed(module: Module, call: ast.Call) -> Rule | None:

@@ -88,6 +88,8 @@ class Scopes(ast.NodeVisitor):
         home = self.home(node)
         if home is not None:
             return set(home.bindings.get(node.id, [SOMETHING]))
+        if self.stars and node.id == "asyncio":
+            return {"asyncio", SOMETHING}  # most likely
         return {f"{star}.{node.id}" for star in self.stars} or {SOMETHING}
 
     # What opens a scope.
