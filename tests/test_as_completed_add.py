@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
@@ -21,7 +22,7 @@ NONE_YET: list[Awaitable[Any]] = []
 async def test_the_body_adds_children() -> None:
     """`add` starts a child at once; it comes as an outcome like the others."""
     async with as_completed_scoped([after(1, 3)]) as outcomes:
-        got = []
+        got: list[Any] = []
         async for outcome in outcomes:
             got.append((now(), await outcome))
             if await outcome:
@@ -62,6 +63,17 @@ async def test_what_is_added_goes_first() -> None:
     async with as_completed_scoped(inputs, limit=1) as outcomes:
         assert outcomes.add(after(1, "x")) == 1
         assert [await outcome async for outcome in outcomes] == ["a", "x", "b", "c"]
+
+
+@virtual
+async def test_what_was_added_and_never_started_is_closed() -> None:
+    """Where its turn never came, a coroutine that was added is closed, and is Cancelled."""
+    late = after(1, "late")
+    async with as_completed_scoped([after(9, "a")], limit=1) as outcomes:
+        outcomes.add(late)
+        await asyncio.sleep(1)
+    assert inspect.getcoroutinestate(late) == inspect.CORO_CLOSED
+    assert [outcome.elapsed for outcome in outcomes.undelivered] == [0, 1]
 
 
 @virtual

@@ -47,7 +47,7 @@ class Pulled:
 async def test_the_input_is_pulled_as_the_consumer_takes(source: str, limit: int) -> None:
     """With `limit`, no more inputs are asked for than have been taken, plus `limit`."""
     pulled = Pulled(6)
-    seen = []
+    seen: list[int] = []
     async with as_completed_scoped(getattr(pulled, source)(), limit=limit) as outcomes:
         await asyncio.sleep(9)
         seen.append(pulled.asked)
@@ -60,7 +60,7 @@ async def test_the_input_is_pulled_as_the_consumer_takes(source: str, limit: int
 @virtual
 async def test_an_endless_generator() -> None:
     """What is pulled lazily need not have an end."""
-    got = []
+    got: list[str] = []
     async with as_completed_scoped((after(1, "a") for _ in iter(int, 1)), limit=2) as outcomes:
         async for outcome in outcomes:
             got.append(await outcome)

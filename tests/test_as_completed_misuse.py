@@ -120,15 +120,15 @@ async def enter(*arguments: Any, **options: Any) -> None:
         pytest.fail("it was entered")
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        pytest.param(lambda _: 3, ITERABLE + "an int: 3", id="number"),
-        pytest.param(lambda _: "abc", ITERABLE + "a str: 'abc'", id="text"),
-        pytest.param(lambda child: [child, 3], ITEM + "an int: 3", id="list"),
-        pytest.param(lambda child: iter([child, 3]), ITEM + "an int: 3", id="generator"),
-    ],
-)
+REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "a number": (lambda _: 3, ITERABLE + "an int: 3"),
+    "text": (lambda _: "abc", ITERABLE + "a str: 'abc'"),
+    "a list with a number": (lambda child: [child, 3], ITEM + "an int: 3"),
+    "a generator of a number": (lambda child: iter([child, 3]), ITEM + "an int: 3"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
 @virtual
 async def test_bad_inputs(make: Callable[[Any], Any], message: str) -> None:
     """What is no iterable of awaitables is a TypeError that says what and where it is."""

@@ -114,8 +114,8 @@ async def left_by_break(witness: Witness) -> None:
     async with as_completed_scoped(witness.children()) as outcomes:
         async for outcome in outcomes:
             outcome.done()
+            del outcome
             break
-    del outcome, outcomes
 
 
 async def left_by_an_error(witness: Witness) -> None:

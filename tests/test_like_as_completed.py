@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -21,7 +21,7 @@ Loop: TypeAlias = Callable[..., AbstractAsyncContextManager[AsyncIterator[Awaita
 
 
 @asynccontextmanager
-async def standard(aws: Any, **options: Any) -> AsyncIterator[Any]:
+async def standard(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
     """asyncio.as_completed, whose awaitables are handed over; what it leaves running is ended."""
 
     async def each() -> AsyncIterator[Awaitable[Any]]:

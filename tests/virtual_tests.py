@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
@@ -30,6 +31,20 @@ def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 async def _leaving_nothing(test: Coroutine[Any, Any, None]) -> None:
     await test
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def run_stock(main: Coroutine[Any, Any, Any], *, eager: bool = False) -> None:
+    """Run on asyncio's own loop what 3.12 and 3.13 can't run eagerly on one written in Python.
+
+    There a task whose first step raises is hashed while its exception is set.
+    """
+
+    async def on_the_loop() -> None:
+        if eager and sys.version_info >= (3, 12):
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        await main
+
+    asyncio.run(on_the_loop())
 
 
 async def forever(log: list[str] | None = None) -> Any:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from harness.calls import Kept
+from harness.calls import Found, Kept
 from harness.oracles import Violation, _agree
 from harness.run import Run
 from harness.story import ScopeStory, story
@@ -69,7 +69,8 @@ def nothing_dropped(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 @oracle
 def in_the_order_of_their_ends(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """A stream hands its outcomes out in the order in which the children ended."""
-    for pieces in logged(run, f"consumer of {name}", "kept"):
+    streams: list[tuple[Kept, ...]] = logged(run, f"consumer of {name}", "kept")
+    for pieces in streams:
         children = [told.children[piece.place] for piece in pieces]
         ends = [child.ended[0] for child in children if child.ended]
         if ends != sorted(ends):
@@ -147,7 +148,8 @@ def the_first_values(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 @oracle
 def losers_are_told(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """A child that the call ended is TimedOut if that was the deadline, and Cancelled if not."""
-    for found in logged(run, f"caller of {name}", "found"):
+    races: list[Found] = logged(run, f"caller of {name}", "found")
+    for found in races:
         expected = {"met": "Cancelled", "deadline": "TimedOut", "exhausted": None}[found.reason]
         for piece in found.outcomes:
             child = told.children[piece.place]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 from structgather import Cancelled, Failed, FirstN, Ok, Outcome, TimedOut
@@ -44,8 +44,10 @@ class Stream:
     def set_timer(self) -> None:
         if self.timeout is not None:
             # What comes in the tick of the deadline is in time.
-            call_soon = self.loop.call_soon
-            self.loop.call_later(self.timeout, call_soon, call_soon, self.deadline)
+            self.loop.call_later(self.timeout, self.two_turns_later)
+
+    def two_turns_later(self) -> None:
+        self.loop.call_soon(self.loop.call_soon, self.deadline)
 
     async def feed(self) -> None:
         try:
@@ -140,8 +142,7 @@ class Stream:
         self.stop()
         cancelled = await self.join()
         self.undelivered = self.left_over()
-        if isinstance(self.iterator, Generator):
-            self.iterator.close()
+        self.close_generator()
         for aw in self.iterator:
             aw.close()
         if cancelled is not None:
@@ -161,6 +162,11 @@ class Stream:
             return cancelled
         finally:
             del cancelled
+
+    def close_generator(self) -> None:
+        close = getattr(self.iterator, "close", None)
+        if close is not None:
+            close()
 
     def left_over(self) -> list[Outcome[Any]]:
         return [self.ready.popleft() for _ in range(len(self.ready))]
