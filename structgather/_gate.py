@@ -90,7 +90,7 @@ class Gate:
         self._queue: deque[Admission] = deque()
         self._timer: asyncio.TimerHandle | None = None
         #: How many calls are under way.
-        self.running = 0
+        self.running: int = 0
         #: What was admitted in the last `per` seconds, oldest first, and what it adds up to.
         self._in_window: deque[Spent] = deque()
         self.requests: float = 0
@@ -259,7 +259,8 @@ class Admission(Spent):
         self._gate = gate
         self._state = NEW
         self.requests = requests
-        self.tokens = self.used = tokens
+        self.tokens = tokens
+        self.used: float = tokens
         self.debts: tuple[Spent, ...] = ()
         self.waiter: asyncio.Future[None] | None = None
 

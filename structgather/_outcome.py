@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeAlias, TypeVar, final
 
 from structgather import _failures
 
@@ -21,8 +21,6 @@ class _Settled:
     """What all outcomes have in common. They can't be changed, and compare by what they say."""
 
     __slots__ = ("elapsed", "index")
-    __match_args__: tuple[str, ...]
-
     #: Place in the input, from 0.
     index: int
     #: Seconds from the start of the child to its end; 0 if it never started.
@@ -40,7 +38,7 @@ class _Settled:
         self.__setattr__(name, None)
 
     def _what(self) -> object:
-        return getattr(self, self.__match_args__[0])
+        raise NotImplementedError  # each says what it is that it knows
 
     def __repr__(self) -> str:
         return (
@@ -68,7 +66,7 @@ class Ok(_Settled, Generic[T_co]):
     """The child returned `value`."""
 
     __slots__ = ("value",)
-    __match_args__ = ("value", "index", "elapsed")
+    __match_args__: Final = ("value", "index", "elapsed")
 
     value: T_co
 
@@ -76,6 +74,9 @@ class Ok(_Settled, Generic[T_co]):
         _set(self, "value", value)
         _set(self, "index", index)
         _set(self, "elapsed", elapsed)
+
+    def _what(self) -> T_co:
+        return self.value
 
     def result(self) -> T_co:
         """Return the value."""
@@ -98,7 +99,7 @@ class _WithoutValue(_Settled):
     """What the outcomes that have an error in place of a value have in common."""
 
     __slots__ = ("_traceback",)
-    __match_args__ = ("error", "index", "elapsed")
+    __match_args__: Final = ("error", "index", "elapsed")
 
     _traceback: TracebackType | None
 
@@ -111,6 +112,10 @@ class _WithoutValue(_Settled):
         _set(self, "elapsed", elapsed)
         # Raising adds to the traceback. Each time it begins anew with the child's own frames.
         _set(self, "_traceback", _failures.traceback_of(error))
+
+    def _what(self) -> BaseException:
+        error: BaseException = self.error
+        return error
 
     def result(self) -> NoReturn:
         """Raise the error, the very object that the child raised."""

@@ -142,9 +142,11 @@ async def test_what_cannot_be_awaited_is_a_type_error(call: Call, bad: Any, told
     assert now() == 0
 
 
-@pytest.mark.parametrize(
-    "call", [first_n_within, lambda bad: as_completed_scoped(bad).__aenter__()]
-)
+async def enter(bad: Any) -> None:
+    await as_completed_scoped(bad).__aenter__()
+
+
+@pytest.mark.parametrize("call", [first_n_within, enter])
 @pytest.mark.parametrize("bad", [functools.partial(wants_one, 1), Unspeakable()])
 @virtual
 async def test_what_cannot_be_iterated_is_a_type_error(call: Any, bad: Any) -> None:

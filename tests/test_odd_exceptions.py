@@ -166,6 +166,7 @@ async def test_gather_raises_the_first_failure(odd: type[Exception], place: str)
         raised = error
     assert raised is errors[0]
     if place == "second":
+        assert raised is not None
         assert odd.__name__ in raised.__notes__[0]
 
 
@@ -212,6 +213,7 @@ async def test_an_odd_failure_that_leaves_a_block(odd: type[Exception], place: s
         raised = error
     assert raised is errors[0]
     if place == "second":
+        assert raised is not None
         assert odd.__name__ in raised.__notes__[0]
 
 

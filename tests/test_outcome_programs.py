@@ -58,19 +58,26 @@ CHILD_SECONDS = st.one_of(st.none(), st.sampled_from([1, 2]))
 LIMITS = st.one_of(st.none(), st.integers(1, 3))
 
 
+def simple_one(make: Callable[[int], Behaviour], points: int) -> Behaviour:
+    return make(points)
+
+
+def nested_one(call: Call, children: list[Behaviour]) -> Behaviour:
+    return do.nests(call, **dict(zip("xyz", children, strict=False)))
+
+
+def race(**options: Any) -> Call:
+    return partial(first, **options)
+
+
 def behaviours(depth: int = 1) -> st.SearchStrategy[Behaviour]:
     """What a child does; with `depth`, it may be a call of its own."""
-    simple = st.builds(
-        lambda make, points: make(points), st.sampled_from(SIMPLE), st.integers(0, 2)
-    )
+    simple = st.builds(simple_one, st.sampled_from(SIMPLE), st.integers(0, 2))
     if not depth:
         return simple
-    nested = st.builds(
-        lambda call, children: do.nests(call, **dict(zip("xyz", children, strict=False))),
-        # Without times, of which the oracles would not know.
-        st.one_of(*(call([collection, generator], st.none()) for call in (races, streams))),
-        st.lists(behaviours(depth - 1), max_size=3),
-    )
+    # Without times, of which the oracles would not know.
+    calls = (kind([collection, generator], st.none()) for kind in (races, streams))
+    nested = st.builds(nested_one, st.one_of(*calls), st.lists(behaviours(depth - 1), max_size=3))
     return st.one_of(simple, simple, simple, nested)
 
 
@@ -79,7 +86,7 @@ def races(
 ) -> st.SearchStrategy[Call]:
     """Calls of `first_n_within`."""
     return st.builds(
-        lambda **options: partial(first, **options),
+        race,
         n=st.one_of(st.none(), st.integers(0, 3)),
         within=seconds,
         limit=LIMITS,

@@ -176,8 +176,12 @@ async def leave_early(inputs: Any) -> None:
         await anext(outcomes)
 
 
+async def take_one(inputs: Any) -> None:
+    await first_n_within(inputs, 1, limit=2)
+
+
 @each_error
-@pytest.mark.parametrize("leave", [leave_early, lambda inputs: first_n_within(inputs, 1, limit=2)])
+@pytest.mark.parametrize("leave", [leave_early, take_one])
 @virtual
 async def test_the_error_of_a_generators_cleanup(leave: Any, error: Exception) -> None:
     """It is raised if there is no other, whether it is true or false."""
@@ -186,7 +190,7 @@ async def test_the_error_of_a_generators_cleanup(leave: Any, error: Exception) -
     assert caught.value is error
 
 
-@pytest.mark.parametrize("leave", [leave_early, lambda inputs: first_n_within(inputs, 1, limit=2)])
+@pytest.mark.parametrize("leave", [leave_early, take_one])
 @virtual
 async def test_a_cancellation_goes_before_a_generators_cleanup(leave: Any) -> None:
     """Where the caller is cancelled, the generator's error does not take its place."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ Factory = Callable[..., Any]
 
 
 @asynccontextmanager
-async def task_factory(factory: Factory) -> AsyncIterator[None]:
+async def task_factory(factory: Factory) -> AsyncGenerator[None]:
     loop = asyncio.get_running_loop()
     loop.set_task_factory(factory)
     try:
