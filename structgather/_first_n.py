@@ -152,7 +152,7 @@ class _FirstN(OutcomeScope):
 
     def settled(self, outcome: Outcome[Any], by_us: bool) -> None:  # noqa: FBT001 - as above
         if isinstance(outcome, Ok):
-            if not self.stopping:
+            if not (self.stopping or by_us):  # nor a late child's, that would not stop
                 self._values.append(outcome.value)
                 if len(self._values) == self._wanted():
                     self._met()
@@ -238,8 +238,8 @@ def first_n_within(
         A `FirstN`: `.values`, `.outcomes` (one per input that was taken, in input order), `.met`,
         `.reason`, `.exception_group()`, `.raise_if_short()`. A child that the deadline ended is
         TimedOut; one that was not needed any more is Cancelled; so is one that never started, with
-        `elapsed` 0. A value that a loser returned while it was being cancelled is in `.outcomes`,
-        not in `.values`.
+        `elapsed` 0. A value that a loser, or a late child, returned while it was being cancelled is
+        in `.outcomes`, not in `.values`.
 
     Raises:
         asyncio.CancelledError: The caller was cancelled.

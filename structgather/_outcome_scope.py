@@ -169,7 +169,8 @@ class OutcomeScope(Scope):
     # How a child settles.
 
     def returned(self, index: int, value: Any) -> None:  # noqa: ANN401 - it is the child's
-        self.settled(Ok(value, index, self.loop.time() - self.since), False)  # noqa: FBT003
+        late = self._extras and index in self._late
+        self.settled(Ok(value, index, self.loop.time() - self.since), late)
 
     def raised(self, index: int, error: BaseException) -> None:
         self.settled(Failed(error, index, self.loop.time() - self.since), False)  # noqa: FBT003

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -286,3 +287,18 @@ async def test_an_iterable_that_raises_when_some_run() -> None:
     with pytest.raises(ValueError, match=r"^broken$"):
         await first_n_within(makes_two(), limit=2)
     assert (log, now()) == (["cleaned up"], 2)
+
+
+@virtual
+async def test_what_a_late_child_returns_is_in_outcomes() -> None:
+    """A child that will not stop at its own time, and returns then, is no winner; but kept."""
+
+    async def will_not_stop() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+        return "late"
+
+    found = await first_n_within([will_not_stop(), after(2, "in time")], child_timeout=3)
+    assert found.values == ["in time"]
+    assert found.reason == "exhausted"
+    assert found.outcomes[0].result() == "late"

@@ -194,7 +194,10 @@ def check(call: Any, children: list[Behaviour], data: Any) -> None:
         but.add("no_timeout_too_early")  # the time of a child begins before its first step
     if options["child_timeout"] is not None:
         but.add("the_first_values")  # a child may mind its own time-out as little as any other
+    if any("nests" in getattr(child, "__qualname__", "") for child in children):
+        but.add("deadlines_hold")  # one that is cancelled joins its own before it says so
     if options["feed"] is adopted:
+        but.add("deadlines_hold")  # the time of such a child begins with its turn
         but |= OF_ADOPTION | {"the_first_values"} | (LEAKS if eager else frozenset())
     schedule, events = found.schedule, found.events
     judge(found, but)
