@@ -406,8 +406,8 @@ def gather_structured(
         limit: How many children may run at a time. A child's Task is made only when its turn has
             come. Tasks and Futures run already and take no turn.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is
-            cancelled and joined, and has then failed with a `TimeoutError` that names it. With 0
-            nothing is started.
+            cancelled and joined, and has then failed with a `TimeoutError` that names it, unless it
+            returns a value all the same. With 0 nothing is started.
 
     Returns:
         The values in the order of the arguments.
