@@ -136,9 +136,12 @@ class OutcomeScope(Scope):
     def close_source(self) -> None:
         """Let go of the inputs."""
         if self.source is not None:
-            error = self.source.close()
-            if error is not None:
-                self.source_error = error
+            # No local variable: on some versions a traceback leads to the frames of all callers.
+            self._source_closed(self.source.close())
+
+    def _source_closed(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.source_error = error
 
     def _take_one(self) -> bool:
         """Let one more input wait for its turn, if there is one."""

@@ -236,7 +236,10 @@ class Stream(OutcomeScope):
             self._timer = None  # even a cancelled handle refers to its context
         self.close_source()
         error, self.source_error = self.source_error, None
-        return error
+        try:
+            return error
+        finally:
+            del error  # as in `close_source`
 
 
 def failures_of(outcomes: Iterable[Outcome[Any]]) -> Iterator[_failures.Failure]:
