@@ -92,6 +92,8 @@ class Scope:
     #: The last child that settled before `start()` had been told that there is one.
     _early = -2
     _watch: _stuck.Watch | None = None
+    #: Tasks that have failed in this turn of the loop.
+    _failed_tasks: list[asyncio.Task[Any]] = []  # noqa: RUF012 - replaced before it is changed
     _thrown: BaseException | None = None
     _interrupt: BaseException | None = None
 
@@ -366,16 +368,16 @@ class Scope:
         except GeneratorExit as error:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
                 raise  # it is not the child's: this coroutine is being closed, the loop is gone
-            self._reportretrieve_silentlyd()
+            self._note_failure()
             self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
         except (KeyboardInterrupt, SystemExit) as error:
-            self._reportretrieve_silentlyd()
+            self._note_failure()
             self._settle(index, self.interrupted, error)
             raise
         except BaseException as error:
-            self._reportretrieve_silentlyd()
+            self._note_failure()
             self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
@@ -383,12 +385,15 @@ class Scope:
         self._settle(index, self.returned, value)
         return value
 
-    def _reportretrieve_silentlyd(self) -> None:
+    def _note_failure(self) -> None:
         # The policy has the error: asyncio is not to report it as never retrieved. The callback
-        # runs before the caller goes on, and when the Task is done.
+        # runs when the Task is done, and before the caller goes on.
         task = asyncio.current_task(self.loop)
         if task is not None:
-            self.loop.call_soon(retrieve_silently, task)
+            if not self._failed_tasks:
+                self._failed_tasks = []
+                self.loop.call_soon(retrieve_silently, self._failed_tasks)
+            self._failed_tasks.append(task)
 
     def _ended(self, index: int, carrier: _Carrier, awaitable: object, child: _Child) -> None:
         if index in self.unsettled:

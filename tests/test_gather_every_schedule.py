@@ -272,8 +272,8 @@ ANYTHING: dict[str, Behaviour] = {
     ("call", "lazy_count", "eager_count"),
     [
         pytest.param(gather_structured, 5619, 6770, id="plain"),
-        pytest.param(return_exceptions, 6411, 7713, id="return_exceptions"),
-        pytest.param(child_timeout, 10652, 12943, id="child_timeout"),
+        pytest.param(return_exceptions, 6410, 7712, id="return_exceptions"),
+        pytest.param(child_timeout, 10651, 12942, id="child_timeout"),
     ],
 )
 def test_every_pair_of_behaviours(
