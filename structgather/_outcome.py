@@ -71,9 +71,9 @@ class Ok(_Settled, Generic[T_co]):
     value: T_co
 
     def __init__(self, value: T_co, index: int, elapsed: float) -> None:
-        _set(self, "value", value)
-        _set(self, "index", index)
-        _set(self, "elapsed", elapsed)
+        _set_value(self, value)
+        _set_index(self, index)
+        _set_elapsed(self, elapsed)
 
     def _what(self) -> T_co:
         return self.value
@@ -93,6 +93,12 @@ class Ok(_Settled, Generic[T_co]):
     def __await__(self) -> Generator[Any, None, T_co]:
         yield from ()  # never waits
         return self.value
+
+
+# Streams make one for each child: this is the quickest way past `__setattr__`.
+_set_value = vars(Ok)["value"].__set__
+_set_index = vars(_Settled)["index"].__set__
+_set_elapsed = vars(_Settled)["elapsed"].__set__
 
 
 class _WithoutValue(_Settled):
