@@ -10,7 +10,7 @@ from pathlib import Path
 import structgather
 from structgather._migrate import files
 from structgather._migrate.report import File, Report
-from structgather._migrate.rewrite import BrokenError, rewrite
+from structgather._migrate.rewrite import BrokenError, Rewritten, rewrite
 
 DESCRIPTION = """\
 Move a code base from asyncio.gather to gather_structured, and loops over asyncio.as_completed to
@@ -94,7 +94,7 @@ def migrate(path: Path, *, simplify: bool, write: bool) -> tuple[File, bool]:
     file = File(path.as_posix())
     try:
         source = files.read(path)
-        file.rewritten = rewrite(source.text, simplify=simplify)
+        file.rewritten = _rewritten(source, simplify=simplify)
         if write and file.changes:
             files.write(source, file.rewritten.after)
             file.written = True
@@ -107,5 +107,15 @@ def migrate(path: Path, *, simplify: bool, write: bool) -> tuple[File, bool]:
     except (ValueError, RecursionError, MemoryError) as error:
         file.error = f"does not parse: {error}"
     except BrokenError:
-        file.error = "left alone: moved, it would not compile; please report this as a bug"
+        file.error = (
+            "left alone: moved, it would not compile, or be read as another text;"
+            " please report this as a bug"
+        )
     return file, file.written or not (write and file.changes)
+
+
+def _rewritten(source: files.Source, *, simplify: bool) -> Rewritten:
+    rewritten = rewrite(source.text, simplify=simplify)
+    if rewritten.after != rewritten.before and not files.reads_as(source, rewritten.after):
+        raise BrokenError
+    return rewritten

@@ -7,7 +7,7 @@ import itertools
 import sys
 from typing import TYPE_CHECKING
 
-from structgather._migrate.text import Edit
+from structgather._migrate.text import Edit, cookie
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -148,9 +148,10 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
     text = module.text
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
     first = number = min([statement.lineno, *(node.lineno for node in decorators)])
-    while text.line(number - 1).lstrip().startswith("#"):
+    declared, _ = cookie(text.text)
+    while number - 1 > declared and text.line(number - 1).lstrip().startswith("#"):
         number -= 1
-    if number == 1:  # these are the comments at the top of the file
+    if number <= declared + 1:  # these are the comments at the top of the file
         number = first
     at = text.line_start(number)
     newline = text.newline(number)

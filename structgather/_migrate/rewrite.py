@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops
 from structgather._migrate.module import Module, compiles, parse
 from structgather._migrate.rules import Finding, Rule, Verdict
-from structgather._migrate.text import Edit, Text, destination, edited, origin
+from structgather._migrate.text import Edit, Text, cookie, destination, edited, origin
 
 if TYPE_CHECKING:
     from structgather._migrate.completed import Loop
@@ -140,4 +140,8 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
         for path in (gathers.GATHER, completed.AS_COMPLETED)
         for edit in imports.removed(module, path, uses)
     ]
-    return [*edits, *gone, *imports.added(module, names, first, gone)]
+    every = [*edits, *gone, *imports.added(module, names, first, gone)]
+    if cookie(edited(text.text, every))[1] == cookie(text.text)[1]:
+        return every
+    # A comment must not come to declare the encoding.
+    return [*edits, *imports.added(module, names, first, [])]
