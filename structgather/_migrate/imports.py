@@ -161,7 +161,7 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
 # What is no longer needed.
 
 
-def removed(module: Module, path: str, moved: Container[ast.AST]) -> Iterator[Edit]:
+def removed(module: Module, paths: Container[str], moved: Container[ast.AST]) -> Iterator[Edit]:
     """Yield the edits that remove `from asyncio import gather` where each use of it was moved."""
     for statement in ast.walk(module.tree):
         if not isinstance(statement, ast.ImportFrom) or statement.level:
@@ -170,11 +170,11 @@ def removed(module: Module, path: str, moved: Container[ast.AST]) -> Iterator[Ed
             alias
             for alias in statement.names
             if statement.module in {"asyncio", "asyncio.tasks"}
-            and path == f"asyncio.{alias.name}"
+            and f"asyncio.{alias.name}" in paths
             and _is_unused(module, statement, alias, moved)
         ]
-        if len(gone) == 1:
-            yield from _without(module, statement, gone[0])
+        if gone:
+            yield from _without(module, statement, gone)
 
 
 def _is_unused(
@@ -199,26 +199,28 @@ def _is_unused(
     )
 
 
-def _without(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> Iterator[Edit]:
-    """Yield the edit that takes a name out of an import, unless that would take more with it."""
+def _without(module: Module, statement: ast.ImportFrom, gone: list[ast.alias]) -> Iterator[Edit]:
+    """Yield the edits that take names out of an import, unless that would take more with them."""
     text = module.text
     first, last = statement.lineno, statement.end_lineno or 0
     if text.has_comment(text.line_start(first), text.line_start(last + 1)):
         return
     names = statement.names
-    place = names.index(alias)
-    if len(names) == 1:
-        start, end = text.line_start(first), text.line_start(last + 1)
-        alone = text.text[start:end].strip() == text.of(statement)
-        block = module.block(statement)
-        if alone and len(block) > 1:
-            while block[0] is statement and block is not module.tree.body and _is_blank(text, last):
-                last += 1
-            yield Edit(start, text.line_start(last + 1), "")
-    elif place + 1 < len(names):
-        yield Edit(text.start(alias), text.start(names[place + 1]), "")
-    else:
-        yield Edit(text.end(names[place - 1]), text.end(alias), "")
+    kept = [place for place, alias in enumerate(names) if alias not in gone]
+    if kept:
+        for place, alias in enumerate(names[: kept[-1]]):
+            if alias in gone:
+                yield Edit(text.start(alias), text.start(names[place + 1]), "")
+        if names[-1] in gone:
+            yield Edit(text.end(names[kept[-1]]), text.end(names[-1]), "")
+        return
+    start, end = text.line_start(first), text.line_start(last + 1)
+    alone = text.text[start:end].strip() == text.of(statement)
+    block = module.block(statement)
+    if alone and len(block) > 1:
+        while block[0] is statement and block is not module.tree.body and _is_blank(text, last):
+            last += 1
+        yield Edit(start, text.line_start(last + 1), "")
 
 
 def _is_blank(text: Text, last: int) -> bool:

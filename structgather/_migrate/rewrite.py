@@ -135,11 +135,7 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
     if over:
         edits += loops.rewrite(module, over, names[AS_COMPLETED])
     uses = {use for some in moved.values() for use in some}
-    gone = [
-        edit
-        for path in (gathers.GATHER, completed.AS_COMPLETED)
-        for edit in imports.removed(module, path, uses)
-    ]
+    gone = list(imports.removed(module, {gathers.GATHER, completed.AS_COMPLETED}, uses))
     every = [*edits, *gone, *imports.added(module, names, first, gone)]
     if cookie(edited(text.text, every))[1] == cookie(text.text)[1]:
         return every
