@@ -24,28 +24,37 @@ _OTHERWISE = {
 }
 
 
-def local_name(module: Module, function: str, before: int) -> str:
+def local_name(module: Module, function: str, before: int, uses: list[ast.expr]) -> str:
     """Choose what one of structgather's functions is called in a module.
 
     Args:
         module: The module.
         function: Its name in structgather.
         before: The line at which it is first used.
+        uses: What it takes the place of.
     """
     path = f"{PACKAGE}.{function}"
     scopes = module.scopes
     for alias in _aliases(module, before):
         name = alias.asname or alias.name
-        if alias.name == function and set(scopes.bindings(name)) == {path}:
+        bound = set(scopes.bindings(name))
+        if alias.name == function and bound == {path} and _is_seen(module, name, uses):
             return name
     otherwise = _OTHERWISE[function]
     names = (f"{otherwise}_{number}" for number in itertools.count(2))
     read = {node.id for node in scopes.of}
     for name in itertools.chain((function, otherwise), names):
         bound = set(scopes.bindings(name))
-        if bound == {path} or not (bound or name in read):
+        if not (bound or name in read) or (bound == {path} and _is_seen(module, name, uses)):
             return name
     raise AssertionError  # pragma: no cover - there are names enough
+
+
+def _is_seen(module: Module, name: str, uses: list[ast.expr]) -> bool:
+    """Tell whether the module's own name is what each use would read: no function hides it."""
+    scopes = module.scopes
+    read = [node for use in uses for node in ast.walk(use) if isinstance(node, ast.Name)]
+    return all(scopes.of[node].lookup(name) in {None, scopes.module} for node in read)
 
 
 def added(module: Module, names: dict[str, str], before: int, gone: list[Edit]) -> Iterator[Edit]:

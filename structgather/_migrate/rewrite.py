@@ -124,7 +124,9 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
     if not moved:
         return []
     first = min(use.lineno for uses in moved.values() for use in uses)
-    names = {name: imports.local_name(module, name, first) for name in moved}
+    names = {
+        name: imports.local_name(module, name, first, replaced) for name, replaced in moved.items()
+    }
     text = module.text
     edits = [Edit(text.start(use), text.end(use), names[GATHER]) for use in moved.get(GATHER, ())]
     over: list[Loop] = [
