@@ -221,3 +221,29 @@ def test_what_would_be_read_otherwise_is_not_written(
     main(["migrate", "--write", "app/moved.py"])
     assert "app/moved.py: left alone" in capsys.readouterr().out
     assert (project / "app" / "moved.py").read_text() == BEFORE
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "stays"),
+    [
+        ("moved.py", "from app.moved import gather\n", True),
+        ("moved.py", "from .moved import gather as g\n", True),
+        ("moved.py", "from .moved import *\n", True),
+        ("moved.py", "from . import moved as m\nm.gather()\n", True),
+        ("moved.py", "import app.moved\napp.moved.gather()\n", True),
+        ("__init__.py", "", True),
+        ("moved.py", "from .others import gather\n", False),
+        ("moved.py", "from .moved import main  # gather\n", False),
+        ("moved.py", "def gather(\n", False),
+    ],
+)
+def test_what_another_module_imports_stays(
+    project: Path, name: str, other: str, *, stays: bool
+) -> None:
+    """The name stays in a module from which another one of the run takes it."""
+    path = project / "app" / name
+    path.write_text("from asyncio import gather\n\n\nasync def main(a):\n    await gather(*a)\n")
+    (project / "app" / "other.py").write_text(other)
+    main(["migrate", "--write", "app"])
+    assert "await gather_structured(*a)" in path.read_text()
+    assert ("from asyncio import gather\n" in path.read_text()) is stays

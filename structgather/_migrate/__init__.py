@@ -11,6 +11,7 @@ completed   each use of asyncio.as_completed: may it be moved?
 loops       how a loop over asyncio.as_completed is rewritten
 bounded     --simplify: a semaphore around each child becomes limit=
 cleanups    --simplify: cancel the rest, gather again and raise, which goes without saying
+handed_on   what other modules import from one: it stays
 imports     the names that are imported, and those that are no longer needed
 rules       the reasons and the recipes
 

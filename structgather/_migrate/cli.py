@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structgather
 from structgather._migrate import files
+from structgather._migrate.handed_on import HandedOn
 from structgather._migrate.report import File, Report
 from structgather._migrate.rewrite import BrokenError, Rewritten, rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
 
 DESCRIPTION = """\
 Move a code base from asyncio.gather to gather_structured, and loops over asyncio.as_completed to
@@ -75,8 +81,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{path}: there is no such file or folder\n")
     report = Report()
     failed = bool(missing)
-    for path in files.find([path for path in options.paths if path not in missing]):
-        file, wrote = migrate(path, simplify=options.simplify, write=options.write)
+    found = list(files.find([path for path in options.paths if path not in missing]))
+    handed_on = HandedOn(_readable(found))
+    for path in found:
+        file, wrote = migrate(path, handed_on, simplify=options.simplify, write=options.write)
         report.files.append(file)
         failed = failed or not wrote
     diff = not (options.write or options.check)
@@ -89,12 +97,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if options.check and any(file.changes for file in report.files) else 0
 
 
-def migrate(path: Path, *, simplify: bool, write: bool) -> tuple[File, bool]:
+def migrate(path: Path, handed_on: HandedOn, *, simplify: bool, write: bool) -> tuple[File, bool]:
     """Move one file. Also tells whether it was written, if that was to be."""
     file = File(path.as_posix())
     try:
         source = files.read(path)
-        file.rewritten = _rewritten(source, simplify=simplify)
+        file.rewritten = _rewritten(source, handed_on.by(path), simplify=simplify)
         if write and file.changes:
             files.write(source, file.rewritten.after)
             file.written = True
@@ -114,8 +122,14 @@ def migrate(path: Path, *, simplify: bool, write: bool) -> tuple[File, bool]:
     return file, file.written or not (write and file.changes)
 
 
-def _rewritten(source: files.Source, *, simplify: bool) -> Rewritten:
-    rewritten = rewrite(source.text, simplify=simplify)
+def _readable(paths: list[Path]) -> Iterator[files.Source]:
+    for path in paths:
+        with contextlib.suppress(OSError, SyntaxError, ValueError):
+            yield files.read(path)
+
+
+def _rewritten(source: files.Source, wanted: Container[str], *, simplify: bool) -> Rewritten:
+    rewritten = rewrite(source.text, simplify=simplify, wanted=wanted)
     if rewritten.after != rewritten.before and not files.reads_as(source, rewritten.after):
         raise BrokenError
     return rewritten

@@ -170,8 +170,17 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
 # What is no longer needed.
 
 
-def removed(module: Module, paths: Container[str], moved: Container[ast.AST]) -> Iterator[Edit]:
-    """Yield the edits that remove `from asyncio import gather` where each use of it was moved."""
+def removed(
+    module: Module, paths: Container[str], moved: Container[ast.AST], wanted: Container[str]
+) -> Iterator[Edit]:
+    """Yield the edits that remove `from asyncio import gather` where each use of it was moved.
+
+    Args:
+        module: The module.
+        paths: What may be removed.
+        moved: The uses that were moved.
+        wanted: The names that other modules import from this one.
+    """
     for statement in ast.walk(module.tree):
         if not isinstance(statement, ast.ImportFrom) or statement.level:
             continue
@@ -180,6 +189,7 @@ def removed(module: Module, paths: Container[str], moved: Container[ast.AST]) ->
             for alias in statement.names
             if statement.module in {"asyncio", "asyncio.tasks"}
             and f"asyncio.{alias.name}" in paths
+            and (alias.asname or alias.name) not in wanted
             and _is_unused(module, statement, alias, moved)
         ]
         if gone:

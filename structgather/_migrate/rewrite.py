@@ -13,6 +13,8 @@ from structgather._migrate.rules import Finding, Rule, Verdict
 from structgather._migrate.text import Edit, Text, cookie, destination, edited, origin
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from structgather._migrate.completed import Loop
 
 GATHER = "gather_structured"
@@ -34,8 +36,15 @@ class Rewritten:
     findings_after: list[Finding]
 
 
-def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
+def rewrite(
+    text: str, *, simplify: bool = False, wanted: Container[str] = frozenset()
+) -> Rewritten:
     """Move what can be moved.
+
+    Args:
+        text: The text of a module.
+        simplify: Whether to shorten it as well.
+        wanted: The names that other modules import from it.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: The text can't be parsed.
@@ -45,7 +54,7 @@ def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
         parse(text)
         return Rewritten(text, text, [], [])
     module = Module(text)
-    findings, edits = _move(module)
+    findings, edits = _move(module, wanted)
     after = edited(text, edits)
     shorter: list[Edit] = []
     if simplify:
@@ -85,7 +94,7 @@ def _simplified(module: Module) -> list[list[Edit]]:
     return [*bounded.simplify(module), *cleanups.simplify(module)]
 
 
-def _move(module: Module) -> tuple[list[Finding], list[Edit]]:
+def _move(module: Module, wanted: Container[str]) -> tuple[list[Finding], list[Edit]]:
     findings: list[Finding] = []
     moved: dict[str, list[ast.expr]] = {GATHER: [], AS_COMPLETED: []}
 
@@ -106,7 +115,7 @@ def _move(module: Module) -> tuple[list[Finding], list[Edit]]:
     for string, path in _patches(module):
         found(string, path, Rule.PATCHED, move=False)
     findings.sort(key=lambda finding: (finding.line, finding.column))
-    return findings, _edits(module, {name: uses for name, uses in moved.items() if uses})
+    return findings, _edits(module, {name: uses for name, uses in moved.items() if uses}, wanted)
 
 
 def _patches(module: Module) -> list[tuple[ast.expr, str]]:
@@ -120,7 +129,7 @@ def _patches(module: Module) -> list[tuple[ast.expr, str]]:
     ]
 
 
-def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
+def _edits(module: Module, moved: dict[str, list[ast.expr]], wanted: Container[str]) -> list[Edit]:
     if not moved:
         return []
     first = min(use.lineno for uses in moved.values() for use in uses)
@@ -137,7 +146,7 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
     if over:
         edits += loops.rewrite(module, over, names[AS_COMPLETED])
     uses = {use for some in moved.values() for use in some}
-    gone = list(imports.removed(module, {gathers.GATHER, completed.AS_COMPLETED}, uses))
+    gone = list(imports.removed(module, {gathers.GATHER, completed.AS_COMPLETED}, uses, wanted))
     every = [*edits, *gone, *imports.added(module, names, first, gone)]
     if cookie(edited(text.text, every))[1] == cookie(text.text)[1]:
         return every
