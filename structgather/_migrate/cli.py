@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ exit codes:
   0  all is well
   1  --check was given, and something can be moved
   2  wrong usage; a path that is not there; no Python file that can be read; a file that could not
-     be written
+     be written, or the report; with --check or --write also a file that could not be handled
 """
 
 
@@ -89,9 +90,10 @@ def main(arguments: list[str] | None = None) -> int:
         failed = failed or not wrote
     diff = not (options.write or options.check)
     if options.json:
-        sys.stdout.write(json.dumps(report.json(diff=diff), indent=2) + "\n")
+        pieces = iter([json.dumps(report.json(diff=diff), indent=2), "\n"])
     else:
-        sys.stdout.writelines(report.human(diff=diff, written=options.write))
+        pieces = report.human(diff=diff, written=options.write)
+    failed = not _printed(pieces) or failed
     if failed or all(file.rewritten is None for file in report.files):
         return 2
     return 1 if options.check and any(file.changes for file in report.files) else 0
@@ -120,6 +122,18 @@ def migrate(path: Path, handed_on: HandedOn, *, simplify: bool, write: bool) -> 
             " please report this as a bug"
         )
     return file, file.written or not (write and file.changes)
+
+
+def _printed(pieces: Iterator[str]) -> bool:
+    """Print, unless nobody reads on: `| head` may have seen enough."""
+    try:
+        sys.stdout.writelines(pieces)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer would raise it again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _readable(paths: list[Path]) -> Iterator[files.Source]:
