@@ -124,11 +124,14 @@ def test_a_file_that_does_not_parse_is_reported_and_left(project: Path, capsys: 
     (project / "app" / "latin.py").write_bytes(b"# gather \xe9\n")
     (project / "app" / "null.py").write_bytes(b"gather\0\n")
     (project / "app" / "cookie.py").write_bytes(b"# coding: nonsense\n")
-    assert main(["migrate", "--write", "app"]) == 0
+    assert main(["migrate", "app"]) == 0
+    assert main(["migrate", "--check", "app"]) == 2
+    capsys.readouterr()
+    assert main(["migrate", "--write", "app"]) == 2
     printed = capsys.readouterr().out
     for name in ("broken", "latin", "null", "cookie"):
         assert f"app/{name}.py: does not parse" in printed
-    assert "4 files not readable" in printed
+    assert "4 files could not be handled" in printed
     assert broken.read_text() == "await asyncio.gather(\n"
     assert (project / "app" / "moved.py").read_text() == AFTER
 

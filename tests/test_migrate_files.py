@@ -169,7 +169,7 @@ def test_what_would_not_compile_is_not_written(
 ) -> None:
     """If a mistake of the migration's own broke a file, the file would be left as it is."""
     monkeypatch.setattr(imports, "PACKAGE", package)
-    assert main(["migrate", "--write", "app"]) == 0
+    assert main(["migrate", "--write", "app"]) == 2
     assert "app/moved.py: left alone: moved, it would not compile" in capsys.readouterr().out
     assert (project / "app" / "moved.py").read_text() == BEFORE
 
@@ -210,6 +210,16 @@ def test_what_declares_the_encoding_stays_where_it_does(project: Path, source: s
         if isinstance(node, ast.Constant)
     ]
     assert "é" in strings
+
+
+def test_edits_that_overlap_are_the_tools_own_mistake(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """Where edits overlap, it is not said that the file does not parse; the code is 2."""
+    monkeypatch.setattr(imports, "added", lambda *_: [Edit(0, 2, ""), Edit(1, 3, "")])
+    assert main(["migrate", "--check", "app"]) == 2
+    assert "app/moved.py: left alone: moved, it would not" in capsys.readouterr().out
+    assert project.exists()
 
 
 @pytest.mark.parametrize("line", ["# coding: latin-1", "# coding: nonsense"])

@@ -94,6 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         pieces = report.human(diff=diff, written=options.write)
     failed = not _printed(pieces) or failed
+    if options.check or options.write:
+        failed = failed or any(file.error is not None for file in report.files)
     if failed or all(file.rewritten is None for file in report.files):
         return 2
     return 1 if options.check and any(file.changes for file in report.files) else 0

@@ -55,17 +55,24 @@ def rewrite(
         return Rewritten(text, text, [], [])
     module = Module(text)
     findings, edits = _move(module, wanted)
-    after = edited(text, edits)
+    after = _applied(text, edits)
     shorter: list[Edit] = []
     if simplify:
         for one in _simplified(Module(after)):
             line, column = module.text.place(origin(edits, one[0].start))
             findings.append(Finding(line, column, gathers.GATHER, Verdict.SIMPLIFIED, None))
             shorter += one
-        after = edited(after, shorter)
+        after = _applied(after, shorter)
     if after != text and not _still_python(text, after):
         raise BrokenError
     return Rewritten(text, after, findings, _displaced(module, findings, [edits, shorter], after))
+
+
+def _applied(text: str, edits: list[Edit]) -> str:
+    try:
+        return edited(text, edits)
+    except ValueError as error:
+        raise BrokenError from error
 
 
 def _still_python(before: str, after: str) -> bool:
@@ -148,7 +155,7 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]], wanted: Container[s
     uses = {use for some in moved.values() for use in some}
     gone = list(imports.removed(module, {gathers.GATHER, completed.AS_COMPLETED}, uses, wanted))
     every = [*edits, *gone, *imports.added(module, names, first, gone)]
-    if cookie(edited(text.text, every))[1] == cookie(text.text)[1]:
+    if cookie(_applied(text.text, every))[1] == cookie(text.text)[1]:
         return every
     # A comment must not come to declare the encoding.
     return [*edits, *imports.added(module, names, first, [])]
