@@ -7,7 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops
+from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops, patches
 from structgather._migrate.module import Module, compiles, parse
 from structgather._migrate.rules import Finding, Rule, Verdict
 from structgather._migrate.text import Edit, Text, cookie, destination, edited, origin
@@ -112,28 +112,22 @@ def _move(module: Module, wanted: Container[str]) -> tuple[list[Finding], list[E
         if move:
             moved[GATHER if path == gathers.GATHER else AS_COMPLETED].append(use)
 
+    replaced = patches.assigned(module)
+    for string, path, replaces in patches.named(module):
+        found(string, path, Rule.PATCHED, move=False)
+        if replaces:
+            replaced.add(path)
     for use, path in module.uses(gathers.GATHER, completed.AS_COMPLETED):
         if path == gathers.GATHER:
             rule, move = gathers.judge(module, use)
-            found(use, path, rule, move=move)
         else:
             rule = completed.judge(module, use)
-            found(use, path, rule, move=rule is None)
-    for string, path in _patches(module):
-        found(string, path, Rule.PATCHED, move=False)
+            move = rule is None
+        if move and path in replaced:
+            rule, move = Rule.REPLACED, False
+        found(use, path, rule, move=move)
     findings.sort(key=lambda finding: (finding.line, finding.column))
     return findings, _edits(module, {name: uses for name, uses in moved.items() if uses}, wanted)
-
-
-def _patches(module: Module) -> list[tuple[ast.expr, str]]:
-    """Find strings that name one of the functions, as arguments of `mock.patch` do."""
-    return [
-        (node, function)
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        for function in (gathers.GATHER, completed.AS_COMPLETED)
-        if f".{node.value}".endswith(f".{function}") and " " not in node.value
-    ]
 
 
 def _edits(module: Module, moved: dict[str, list[ast.expr]], wanted: Container[str]) -> list[Edit]:

@@ -54,6 +54,10 @@ class Rule(enum.Enum):
         "asyncio's function is replaced, or named in a string, as tests do that patch it",
         "patch the name where it is used",
     )
+    REPLACED = (
+        "this file replaces asyncio's function, and means what it puts there",
+        "replace structgather's function instead, under the name by which it is called",
+    )
     LOOP_ARGUMENT = (
         "loop= is an argument that asyncio took away in Python 3.10",
         "leave it out: the running loop is used",
