@@ -109,6 +109,10 @@ class Rule(enum.Enum):
         "the loop yields out of an async generator, whose consumer may never come back (PEP 789)",
         "let the consumer own the block: return the awaitables, or send outcomes through a Queue",
     )
+    TWICE = (
+        "the same awaitable is listed twice: asyncio hands it out once, structgather refuses it",
+        "list it once",
+    )
     ITEM_KEPT = (
         "the item is used for more than to be awaited",
         "an outcome knows its .index in the input; look the rest up by that",
