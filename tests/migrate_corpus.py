@@ -77,7 +77,7 @@ def migrate(folder: Path, *options: str) -> dict[str, Any]:
     """Run the command, and return what it printed."""
     command = [sys.executable, "-m", "structgather", "migrate", "--json", *options, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode not in {0, 1}:
+    if not done.stdout:
         sys.exit(f"exit code {done.returncode}: {done.stderr}")
     report: dict[str, Any] = json.loads(done.stdout)
     return report

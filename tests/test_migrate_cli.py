@@ -1,6 +1,7 @@
 """`python -m structgather migrate`: what it reads, what it prints, what it writes and when not."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,11 +124,14 @@ def test_a_file_that_does_not_parse_is_reported_and_left(project: Path, capsys: 
     (project / "app" / "latin.py").write_bytes(b"# gather \xe9\n")
     (project / "app" / "null.py").write_bytes(b"gather\0\n")
     (project / "app" / "cookie.py").write_bytes(b"# coding: nonsense\n")
-    assert main(["migrate", "--write", "app"]) == 0
+    assert main(["migrate", "app"]) == 0
+    assert main(["migrate", "--check", "app"]) == 2
+    capsys.readouterr()
+    assert main(["migrate", "--write", "app"]) == 2
     printed = capsys.readouterr().out
     for name in ("broken", "latin", "null", "cookie"):
         assert f"app/{name}.py: does not parse" in printed
-    assert "4 files not readable" in printed
+    assert "4 files could not be handled" in printed
     assert broken.read_text() == "await asyncio.gather(\n"
     assert (project / "app" / "moved.py").read_text() == AFTER
 
@@ -191,3 +195,17 @@ def test_importing_the_package_imports_none_of_it() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     assert done.stdout == "[]\n"
+
+
+def test_a_reader_that_goes_is_no_error_of_the_migration(project: Path) -> None:
+    """Where nobody reads what it prints, it ends without a traceback, and not with 1."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "structgather", "migrate", "--check", "app"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(  # noqa: S603
+        command, check=False, stdout=writer, stderr=subprocess.PIPE, env=environment, cwd=project
+    )
+    os.close(writer)
+    assert done.returncode == 2
+    assert done.stderr == b""

@@ -12,6 +12,7 @@ from migrate_project import AFTER, BEFORE, git, make
 
 from structgather._migrate import files, imports
 from structgather._migrate.cli import main
+from structgather._migrate.text import Edit
 
 Printed = pytest.CaptureFixture[str]
 
@@ -168,7 +169,7 @@ def test_what_would_not_compile_is_not_written(
 ) -> None:
     """If a mistake of the migration's own broke a file, the file would be left as it is."""
     monkeypatch.setattr(imports, "PACKAGE", package)
-    assert main(["migrate", "--write", "app"]) == 0
+    assert main(["migrate", "--write", "app"]) == 2
     assert "app/moved.py: left alone: moved, it would not compile" in capsys.readouterr().out
     assert (project / "app" / "moved.py").read_text() == BEFORE
 
@@ -184,3 +185,75 @@ def test_a_name_that_the_terminal_cannot_show_is_no_failure(project: Path) -> No
     }
     done = subprocess.run(command, check=True, capture_output=True, env=environment)  # noqa: S603
     assert b"\\xe9" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "\n# coding: latin-1\nif a:\n    import asyncio\nX = 'é'\n",
+        "\n# coding: latin-1\n# What follows.\nif a:\n    import asyncio\nX = 'é'\n",
+        "# coding: latin-1\nif a:\n    import asyncio\nX = 'é'\n",
+        "from asyncio import gather\n# coding: latin-1\nimport os\nX = 'é'\n",
+    ],
+)
+def test_what_declares_the_encoding_stays_where_it_does(project: Path, source: str) -> None:
+    """No comment stops declaring the encoding, and none begins to."""
+    use = "gather" if "import gather" in source else "asyncio.gather"
+    source += f"async def f(a):\n    await {use}(a())\n"
+    path = project / "app" / "moved.py"
+    path.write_bytes(source.encode("utf-8" if source.startswith("from") else "latin-1"))
+    assert main(["migrate", "--write", "app"]) == 0
+    assert "gather_structured(a())" in path.read_text("latin-1")
+    strings = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Constant)
+    ]
+    assert "é" in strings
+
+
+def test_edits_that_overlap_are_the_tools_own_mistake(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """Where edits overlap, it is not said that the file does not parse; the code is 2."""
+    monkeypatch.setattr(imports, "added", lambda *_: [Edit(0, 2, ""), Edit(1, 3, "")])
+    assert main(["migrate", "--check", "app"]) == 2
+    assert "app/moved.py: left alone: moved, it would not" in capsys.readouterr().out
+    assert project.exists()
+
+
+@pytest.mark.parametrize("line", ["# coding: latin-1", "# coding: nonsense"])
+def test_what_would_be_read_otherwise_is_not_written(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed, line: str
+) -> None:
+    """A text that Python would read from its bytes as another one is not written."""
+    monkeypatch.setattr(imports, "added", lambda *_: [Edit(0, 0, f"{line}\n")])
+    main(["migrate", "--write", "app/moved.py"])
+    assert "app/moved.py: left alone" in capsys.readouterr().out
+    assert (project / "app" / "moved.py").read_text() == BEFORE
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "stays"),
+    [
+        ("moved.py", "from app.moved import gather\n", True),
+        ("moved.py", "from .moved import gather as g\n", True),
+        ("moved.py", "from .moved import *\n", True),
+        ("moved.py", "from . import moved as m\nm.gather()\n", True),
+        ("moved.py", "import app.moved\napp.moved.gather()\n", True),
+        ("__init__.py", "", True),
+        ("moved.py", "from .others import gather\n", False),
+        ("moved.py", "from .moved import main  # gather\n", False),
+        ("moved.py", "def gather(\n", False),
+    ],
+)
+def test_what_another_module_imports_stays(
+    project: Path, name: str, other: str, *, stays: bool
+) -> None:
+    """The name stays in a module from which another one of the run takes it."""
+    path = project / "app" / name
+    path.write_text("from asyncio import gather\n\n\nasync def main(a):\n    await gather(*a)\n")
+    (project / "app" / "other.py").write_text(other)
+    main(["migrate", "--write", "app"])
+    assert "await gather_structured(*a)" in path.read_text()
+    assert ("from asyncio import gather\n" in path.read_text()) is stays

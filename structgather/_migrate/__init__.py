@@ -7,10 +7,12 @@ files       which files; how they are read and, all at once, written
 rewrite     one source text: what was found in it, and how it reads afterwards
 gathers     each use of asyncio.gather: may it be moved?
 dangers     where a failure would do more than today, or does less than it should
+patches     where asyncio's functions are replaced, as tests do
 completed   each use of asyncio.as_completed: may it be moved?
 loops       how a loop over asyncio.as_completed is rewritten
 bounded     --simplify: a semaphore around each child becomes limit=
 cleanups    --simplify: cancel the rest, gather again and raise, which goes without saying
+handed_on   what other modules import from one: it stays
 imports     the names that are imported, and those that are no longer needed
 rules       the reasons and the recipes
 

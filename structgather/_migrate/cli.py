@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structgather
 from structgather._migrate import files
+from structgather._migrate.handed_on import HandedOn
 from structgather._migrate.report import File, Report
-from structgather._migrate.rewrite import BrokenError, rewrite
+from structgather._migrate.rewrite import BrokenError, Rewritten, rewrite
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
 
 DESCRIPTION = """\
 Move a code base from asyncio.gather to gather_structured, and loops over asyncio.as_completed to
@@ -22,7 +29,7 @@ exit codes:
   0  all is well
   1  --check was given, and something can be moved
   2  wrong usage; a path that is not there; no Python file that can be read; a file that could not
-     be written
+     be written, or the report; with --check or --write also a file that could not be handled
 """
 
 
@@ -75,26 +82,31 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{path}: there is no such file or folder\n")
     report = Report()
     failed = bool(missing)
-    for path in files.find([path for path in options.paths if path not in missing]):
-        file, wrote = migrate(path, simplify=options.simplify, write=options.write)
+    found = list(files.find([path for path in options.paths if path not in missing]))
+    handed_on = HandedOn(_readable(found))
+    for path in found:
+        file, wrote = migrate(path, handed_on, simplify=options.simplify, write=options.write)
         report.files.append(file)
         failed = failed or not wrote
     diff = not (options.write or options.check)
     if options.json:
-        sys.stdout.write(json.dumps(report.json(diff=diff), indent=2) + "\n")
+        pieces = iter([json.dumps(report.json(diff=diff), indent=2), "\n"])
     else:
-        sys.stdout.writelines(report.human(diff=diff, written=options.write))
+        pieces = report.human(diff=diff, written=options.write)
+    failed = not _printed(pieces) or failed
+    if options.check or options.write:
+        failed = failed or any(file.error is not None for file in report.files)
     if failed or all(file.rewritten is None for file in report.files):
         return 2
     return 1 if options.check and any(file.changes for file in report.files) else 0
 
 
-def migrate(path: Path, *, simplify: bool, write: bool) -> tuple[File, bool]:
+def migrate(path: Path, handed_on: HandedOn, *, simplify: bool, write: bool) -> tuple[File, bool]:
     """Move one file. Also tells whether it was written, if that was to be."""
     file = File(path.as_posix())
     try:
         source = files.read(path)
-        file.rewritten = rewrite(source.text, simplify=simplify)
+        file.rewritten = _rewritten(source, handed_on.by(path), simplify=simplify)
         if write and file.changes:
             files.write(source, file.rewritten.after)
             file.written = True
@@ -107,5 +119,33 @@ def migrate(path: Path, *, simplify: bool, write: bool) -> tuple[File, bool]:
     except (ValueError, RecursionError, MemoryError) as error:
         file.error = f"does not parse: {error}"
     except BrokenError:
-        file.error = "left alone: moved, it would not compile; please report this as a bug"
+        file.error = (
+            "left alone: moved, it would not compile, or be read as another text;"
+            " please report this as a bug"
+        )
     return file, file.written or not (write and file.changes)
+
+
+def _printed(pieces: Iterator[str]) -> bool:
+    """Print, unless nobody reads on: `| head` may have seen enough."""
+    try:
+        sys.stdout.writelines(pieces)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer would raise it again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _readable(paths: list[Path]) -> Iterator[files.Source]:
+    for path in paths:
+        with contextlib.suppress(OSError, SyntaxError, ValueError):
+            yield files.read(path)
+
+
+def _rewritten(source: files.Source, wanted: Container[str], *, simplify: bool) -> Rewritten:
+    rewritten = rewrite(source.text, simplify=simplify, wanted=wanted)
+    if rewritten.after != rewritten.before and not files.reads_as(source, rewritten.after):
+        raise BrokenError
+    return rewritten

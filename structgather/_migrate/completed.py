@@ -58,7 +58,17 @@ def _refused(call: ast.Call) -> Rule | None:
     if "loop" in keywords:
         return Rule.LOOP_ARGUMENT
     fits = len(call.args) == 1 and not isinstance(call.args[0], ast.Starred)
-    return None if fits and keywords <= {"timeout"} else Rule.ARGUMENTS
+    if not fits or not keywords <= {"timeout"}:
+        return Rule.ARGUMENTS
+    return Rule.TWICE if _has_one_twice(call.args[0]) else None
+
+
+def _has_one_twice(inputs: ast.expr) -> bool:
+    """Tell whether a name is listed twice, as far as that can be seen."""
+    if not isinstance(inputs, ast.List | ast.Tuple):
+        return False
+    names = [node.id for node in inputs.elts if isinstance(node, ast.Name)]
+    return len(names) > len(set(names))
 
 
 def _judge_loop(module: Module, loop: Loop, call: ast.Call) -> Rule | None:

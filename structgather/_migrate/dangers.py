@@ -70,8 +70,12 @@ def _cancels(node: ast.AST) -> bool:
 def _children(module: Module, arguments: Sequence[ast.expr]) -> Iterator[ast.expr]:
     """Yield the children's expressions, as far as they can be seen."""
     pending = list(arguments)
+    seen: set[ast.expr] = set()  # a list may be appended what is made of it
     while pending:
         node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
         match node:
             case ast.Starred(value=ast.Name() as name):
                 pending += _elements(module, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import codecs
 import io
 import os
@@ -12,6 +13,8 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from structgather._migrate.module import compiles, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,11 +45,28 @@ def read(path: Path) -> Source:
     """
     target = path.resolve(strict=True)
     raw = target.read_bytes()
-    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    encoding, _ = tokenize.detect_encoding(io.BytesIO(lines).readline)
+    encoding = _encoding(raw)
     bom = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
     encoding = "utf-8" if bom else encoding
     return Source(target, raw, bom, encoding, raw[len(bom) :].decode(encoding))
+
+
+def reads_as(source: Source, text: str) -> bool:
+    """Tell whether Python would read a text from the bytes that are to be written."""
+    try:
+        content = source.encode(text)
+        if _encoding(content) != _encoding(source.raw):
+            return False
+    except (SyntaxError, UnicodeError):
+        return False
+    if not compiles(source.raw):
+        return True  # nor did it before
+    return compiles(content) and ast.dump(parse(content)) == ast.dump(parse(text))
+
+
+def _encoding(raw: bytes) -> str:
+    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return tokenize.detect_encoding(io.BytesIO(lines).readline)[0]
 
 
 def write(source: Source, text: str) -> None:

@@ -7,7 +7,7 @@ import itertools
 import sys
 from typing import TYPE_CHECKING
 
-from structgather._migrate.text import Edit
+from structgather._migrate.text import Edit, cookie
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -24,28 +24,37 @@ _OTHERWISE = {
 }
 
 
-def local_name(module: Module, function: str, before: int) -> str:
+def local_name(module: Module, function: str, before: int, uses: list[ast.expr]) -> str:
     """Choose what one of structgather's functions is called in a module.
 
     Args:
         module: The module.
         function: Its name in structgather.
         before: The line at which it is first used.
+        uses: What it takes the place of.
     """
     path = f"{PACKAGE}.{function}"
     scopes = module.scopes
     for alias in _aliases(module, before):
         name = alias.asname or alias.name
-        if alias.name == function and set(scopes.bindings(name)) == {path}:
+        bound = set(scopes.bindings(name))
+        if alias.name == function and bound == {path} and _is_seen(module, name, uses):
             return name
     otherwise = _OTHERWISE[function]
     names = (f"{otherwise}_{number}" for number in itertools.count(2))
     read = {node.id for node in scopes.of}
     for name in itertools.chain((function, otherwise), names):
         bound = set(scopes.bindings(name))
-        if bound == {path} or not (bound or name in read):
+        if not (bound or name in read) or (bound == {path} and _is_seen(module, name, uses)):
             return name
     raise AssertionError  # pragma: no cover - there are names enough
+
+
+def _is_seen(module: Module, name: str, uses: list[ast.expr]) -> bool:
+    """Tell whether the module's own name is what each use would read: no function hides it."""
+    scopes = module.scopes
+    read = [node for use in uses for node in ast.walk(use) if isinstance(node, ast.Name)]
+    return all(scopes.of[node].lookup(name) in {None, scopes.module} for node in read)
 
 
 def added(module: Module, names: dict[str, str], before: int, gone: list[Edit]) -> Iterator[Edit]:
@@ -148,9 +157,10 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
     text = module.text
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
     first = number = min([statement.lineno, *(node.lineno for node in decorators)])
-    while text.line(number - 1).lstrip().startswith("#"):
+    declared, _ = cookie(text.text)
+    while number - 1 > declared and text.line(number - 1).lstrip().startswith("#"):
         number -= 1
-    if number == 1:  # these are the comments at the top of the file
+    if number <= declared + 1:  # these are the comments at the top of the file
         number = first
     at = text.line_start(number)
     newline = text.newline(number)
@@ -160,8 +170,17 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
 # What is no longer needed.
 
 
-def removed(module: Module, path: str, moved: Container[ast.AST]) -> Iterator[Edit]:
-    """Yield the edits that remove `from asyncio import gather` where each use of it was moved."""
+def removed(
+    module: Module, paths: Container[str], moved: Container[ast.AST], wanted: Container[str]
+) -> Iterator[Edit]:
+    """Yield the edits that remove `from asyncio import gather` where each use of it was moved.
+
+    Args:
+        module: The module.
+        paths: What may be removed.
+        moved: The uses that were moved.
+        wanted: The names that other modules import from this one.
+    """
     for statement in ast.walk(module.tree):
         if not isinstance(statement, ast.ImportFrom) or statement.level:
             continue
@@ -169,11 +188,12 @@ def removed(module: Module, path: str, moved: Container[ast.AST]) -> Iterator[Ed
             alias
             for alias in statement.names
             if statement.module in {"asyncio", "asyncio.tasks"}
-            and path == f"asyncio.{alias.name}"
+            and f"asyncio.{alias.name}" in paths
+            and (alias.asname or alias.name) not in wanted
             and _is_unused(module, statement, alias, moved)
         ]
-        if len(gone) == 1:
-            yield from _without(module, statement, gone[0])
+        if gone:
+            yield from _without(module, statement, gone)
 
 
 def _is_unused(
@@ -198,26 +218,28 @@ def _is_unused(
     )
 
 
-def _without(module: Module, statement: ast.ImportFrom, alias: ast.alias) -> Iterator[Edit]:
-    """Yield the edit that takes a name out of an import, unless that would take more with it."""
+def _without(module: Module, statement: ast.ImportFrom, gone: list[ast.alias]) -> Iterator[Edit]:
+    """Yield the edits that take names out of an import, unless that would take more with them."""
     text = module.text
     first, last = statement.lineno, statement.end_lineno or 0
     if text.has_comment(text.line_start(first), text.line_start(last + 1)):
         return
     names = statement.names
-    place = names.index(alias)
-    if len(names) == 1:
-        start, end = text.line_start(first), text.line_start(last + 1)
-        alone = text.text[start:end].strip() == text.of(statement)
-        block = module.block(statement)
-        if alone and len(block) > 1:
-            while block[0] is statement and block is not module.tree.body and _is_blank(text, last):
-                last += 1
-            yield Edit(start, text.line_start(last + 1), "")
-    elif place + 1 < len(names):
-        yield Edit(text.start(alias), text.start(names[place + 1]), "")
-    else:
-        yield Edit(text.end(names[place - 1]), text.end(alias), "")
+    kept = [place for place, alias in enumerate(names) if alias not in gone]
+    if kept:
+        for place, alias in enumerate(names[: kept[-1]]):
+            if alias in gone:
+                yield Edit(text.start(alias), text.start(names[place + 1]), "")
+        if names[-1] in gone:
+            yield Edit(text.end(names[kept[-1]]), text.end(names[-1]), "")
+        return
+    start, end = text.line_start(first), text.line_start(last + 1)
+    alone = text.text[start:end].strip() == text.of(statement)
+    block = module.block(statement)
+    if alone and len(block) > 1:
+        while block[0] is statement and block is not module.tree.body and _is_blank(text, last):
+            last += 1
+        yield Edit(start, text.line_start(last + 1), "")
 
 
 def _is_blank(text: Text, last: int) -> bool:

@@ -18,7 +18,7 @@ FunctionDef: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _PARTS = {"base_events", "events", "futures", "locks", "runners", "taskgroups", "tasks", "timeouts"}
 
 
-def parse(text: str) -> ast.Module:
+def parse(text: str | bytes) -> ast.Module:
     """Parse a text without a word about what its author may be warned of.
 
     Raises:
@@ -29,7 +29,7 @@ def parse(text: str) -> ast.Module:
         return ast.parse(text)
 
 
-def compiles(text: str) -> bool:
+def compiles(text: str | bytes) -> bool:
     """Tell whether a text is a whole module: more than its grammar must be right for that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -111,7 +111,7 @@ class Report:
         if simplified := self.count(Verdict.SIMPLIFIED):
             parts.append(f"{simplified} simplified")
         if errors:
-            parts.append(f"{_number(errors, 'file')} not readable")
+            parts.append(f"{_number(errors, 'file')} could not be handled")
         return "; ".join(parts) + "."
 
     def json(self, *, diff: bool) -> dict[str, Any]:

@@ -7,12 +7,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops
+from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops, patches
 from structgather._migrate.module import Module, compiles, parse
 from structgather._migrate.rules import Finding, Rule, Verdict
-from structgather._migrate.text import Edit, Text, destination, edited, origin
+from structgather._migrate.text import Edit, Text, cookie, destination, edited, origin
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from structgather._migrate.completed import Loop
 
 GATHER = "gather_structured"
@@ -34,8 +36,15 @@ class Rewritten:
     findings_after: list[Finding]
 
 
-def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
+def rewrite(
+    text: str, *, simplify: bool = False, wanted: Container[str] = frozenset()
+) -> Rewritten:
     """Move what can be moved.
+
+    Args:
+        text: The text of a module.
+        simplify: Whether to shorten it as well.
+        wanted: The names that other modules import from it.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: The text can't be parsed.
@@ -45,18 +54,25 @@ def rewrite(text: str, *, simplify: bool = False) -> Rewritten:
         parse(text)
         return Rewritten(text, text, [], [])
     module = Module(text)
-    findings, edits = _move(module)
-    after = edited(text, edits)
+    findings, edits = _move(module, wanted)
+    after = _applied(text, edits)
     shorter: list[Edit] = []
     if simplify:
         for one in _simplified(Module(after)):
             line, column = module.text.place(origin(edits, one[0].start))
             findings.append(Finding(line, column, gathers.GATHER, Verdict.SIMPLIFIED, None))
             shorter += one
-        after = edited(after, shorter)
+        after = _applied(after, shorter)
     if after != text and not _still_python(text, after):
         raise BrokenError
     return Rewritten(text, after, findings, _displaced(module, findings, [edits, shorter], after))
+
+
+def _applied(text: str, edits: list[Edit]) -> str:
+    try:
+        return edited(text, edits)
+    except ValueError as error:
+        raise BrokenError from error
 
 
 def _still_python(before: str, after: str) -> bool:
@@ -85,7 +101,7 @@ def _simplified(module: Module) -> list[list[Edit]]:
     return [*bounded.simplify(module), *cleanups.simplify(module)]
 
 
-def _move(module: Module) -> tuple[list[Finding], list[Edit]]:
+def _move(module: Module, wanted: Container[str]) -> tuple[list[Finding], list[Edit]]:
     findings: list[Finding] = []
     moved: dict[str, list[ast.expr]] = {GATHER: [], AS_COMPLETED: []}
 
@@ -96,35 +112,31 @@ def _move(module: Module) -> tuple[list[Finding], list[Edit]]:
         if move:
             moved[GATHER if path == gathers.GATHER else AS_COMPLETED].append(use)
 
+    replaced = patches.assigned(module)
+    for string, path, replaces in patches.named(module):
+        found(string, path, Rule.PATCHED, move=False)
+        if replaces:
+            replaced.add(path)
     for use, path in module.uses(gathers.GATHER, completed.AS_COMPLETED):
         if path == gathers.GATHER:
             rule, move = gathers.judge(module, use)
-            found(use, path, rule, move=move)
         else:
             rule = completed.judge(module, use)
-            found(use, path, rule, move=rule is None)
-    for string, path in _patches(module):
-        found(string, path, Rule.PATCHED, move=False)
+            move = rule is None
+        if move and path in replaced:
+            rule, move = Rule.REPLACED, False
+        found(use, path, rule, move=move)
     findings.sort(key=lambda finding: (finding.line, finding.column))
-    return findings, _edits(module, {name: uses for name, uses in moved.items() if uses})
+    return findings, _edits(module, {name: uses for name, uses in moved.items() if uses}, wanted)
 
 
-def _patches(module: Module) -> list[tuple[ast.expr, str]]:
-    """Find strings that name one of the functions, as arguments of `mock.patch` do."""
-    return [
-        (node, function)
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        for function in (gathers.GATHER, completed.AS_COMPLETED)
-        if f".{node.value}".endswith(f".{function}") and " " not in node.value
-    ]
-
-
-def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
+def _edits(module: Module, moved: dict[str, list[ast.expr]], wanted: Container[str]) -> list[Edit]:
     if not moved:
         return []
     first = min(use.lineno for uses in moved.values() for use in uses)
-    names = {name: imports.local_name(module, name, first) for name in moved}
+    names = {
+        name: imports.local_name(module, name, first, replaced) for name, replaced in moved.items()
+    }
     text = module.text
     edits = [Edit(text.start(use), text.end(use), names[GATHER]) for use in moved.get(GATHER, ())]
     over: list[Loop] = [
@@ -135,9 +147,9 @@ def _edits(module: Module, moved: dict[str, list[ast.expr]]) -> list[Edit]:
     if over:
         edits += loops.rewrite(module, over, names[AS_COMPLETED])
     uses = {use for some in moved.values() for use in some}
-    gone = [
-        edit
-        for path in (gathers.GATHER, completed.AS_COMPLETED)
-        for edit in imports.removed(module, path, uses)
-    ]
-    return [*edits, *gone, *imports.added(module, names, first, gone)]
+    gone = list(imports.removed(module, {gathers.GATHER, completed.AS_COMPLETED}, uses, wanted))
+    every = [*edits, *gone, *imports.added(module, names, first, gone)]
+    if cookie(_applied(text.text, every))[1] == cookie(text.text)[1]:
+        return every
+    # A comment must not come to declare the encoding.
+    return [*edits, *imports.added(module, names, first, [])]

@@ -54,6 +54,10 @@ class Rule(enum.Enum):
         "asyncio's function is replaced, or named in a string, as tests do that patch it",
         "patch the name where it is used",
     )
+    REPLACED = (
+        "this file replaces asyncio's function, and means what it puts there",
+        "replace structgather's function instead, under the name by which it is called",
+    )
     LOOP_ARGUMENT = (
         "loop= is an argument that asyncio took away in Python 3.10",
         "leave it out: the running loop is used",
@@ -104,6 +108,10 @@ class Rule(enum.Enum):
     GENERATOR = (
         "the loop yields out of an async generator, whose consumer may never come back (PEP 789)",
         "let the consumer own the block: return the awaitables, or send outcomes through a Queue",
+    )
+    TWICE = (
+        "the same awaitable is listed twice: asyncio hands it out once, structgather refuses it",
+        "list it once",
     )
     ITEM_KEPT = (
         "the item is used for more than to be awaited",

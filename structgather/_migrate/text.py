@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 #: What has a place in the text.
 Placed: TypeAlias = ast.expr | ast.stmt | ast.alias | ast.excepthandler | ast.keyword
 
+# PEP 263: how a file declares its encoding, and what may stand on the line before.
+_COOKIE = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
+_NOTHING = re.compile(r"[ \t\f]*(?:[#\r\n]|\Z)")
+
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
@@ -42,6 +46,16 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
 def split_lines(text: str) -> list[str]:
     """Split where Python's own parser does, which is not where `str.splitlines` does."""
     return _LINE.findall(text)
+
+
+def cookie(text: str) -> tuple[int, str]:
+    """Return the line on which a text declares its encoding, and the encoding; 0 if it does not."""
+    for number, line in enumerate(split_lines(text)[:2], 1):
+        if found := _COOKIE.match(line):
+            return number, found[1]
+        if not _NOTHING.match(line):
+            break
+    return 0, ""
 
 
 @final
