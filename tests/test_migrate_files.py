@@ -216,7 +216,11 @@ def test_edits_that_overlap_are_the_tools_own_mistake(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
     """Where edits overlap, it is not said that the file does not parse; the code is 2."""
-    monkeypatch.setattr(imports, "added", lambda *_: [Edit(0, 2, ""), Edit(1, 3, "")])
+
+    def overlapping(*_: object) -> list[Edit]:
+        return [Edit(0, 2, ""), Edit(1, 3, "")]
+
+    monkeypatch.setattr(imports, "added", overlapping)
     assert main(["migrate", "--check", "app"]) == 2
     assert "app/moved.py: left alone: moved, it would not" in capsys.readouterr().out
     assert project.exists()
@@ -227,7 +231,11 @@ def test_what_would_be_read_otherwise_is_not_written(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed, line: str
 ) -> None:
     """A text that Python would read from its bytes as another one is not written."""
-    monkeypatch.setattr(imports, "added", lambda *_: [Edit(0, 0, f"{line}\n")])
+
+    def declaring(*_: object) -> list[Edit]:
+        return [Edit(0, 0, f"{line}\n")]
+
+    monkeypatch.setattr(imports, "added", declaring)
     main(["migrate", "--write", "app/moved.py"])
     assert "app/moved.py: left alone" in capsys.readouterr().out
     assert (project / "app" / "moved.py").read_text() == BEFORE
