@@ -33,17 +33,19 @@ from harness.choosers import explore, sweep
 from harness.loop import current, point
 from harness.oracles import ORACLES
 from harness.run import Options, Program, Run
+from harness.searches import (
+    LEAKS,
+    OF_A_TIMEOUT_AROUND_A_BODY,
+    OF_AN_EAGER_STEP,
+    OF_AN_INTERRUPT,
+    THREE,
+    either_start,
+)
 from harness.worlds import Behaviour, Call, world
 from structgather import gather_structured
 
 Coro = Coroutine[Any, Any, Any]
 
-# The world behind the published figures.
-THREE: dict[str, Behaviour] = {
-    "a": returns(points=2),
-    "b": fails(points=2),
-    "c": cleans_up_slowly(points=2),
-}
 TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
 NESTED: dict[str, Behaviour] = {"a": nests(gather_structured, **THREE), "b": fails()}
 
@@ -154,22 +156,13 @@ def of(call: Call, children: dict[str, Behaviour]) -> Program:
     return world(call, deadline=None, child_deadline=None, **children)
 
 
-# What the oracles find that is not the call's doing.
-
-LEAKS = {"nothing_in_cycles", "nothing_kept_alive"}
-# Of a timeout and an outer cancellation asyncio raises the CancelledError of the timeout. And a
-# task that ended with asyncio's TimeoutError is in a cycle: its traceback leads to the Timeout.
-OF_THE_TIMEOUT = LEAKS | {"cancel_message_kept"}
 # What `test_harness_sees.py` shows of a TaskGroup alone.
-OF_THE_GROUP: set[str] = {
-    *({"outer_cancel_surfaces", "cancelling_balanced"} if sys.version_info < (3, 13) else ()),
-    *(LEAKS if sys.version_info < (3, 14) else ()),
-}
-# It went through the event loop, so its traceback leads to the handle of the Task that raised it,
-# and it is raised whatever failed before it.
-OF_AN_INTERRUPT = LEAKS | {"first_failure_raised"}
-# Until 3.13 the frame of a child that raised in its eager step keeps those that started it.
-OF_AN_EAGER_STEP: set[str] = LEAKS if sys.version_info < (3, 14) else set()
+OF_THE_GROUP = frozenset[str](
+    {
+        *({"outer_cancel_surfaces", "cancelling_balanced"} if sys.version_info < (3, 13) else ()),
+        *(LEAKS if sys.version_info < (3, 14) else ()),
+    }
+)
 
 
 def judge(run: Run, but: Iterable[str] = ()) -> None:
@@ -190,7 +183,7 @@ class Search(NamedTuple):
     children: dict[str, Behaviour] = THREE
     deadline: float | None = None
     child_deadline: float | None = None
-    but: set[str] = set()  # noqa: RUF012 - never changed
+    but: frozenset[str] = frozenset()
 
     def program(self) -> Program:
         return world(
@@ -212,7 +205,7 @@ SEARCHES = [
     Search("adopts_a_future", adopts_a_future, (1077, 9081), (1077, 11540)),
     Search("shares_a_task", shares_a_task, (1680, 21378), (1680,)),
     Search("in_a_timeout", in_a_timeout, (370, 2927, 13477), (370, 3722), THREE, 1,
-           but=OF_THE_TIMEOUT),
+           but=OF_A_TIMEOUT_AROUND_A_BODY),
     Search("in_a_group", in_a_group, (155, 2218, 16805), (155, 2593), but=OF_THE_GROUP),
     Search("in_a_cleanup", in_a_cleanup, (155, 1545, 8596), (155, 1542)),
     Search("nested", gather_structured, (370, 3984, 24241), (370, 5469), NESTED),
@@ -229,19 +222,10 @@ def count(program: Program, but: Iterable[str] = (), **options: Unpack[Options])
     return found
 
 
-def only_where_tasks_can_be_eager(*, eager: bool) -> None:
-    if eager and sys.version_info < (3, 12):
-        pytest.skip("there are no eager tasks before 3.12")
-
-
-either_start = pytest.mark.parametrize("eager", [False, True], ids=["lazy", "eager"])
-
-
 @either_start
 @pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search.name)
 def test_every_schedule(search: Search, *, eager: bool) -> None:
     """Every promise holds in every schedule, and there are as many schedules as ever."""
-    only_where_tasks_can_be_eager(eager=eager)
     expected = search.eager if eager else search.counts
     found = [
         count(search.program(), search.but, cancels=cancels, eager=eager)
@@ -280,7 +264,6 @@ def test_every_pair_of_behaviours(
     call: Call, lazy_count: int, eager_count: int, *, eager: bool
 ) -> None:
     """Whatever one child does and whatever its sibling does, with one outer cancellation."""
-    only_where_tasks_can_be_eager(eager=eager)
     found = sum(
         count(
             world(call, a=one, b=other),
