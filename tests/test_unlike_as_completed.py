@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from both_sides import Loop, as_completed_differ, end, plain
@@ -23,8 +23,9 @@ NOTHING: list[Awaitable[Any]] = []
 
 def seen_by_users(completed: Any) -> Any:
     """Look behind the shape that `plain` gives to asyncio's: at what its users get."""
-    ours = type(completed) is AsCompleted
-    return completed if ours else asyncio.as_completed(NOTHING)
+    if isinstance(completed, AsCompleted):
+        return cast("Any", completed)
+    return asyncio.as_completed(NOTHING)
 
 
 class Child:
