@@ -176,9 +176,7 @@ async def test_a_factory_that_takes_no_options(call: Call, limit: int | None) ->
 @each_call
 @with_and_without_limit
 @virtual
-async def test_a_wrapper_that_swallows_what_the_child_raised(
-    call: Call, limit: int | None
-) -> None:
+async def test_a_wrapper_that_swallows_what_the_child_raised(call: Call, limit: int | None) -> None:
     """The child has failed all the same, whatever the wrapper makes of it."""
     error = OSError("the child's own")
 
