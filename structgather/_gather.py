@@ -37,6 +37,7 @@ BOTH = (
 class _Gather(Scope):
     """The policy: the value of every child, or the first failure."""
 
+    function = FUNCTION
     #: Children that had ended before the first failure was heard of, and how many of them failed.
     _earlier: Sequence[int] = ()
     _earlier_failed = 0
@@ -61,14 +62,13 @@ class _Gather(Scope):
         try:
             if return_exceptions and exception_group:
                 raise ValueError(BOTH)  # noqa: TRY301
-            self._check_arguments(self.open(FUNCTION, limit, child_timeout))
+            places = self._check_arguments(self.open(limit, child_timeout))
         except BaseException:
             _inputs.refuse(self._arguments)
             raise
         self._return_exceptions = return_exceptions
         self._failures: list[tuple[int, BaseException]] = []
         self._values: list[Any] = [None] * len(self._arguments)
-        places = _inputs.places(self._arguments)
         self._start(places)
         while self.unsettled:
             await self.join()
@@ -80,21 +80,22 @@ class _Gather(Scope):
     # `run` must keep no argument in a local variable: the traceback of what it raises refers to its
     # frame, and a Task that was handed over refers to its exception.
 
-    def _check_arguments(self, caller: asyncio.Task[Any]) -> None:
+    def _check_arguments(self, caller: asyncio.Task[Any]) -> list[int] | None:
         for position, argument in enumerate(self._arguments, 1):
             if type(argument) is not CoroutineType:
                 _inputs.check_awaitable(FUNCTION, f"argument {position}", argument, caller)
+        return _inputs.places(self._arguments) if len(self._arguments) > 1 else None
 
     def _start(self, places: list[int] | None) -> None:
         children: Iterable[tuple[int, Awaitable[Any]]] = enumerate(self._arguments)
         if places is not None:
             children = [child for child in children if places[child[0]] == child[0]]
         if self.limit is None:
+            start = self.start
             for index, child in children:
                 # After a failure a Task that was handed over is taken all the same: it is to end.
                 if not self.stopping or asyncio.isfuture(child):
-                    self.start(index, child)
-            self.started_all()
+                    start(index, child)
             return
         self._turns = self.limit
         self._waiting = deque(child for child in children if not asyncio.isfuture(child[1]))
@@ -119,7 +120,6 @@ class _Gather(Scope):
         while self._turns and self._waiting and not self.stopping:
             self._turns -= 1
             self.start(*self._waiting.popleft())
-        self.started_all()
         self._starting = False
 
     # How a child settles.
