@@ -102,6 +102,13 @@ def outer_cancel_surfaces(run: Run) -> Iterator[str]:
         return
     if run.cancels_accepted and not run.cancelled:
         yield f"{run.cancels_accepted} outer cancellations accepted, the end was {run.ended}"
+
+
+@oracle
+def inner_cancel_surfaces(run: Run) -> Iterator[str]:
+    """So does one of the task that a scope inside the outermost one is in, whoever has sent it."""
+    if run.interrupts or run.deadlock is not None:
+        return
     for name, told in story(run).scopes.items():
         # Inside the outermost scope nobody counts the cancellations but asyncio.
         if name == SCOPE or told.over is None or told.after is None or not told.after.cancels:
@@ -253,12 +260,16 @@ def first_failure_raised(run: Run) -> Iterator[str]:
         if told.over is None or told.over.ending.how != "raised":
             continue
         failures = [
-            (child.ended[0], child.ending.identity)
-            for child in told.children
+            (child.ended[0], child.ending.identity, label in told.handed_over)
+            for label, child in zip(told.labels, told.children, strict=True)
             if child.ending is not None and child.ending.how == "raised"
         ]
+        if run.eager:
+            # A Task that has failed before the call is heard of in its turn, as by asyncio.gather;
+            # another child may have failed by then.
+            failures = [failure for failure in failures if not failure[2]]
         raised = told.over.ending.identity
-        if raised in [identity for _, identity in failures] and raised != min(failures)[1]:
+        if raised in [failure[1] for failure in failures] and raised != min(failures)[1]:
             yield f"{name} raised {told.over.ending.what}, which wasn't the first failure"
 
 

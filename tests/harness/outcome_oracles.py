@@ -103,7 +103,12 @@ def elapsed_to_the_tick(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 def limit_holds(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """No more children run at a time than the limit says, and no more are pulled ahead."""
     for limit in filter(None, logged(run, f"caller of {name}", "limit")):
-        running = pulled = taken = 0
+        running = pulled = 0
+        # Of a Task that others have cancelled before its first step nothing is seen.
+        taken = sum(
+            label in told.handed_over and not child.ended
+            for label, child in zip(told.labels, told.children, strict=True)
+        )
         streams = bool(logged(run, f"consumer of {name}", "asks"))
         take_turns = {
             label
