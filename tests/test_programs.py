@@ -114,7 +114,7 @@ class Fault(NamedTuple):
 FAULTS = [
     Fault(wrong.cancels_without_joining, "no_child_pending", 3),
     Fault(wrong.joins_once, "no_child_pending", 3),
-    Fault(wrong.swallows_the_cancellation, "outer_cancel_surfaces", 2),
+    Fault(wrong.swallows_the_cancellation, "outer_cancel_surfaces", 3),
     Fault(wrong.uncancels_too_much, "cancelling_balanced", 2),
     Fault(wrong.cancels_twice, "no_child_cancelled_twice", 3),
     Fault(wrong.never_retrieves, "handler_never_called", 3),

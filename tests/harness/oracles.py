@@ -182,7 +182,11 @@ def deadlines_hold(run: Run) -> Iterator[str]:
     everything = story(run)
     scopes = [told for told in everything.scopes.values() if told.deadline is not None]
     for label, child in everything.children.items():
-        limits = [told.deadline for told in scopes if label in told.labels]
+        limits = [
+            told.deadline
+            for told in scopes
+            if label in told.labels and (child.owners == 1 or label in told.handed_over)
+        ]
         own = (child.deadline, child.must_end)
         times = [time for time in (*limits, *own) if time is not None]
         if not times or child.started is None:

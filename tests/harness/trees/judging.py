@@ -35,6 +35,8 @@ def excused(found: Run) -> set[str]:
             names |= LEAKS if sys.version_info[:2] != (3, 14) else frozenset()
             if event.who in outermost and "Group" in event.detail:
                 names |= OF_A_GROUP_OUTSIDE
+            if event.who in outermost and any(one.what == "cancels itself" for one in found.events):
+                names.add("cancel_message_kept")  # it raises the first CancelledError, of the body
             if event.who in outermost and found.interrupts:
                 names.add("cancelling_balanced")  # it raises them before it counts
     if found.eager:
