@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import structgather
@@ -10,42 +11,38 @@ from harness import outcome_oracles
 from harness.choosers import replay
 from harness.oracles import ORACLES, Violation
 from harness.run import Run
-from harness.searches import LEAKS, OF_AN_EAGER_STEP, OF_AN_INTERRUPT
+from harness.searches import LEAKS, OF_AN_EAGER_STEP, OF_AN_INTERRUPT, OF_THE_TIMEOUT
 from harness.trees.around import program
 from harness.trees.nodes import Node
 
-# What `test_harness_sees.py` shows of a TaskGroup: on 3.11 and 3.12 it loses the cancellation of
-# the task that it is in; on all it swallows the message of one that comes while it is aborting.
+# What asyncio itself does; `test_harness_sees.py` shows some of it. On 3.11 and 3.12 a TaskGroup
+# that fails loses the cancellation of the task that it is in; on all versions one that is aborting
+# swallows a cancellation with its message. Its frame refers to its tasks.
+OF_A_GROUP = LEAKS if sys.version_info[:2] != (3, 14) else frozenset[str]()
 OF_A_GROUP_OUTSIDE = frozenset(
     {"cancel_message_kept"}
     | ({"outer_cancel_surfaces", "cancelling_balanced"} if sys.version_info < (3, 13) else set())
 )
+OUTERMOST = {"root", "root'", "root''"}  # what runs in the outer task
 
 
 def excused(found: Run) -> set[str]:
     """The oracles that would find what is asyncio's own doing in this very run."""
-    names = set[str]()
-    outermost = {"root", "root'", "root''"}
-    for event in found.events:
-        if event.what == "timeout expired":
-            names |= LEAKS  # its TimeoutError leads to a frame that leads to the task
-            if event.who in outermost:
-                names.add("cancel_message_kept")
-        if event.what == "group failed":
-            names |= LEAKS if sys.version_info[:2] != (3, 14) else frozenset()
-            if event.who in outermost and "Group" in event.detail:
-                names |= OF_A_GROUP_OUTSIDE
-            if event.who in outermost and any(one.what == "cancels itself" for one in found.events):
-                names.add("cancel_message_kept")  # it raises the first CancelledError, of the body
-            if event.who in outermost and found.interrupts:
-                names.add("cancelling_balanced")  # it raises them before it counts
-    if found.eager:
-        names |= OF_AN_EAGER_STEP
-    if found.interrupts:
-        names |= OF_AN_INTERRUPT
-    if found.mode == "racy":
-        names.add("no_timeout_too_early")  # the time of a child begins before its first step
-    return names
+    timeouts = [event.who for event in found.events if event.what == "timeout expired"]
+    groups = {event.who: event.detail for event in found.events if event.what == "group failed"}
+    outside = [raised for who, raised in groups.items() if who in OUTERMOST]
+    self_cancelled = any(event.what == "cancels itself" for event in found.events)
+    excuses: list[tuple[object, Iterable[str]]] = [
+        (found.eager, OF_AN_EAGER_STEP),
+        (found.interrupts, OF_AN_INTERRUPT),
+        (timeouts, LEAKS),  # its TimeoutError leads to a frame that leads to the task
+        (OUTERMOST.intersection(timeouts), OF_THE_TIMEOUT),
+        (groups, OF_A_GROUP),
+        (any("Group" in raised for raised in outside), OF_A_GROUP_OUTSIDE),
+        (outside and found.interrupts, {"cancelling_balanced"}),  # it raises before it counts
+        (outside and self_cancelled, {"cancel_message_kept"}),  # it raises that of its body
+    ]
+    return {name for happened, names in excuses if happened for name in names}
 
 
 def violation(found: Run, only: str | None = None) -> Violation | None:
