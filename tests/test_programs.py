@@ -124,6 +124,7 @@ FAULTS = [
     Fault(wrong.results_as_they_come, "outcomes_match", 3),
     Fault(wrong.forgets_the_unstarted, "never_awaited_nothing", 3),
     Fault(wrong.leaves_a_cycle, "nothing_kept_alive", 2),
+    Fault(wrong.right, "failures_are_shown", 3),  # what asyncio.gather drops, it drops
     Fault(wrong_outcomes.HandsOutByIndex, "in_the_order_of_their_ends", 3, "stream", ("body",)),
     Fault(wrong_outcomes.LeavesWithoutJoining, "no_child_pending", 3, "stream", ("body",)),
     Fault(wrong_outcomes.DropsWhatNobodyTook, "nothing_dropped", 3, "stream", ("body",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,7 @@ from harness.choosers import replay
 from harness.oracles import ORACLES, Violation
 from harness.run import Run
 from harness.searches import LEAKS, OF_AN_EAGER_STEP, OF_AN_INTERRUPT, OF_THE_TIMEOUT
+from harness.story import story
 from harness.trees.around import program
 from harness.trees.nodes import Node
 
@@ -45,10 +47,25 @@ def excused(found: Run) -> set[str]:
     return {name for happened, names in excuses if happened for name in names}
 
 
+def failures_are_shown(found: Run) -> None:
+    """The traceback of what `gather_structured` raises shows the failures of all children."""
+    if found.interrupts:
+        return
+    for name, told in story(found).scopes.items():
+        for text in outcome_oracles.logged(found, f"caller of {name}", "shows"):
+            for child in told.children:
+                failed = re.fullmatch(
+                    r"ChildError\('(.*)'\)", str(child.ending and child.ending.what)
+                )
+                if failed and f"ChildError: {failed[1]}\n" not in text:
+                    complaint = f"{name} does not show what {failed[1]} raised"
+                    raise Violation("failures_are_shown", complaint, found.schedule)
+
+
 def violation(found: Run, only: str | None = None) -> Violation | None:
     """The first promise that a run breaks, or `only` this one."""
     but = excused(found)
-    for oracle in (*ORACLES, *outcome_oracles.ORACLES):
+    for oracle in (*ORACLES, *outcome_oracles.ORACLES, failures_are_shown):
         if oracle.__name__ not in but and only in (None, oracle.__name__):
             try:
                 oracle(found)

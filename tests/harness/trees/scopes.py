@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import traceback
 from collections.abc import Awaitable, Iterator
 from functools import partial
 from string import ascii_lowercase
@@ -116,7 +117,11 @@ class Gather(Call):
         arguments += [arguments[place] for place in twice]
         call = under_test.get()["gather"](*arguments, **self.given("twice"))
         del arguments  # a frame that a Task's exception refers to must not refer to the Task
-        values = await call
+        try:
+            values = await call
+        except BaseException as error:
+            log("caller", "shows", "".join(traceback.format_exception(error)))
+            raise
         assert [*values[len(children) :]] == [values[place] for place in twice]
         return values[: len(children)]
 
