@@ -55,7 +55,9 @@ class Group(Node):
         try:
             async with group:
                 for letter, part in zip(ascii_lowercase, others, strict=False):
-                    start_in(group, live(f"{child.label}.{letter}", part.run, end=must_end.get()))
+                    # No deadline of what is around them: the group cancels them when its body,
+                    # with all its cleanups, is over.
+                    start_in(group, live(f"{child.label}.{letter}", part.run))
                 return await body.run(inside(child))
         except BaseException as error:
             child.log("group failed", type(error).__name__)
