@@ -105,6 +105,8 @@ class Scope:
     _extras = False
     _timeouts: ChildTimeouts | None = None
     _waiter: Waiter | None = None
+    #: The indices of Tasks that were handed over and are not done, by their ids.
+    _handed_over: dict[int, int] = {}  # noqa: RUF012 - replaced before it is changed
     #: Whether a carrier is being brought to where it waits for its Task's first step.
     _priming = False
     #: The last child that settled before `start()` had been told that there is one.
@@ -171,9 +173,10 @@ class Scope:
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
         if self._extras:
             self._starts[index] = self.loop.time()
-        if type(awaitable) is _COROUTINE:
+        kind = type(awaitable)
+        if kind is _COROUTINE:
             name = _qualname(awaitable)
-        elif asyncio.isfuture(awaitable):
+        elif kind is asyncio.Task or asyncio.isfuture(awaitable):
             self._take_over(index, awaitable)
             return
         else:
@@ -208,7 +211,11 @@ class Scope:
             self._priming = True
             carrier.send(None)
             self._priming = False
-        self._started(index, child)
+        self.unsettled[index] = child
+        if TRACKS_AWAITED_BY:
+            future_add_to_awaited_by(child, self._caller)
+        if self._extras:
+            self._started(index, child)
 
     def stop(self, *message: object) -> None:
         """Cancel what has not settled, each child once; `join()` will then wait for them.
@@ -314,22 +321,29 @@ class Scope:
             self._starts[index] = self.loop.time()
         if future.done():
             self._taken_over_done(index, future)
+            return
+        if type(future) is asyncio.Task and id(future) not in self._handed_over:
+            if not self._handed_over:
+                self._handed_over = {}
+            self._handed_over[id(future)] = index
+            future.add_done_callback(self._heard)
         else:
-            future.add_done_callback(functools.partial(self._heard, index))
+            # A proxy hands somebody else to its callbacks; and one Task may be added twice.
+            future.add_done_callback(functools.partial(self._heard_of, index))
+        self.unsettled[index] = future
+        if TRACKS_AWAITED_BY:
+            future_add_to_awaited_by(future, self._caller)
+        if self._extras:
             self._started(index, future)
 
     def _started(self, index: int, child: asyncio.Future[Any]) -> None:
-        self.unsettled[index] = child
-        if TRACKS_AWAITED_BY:
-            future_add_to_awaited_by(child, self._caller)
-        if self._extras:
-            if self.stopping:
-                # What is handed over after a failure; or an eager child that stopped the scope in
-                # its first step, when the scope did not know of it yet:
-                #     async def child(): outcomes.cancel(); await forever()
-                self._cancel(index, child)
-            elif self._timeouts is not None and index != SOURCE:
-                self._timeouts.started(index, self.started_at(index))
+        if self.stopping:
+            # What is handed over after a failure; or an eager child that stopped the scope in its
+            # first step, when the scope did not know of it yet:
+            #     async def child(): outcomes.cancel(); await forever()
+            self._cancel(index, child)
+        elif self._timeouts is not None and index != SOURCE:
+            self._timeouts.started(index, self.started_at(index))
 
     def _cancel(self, index: int, child: asyncio.Future[Any], *message: object) -> None:
         if index in self.by_us:
@@ -441,7 +455,12 @@ class Scope:
             if child.done():
                 self._taken_over_done(index, child)
 
-    def _heard(self, index: int, future: asyncio.Future[Any]) -> None:
+    def _heard(self, task: asyncio.Task[Any]) -> None:
+        index = self._handed_over.pop(id(task))
+        if index in self.unsettled:
+            self._taken_over_done(index, task)
+
+    def _heard_of(self, index: int, future: asyncio.Future[Any]) -> None:
         if index in self.unsettled:
             self._taken_over_done(index, future)
 
@@ -482,7 +501,8 @@ class Scope:
         if not self.unsettled:
             if self._extras:
                 self._end_extras()
-            self.wake()
+            if self._waiter is not None:
+                self.wake()
 
     def _end_extras(self) -> None:
         if self._timeouts is not None:
@@ -492,9 +512,10 @@ class Scope:
             self._watch = None
 
     def _forget(self, index: int) -> None:
-        self.by_us.pop(index, None)
-        self._late.pop(index, None)
         self._starts.pop(index, None)
+        if self.by_us:
+            self.by_us.pop(index, None)
+            self._late.pop(index, None)
         if self._timeouts is not None:
             self._timeouts.settled(index)
         if self.limit is not None and not self.stopping:
