@@ -109,6 +109,7 @@ class _FirstN(OutcomeScope):
 
     def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
         self._iterable = iterable
+        self._reason = self._timer = None
 
     def __del__(self) -> None:
         # As for gather_structured: cancelled before its first step, nobody else can start these.
@@ -125,7 +126,6 @@ class _FirstN(OutcomeScope):
             self._values = []
             self._outcomes = []
             self._failed = []
-            self._reason = self._timer = None
             self.take(self._iterable, caller, late=self._within == 0)
         except BaseException:
             _inputs.refuse(self._iterable)
@@ -136,9 +136,9 @@ class _FirstN(OutcomeScope):
             await self.join()
             if self.source is not None:
                 self.pull()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None  # even a cancelled handle refers to its context
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         self.close_source()
         self._iterable = ()
         return self._result()

@@ -53,18 +53,20 @@ def check_count(function: str, argument: str, value: object) -> int | None:
 
 
 def check_awaitables(
-    function: str, position: str, values: Iterable[object], caller: asyncio.Task[Any], first: int
+    function: str, position: str, values: Iterable[Any], caller: asyncio.Task[Any], first: int
 ) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
     for number, value in enumerate(values, first):
-        if type(value) is CoroutineType:
-            continue
-        if (
-            type(value) is not asyncio.Task
-            or value is caller
-            or value.get_loop() is not caller.get_loop()
-        ):
+        if type(value) is not CoroutineType and not _is_task_of_same_loop(value, caller):
             check_awaitable(function, position.format(number), value, caller)
+
+
+def _is_task_of_same_loop(value: Any, caller: asyncio.Task[Any]) -> bool:  # noqa: ANN401
+    return (
+        type(value) is asyncio.Task
+        and value is not caller
+        and value.get_loop() is caller.get_loop()
+    )
 
 
 def is_future(value: object) -> bool:

@@ -55,8 +55,9 @@ if TYPE_CHECKING:
 _Child: TypeAlias = asyncio.Future[Any]
 _Carrier: TypeAlias = "Coroutine[Any, Any, Any]"
 
-#: As a plain `type`, it leaves what type checkers know of an awaitable as it is.
+#: As plain `type`s they leave what type checkers know of an awaitable as it is.
 _COROUTINE: type = CoroutineType
+_TASK: Any = asyncio.Task
 _qualname: Callable[[object], str] = operator.attrgetter("__qualname__")
 
 
@@ -213,14 +214,14 @@ class Scope:
         """Let go of all that the scope refers to: its call has an argument that is not taken."""
         self._timeouts = None
 
-    def start(self, index: int, awaitable: Awaitable[Any]) -> None:
+    def start(self, index: int, awaitable: Awaitable[Any]) -> None:  # noqa: C901 - calls are dear
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
         if self._extras:
             self._starts[index] = self.loop.time()
         kind = type(awaitable)
         if kind is _COROUTINE:
             name = _qualname(awaitable)
-        elif kind is asyncio.Task or asyncio.isfuture(awaitable):
+        elif kind is _TASK or asyncio.isfuture(awaitable):
             self._take_over(index, awaitable)
             return
         else:
@@ -236,11 +237,7 @@ class Scope:
         try:
             child = self.loop.create_task(carrier)
         except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
-            carrier.close()
-            _inputs.close_unstarted((awaitable,))
-            if self._extras:
-                self._starts.pop(index, None)
-            self.fail(error)
+            self._not_made(index, carrier, awaitable, error)
             return
         if child.done():  # tasks start eagerly
             if self._early != index:  # else it has settled, in the step that was its last
@@ -251,7 +248,7 @@ class Scope:
             #     async def traced(coroutine): await connect(); return await coroutine
             ended = functools.partial(self._ended, index, carrier, awaitable)
             child.add_done_callback(ended)
-        elif not carrier.cr_suspended:  # type: ignore[attr-defined]  # it has not started eagerly
+        elif not carrier.cr_suspended:  # type: ignore[attr-defined]  # else it started eagerly
             self._priming = True
             carrier.send(None)
             self._priming = False
@@ -338,8 +335,6 @@ class Scope:
             self._thrown = self._interrupt = None
         if self._timeouts is not None:
             self._timeouts = None
-        if self._waiter is not None:
-            self._waiter = self._waiter.stop = None
         del self._caller
         return error
 
@@ -356,14 +351,23 @@ class Scope:
             self.by_us = {}
             self._late = {}
 
-    def _take_over(self, index: int, future: asyncio.Future[Any]) -> None:
+    def _not_made(
+        self, index: int, carrier: _Carrier, awaitable: object, error: BaseException
+    ) -> None:
+        carrier.close()
+        _inputs.close_unstarted((awaitable,))
+        if self._extras:
+            self._starts.pop(index, None)
+        self.fail(error)
+
+    def _take_over(self, index: int, future: Any) -> None:  # noqa: ANN401 - a Future, or like one
         if self.timed:
             self._keep_extras()
             self._starts[index] = self.loop.time()
         if future.done():
             self._taken_over_done(index, future)
             return
-        if type(future) is asyncio.Task and future not in self._handed_over:
+        if type(future) is _TASK and future not in self._handed_over:
             self._handed_over[future] = index
             future.add_done_callback(self._heard)
         else:

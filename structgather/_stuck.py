@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from structgather._inputs import check_seconds
 
@@ -76,7 +76,7 @@ class Watched(Protocol):
     """What is looked at: a scope."""
 
     loop: asyncio.AbstractEventLoop
-    function: str
+    function: ClassVar[str]
 
     @property
     def unsettled(self) -> Mapping[int, asyncio.Future[Any]]: ...
