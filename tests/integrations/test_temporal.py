@@ -107,8 +107,8 @@ CASES = {
     ),
 }
 
-# The loop of a workflow can't say whether it is closed, writes each timer into the workflow's history,
-# and refuses timers while the workflow is evicted. The package asks all three of it.
+# A workflow's loop can't say whether it is closed, writes each timer into a history, and refuses
+# timers while the workflow is evicted. The package asks all three of it.
 pytestmark = pytest.mark.xfail(run=False, reason="asks of the loop what a workflow's can't do")
 
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
