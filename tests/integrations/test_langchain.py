@@ -13,7 +13,7 @@ from virtual_time import now
 
 pytest.importorskip("langchain_core", exc_type=ImportError)
 
-from integrations.pasted import shown
+from integrations.shown import shown
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableParallel
 

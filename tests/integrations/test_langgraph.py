@@ -13,7 +13,7 @@ from virtual_time import now
 pytest.importorskip("langchain_core", exc_type=ImportError)
 pytest.importorskip("langgraph", exc_type=ImportError)
 
-from integrations.pasted import shown
+from integrations.shown import shown
 from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolCall, ToolMessage
 from langchain_core.outputs import ChatResult
