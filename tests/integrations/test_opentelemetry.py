@@ -13,6 +13,8 @@ from virtual_tests import stops_slowly, virtual
 
 pytest.importorskip("opentelemetry.sdk", exc_type=ImportError)
 
+from opentelemetry.baggage import get_baggage, set_baggage
+from opentelemetry.context import attach
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -73,6 +75,23 @@ def test_each_child_is_under_its_caller(traced: Traced, call: Call, limit: int |
     main()
     requests = {f"{name}'s request": name for name in "abcd"}
     assert traced.parents() == {"turn": None, **dict.fromkeys("abcd", "turn"), **requests}
+
+
+@each_call
+@with_and_without_limit
+@virtual
+async def test_what_a_child_attaches_stays_its_own(call: Call, limit: int | None) -> None:
+    """Baggage that a child attaches and never detaches reaches neither siblings nor the caller."""
+
+    async def child(name: str) -> object:
+        before = get_baggage("user")
+        attach(set_baggage("user", name))
+        await asyncio.sleep(1)
+        assert get_baggage("user") == name
+        return before
+
+    assert await call(*map(child, "abcd"), limit=limit) == [None] * 4
+    assert get_baggage("user") is None
 
 
 @each_way_to_leave
