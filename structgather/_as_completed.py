@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 from structgather import _failures, _inputs
+from structgather._loops import is_closed
 from structgather._scope import SOURCE
 from structgather._stream import FUNCTION, Stream, failures_of
 
@@ -71,7 +72,7 @@ class AsCompleted(Generic[T]):
         if error is None and stream.is_over():
             del self._stream
             return
-        if stream.loop.is_closed():
+        if is_closed(stream.loop):
             return  # the coroutine is being collected, long after anything could be joined
         stream.stop()
         stream.wake()  # a task that still iterates is to hear of it

@@ -47,6 +47,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from structgather import _inputs, _stuck
 from structgather._child_timeout import ChildTimeouts
 from structgather._endings import cancellation_of, retrieve_silently, without_our_frame
+from structgather._loops import is_closed
 from structgather._waiter import BodyWaiter, Waiter
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ class Scope:
             self.stopping = True
             self._keep_extras()
             if self._timeouts is not None:
-                self._timeouts.end()
+                self._end_timeouts(self._timeouts)
         for index, child in list(self.unsettled.items()):
             self._cancel(index, child, *message)
 
@@ -310,7 +311,7 @@ class Scope:
         except GeneratorExit:
             # The caller's coroutine is being closed, by hand or because its loop is gone: nothing
             # can be awaited any more. Leave the children no reason to go on.
-            if not self.loop.is_closed():
+            if not is_closed(self.loop):
                 self.stop()
             raise
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
@@ -401,6 +402,14 @@ class Scope:
             self.by_us[index] = self.loop.time()
             if self._watch is None:
                 self._watch = _stuck.watch(self)
+
+    def _end_timeouts(self, timeouts: ChildTimeouts) -> None:
+        try:
+            timeouts.end()
+        except BaseException as error:  # noqa: BLE001 - a loop's that refuses: see `_loops`
+            # It must cost neither the children their cancellation nor the caller its wake-up.
+            if self._thrown is None:
+                self._thrown = error
 
     def _cancel_late(self, index: int) -> None:
         child = self.unsettled[index]
@@ -551,7 +560,7 @@ class Scope:
 
     def _end_extras(self) -> None:
         if self._timeouts is not None:
-            self._timeouts.end()
+            self._end_timeouts(self._timeouts)
         if self._watch is not None:
             self._watch.end()
             self._watch = None
