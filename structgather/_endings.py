@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from structgather import _failures
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Callable, Coroutine
+    from types import FunctionType, TracebackType
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -51,3 +52,10 @@ def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
 
 def _is_ours(traceback: TracebackType) -> bool:
     return str(traceback.tb_frame.f_globals.get("__name__")).startswith(_PACKAGE)
+
+
+def name_as_called(coroutine_function: Callable[..., Coroutine[Any, Any, Any]], name: str) -> None:
+    """Let a traceback, a warning or a call graph show the name that the user called."""
+    function = cast("FunctionType", coroutine_function)
+    function.__name__ = function.__qualname__ = name
+    function.__code__ = function.__code__.replace(co_name=name, co_qualname=name)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cas
 
 from structgather import _failures, _inputs
 from structgather._child_timeout import call_after_tick
+from structgather._endings import name_as_called
 from structgather._outcome import Cancelled, Ok
 from structgather._outcome_scope import OutcomeScope
 
@@ -270,5 +271,4 @@ def first_n_within(
     return _FirstN(aws).run(n, within, limit, child_timeout)
 
 
-# What a traceback, a warning or a call graph shows is the name that the user called.
-_FirstN.run.__name__ = _FirstN.run.__qualname__ = FUNCTION
+name_as_called(_FirstN.run, FUNCTION)

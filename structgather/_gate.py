@@ -226,10 +226,8 @@ class Gate:
 
     def _admit(self) -> None:
         """Admit from the head of the queue what may be, and see to it that it goes on."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         queue = self._queue
+        next_due = math.inf
         while queue:
             call = queue[0]
             waiter = call.waiter
@@ -240,14 +238,27 @@ class Gate:
             now = loop.time()
             due = self._due(call, now)
             if due > now:
-                if due != math.inf:  # else it goes on when a call under way ends
-                    self._timer = loop.call_at(due, self._admit)
+                next_due = due  # or inf: it goes on when a call under way ends
                 break
             queue.popleft()
             self.running += 1
             if self._windowed:
                 self._spend(call, now)
             waiter.set_result(None)
+        self._wake_at(next_due)
+
+    def _wake_at(self, due: float) -> None:
+        if self._timer is not None:
+            if self._timer.when() == due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due != math.inf and self._loop is not None:
+            self._timer = self._loop.call_at(due, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._admit()
 
 
 @final

@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from structgather import _failures, _inputs
+from structgather._endings import name_as_called
 from structgather._gathered import Gathered
 from structgather._scope import Scope
 
@@ -478,6 +479,5 @@ async def _nothing(
     return Gathered()
 
 
-# What a traceback, a warning or a call graph shows is the name that the user called.
 for function in (_Gather.run, _nothing):
-    function.__name__ = function.__qualname__ = FUNCTION
+    name_as_called(function, FUNCTION)
