@@ -49,7 +49,8 @@ from structgather import RateLimit, gather_structured
 
 gather = gather_structured
 
-EAGER = 0.6  # of the steps and boundaries are left where first steps are made at once
+LAZY = 0.8  # of the steps and boundaries must be left, whatever becomes of the inside of a call
+EAGER = 0.5  # where first steps are made at once, too
 collect = partial(gather, return_exceptions=True)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from fault_scenarios import EAGER, Scenario, as_it_is, check, each_scenario, gather, of_tasks
+from fault_scenarios import EAGER, LAZY, Scenario, as_it_is, check, each_scenario, gather, of_tasks
 
 from harness.faults import (
     How,
@@ -61,7 +61,7 @@ def test_the_loop_stops_at_every_boundary(scenario: Scenario, how: How, *, eager
     assert last.pending == []
     assert all(struck for _, struck in runs)
     assert not struck_last
-    assert len(runs) >= scenario.boundaries * (EAGER if eager else 1)
+    assert len(runs) >= scenario.boundaries * (EAGER if eager else LAZY)
 
 
 # A loop that is closed.
@@ -175,4 +175,4 @@ def test_the_loop_is_closed_at_every_boundary(
         assert struck
         assert [message for message in said if not re.match(OF_ASYNCIO, message)] == []
     assert (said_last, struck_last) == ([], False)
-    assert len(runs) >= boundaries * (EAGER if eager else 1)
+    assert len(runs) >= boundaries * (EAGER if eager else LAZY)

@@ -193,7 +193,9 @@ def a_context(task: asyncio.Task[Any], error: BaseException) -> Any:
 
 
 def context_of(task: asyncio.Task[Any]) -> Any:
-    return task.get_context() if sys.version_info >= (3, 12) else None
+    if sys.version_info >= (3, 12):
+        return task.get_context()
+    return None
 
 
 def an_exception(task: asyncio.Task[Any], error: BaseException) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextvars import ContextVar
 from types import CoroutineType, FrameType
 from typing import Any, cast
@@ -138,7 +138,8 @@ def _name(thing: object) -> str:
     if isinstance(thing, asyncio.Task):
         return f"Task {thing.get_name()}"
     if isinstance(thing, dict):
-        return f"dict of {', '.join(map(str, [*cast('dict[Any, Any]', thing)][:5]))}"
+        keys: list[Any] = list(cast("Iterable[Any]", thing))
+        return f"dict of {', '.join(map(str, keys[:5]))}"
     if isinstance(thing, BaseException):
         return f"exception {thing!r:.60}"
     return type(thing).__qualname__
