@@ -3,65 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import ContextVar
 from typing import Any
 
 import pytest
+import witness as of_the_witness
+from witness import ChildError, Witness
 
 from structgather import gather_structured
 
-
-@pytest.fixture(autouse=True)
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-class Thing:
-    """Something that a frame or a context holds, and that is gone when that is."""
-
-
-class ChildError(Exception):
-    """How a child fails. It can be referred to weakly, which a ValueError cannot."""
-
-
-in_the_context: ContextVar[Thing] = ContextVar("in_the_context")
-
-
-class Witness:
-    """Refers weakly to all that a call's children are made of."""
-
-    def __init__(self) -> None:
-        self._refs: list[tuple[str, weakref.ref[Any]]] = []
-
-    def saw(self, what: str, thing: Any) -> Any:
-        self._refs.append((what, weakref.ref(thing)))
-        return thing
-
-    def alive(self) -> list[str]:
-        return [what for what, ref in self._refs if ref() is not None]
-
-    async def child(self, name: str, *, fails: bool = False, turns: int = 1) -> Any:
-        frame = self.saw(f"the frame of {name}", Thing())
-        in_the_context.set(self.saw(f"the context of {name}", Thing()))
-        self.saw(f"the task of {name}", asyncio.current_task())
-        try:
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            if fails:
-                raise self.saw(f"the error of {name}", ChildError(name))
-        except asyncio.CancelledError as error:
-            self.saw(f"the cancellation of {name}", error)
-            raise
-        del frame
-        return self.saw(f"the value of {name}", Thing())
-
+no_collector = of_the_witness.no_collector
 
 Case = Callable[[Witness], Coroutine[Any, Any, None]]
 
@@ -187,16 +139,14 @@ async def refused(witness: Witness) -> None:
 def test_nothing_outlives_a_call(case: Case) -> None:
     """When the call is over and what it handed out is dropped, everything is gone at once."""
     witness = Witness()
-    left: list[list[str]] = []
 
     async def main() -> None:
         await case(witness)
         await asyncio.sleep(0)  # the tasks' last callbacks
-        left.append(witness.alive())
+        witness.check()
 
     asyncio.run(main())
-    assert left == [[]]
-    assert witness.alive() == []
+    witness.check()
 
 
 @pytest.mark.parametrize("adopt", [False, True])
@@ -208,7 +158,7 @@ def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
     async def main() -> None:
         await call_and_keep(witness.child("a", turns=99), failing())
         await asyncio.sleep(0)
-        assert witness.alive() == []
+        witness.check()
 
     async def failing() -> None:
         witness.saw("the failing task", asyncio.current_task())

@@ -12,61 +12,17 @@ from types import CoroutineType, ModuleType
 from typing import Any
 
 import pytest
+import witness as of_the_witness
 from virtual_time import after, run
+from witness import OF_CANCELLED_TIMERS, ChildError, Witness
 
 from structgather import as_completed_scoped, first_n_within
 
-
-@pytest.fixture(autouse=True)
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-class Thing:
-    """Something that a frame holds, and that is gone when the frame is."""
-
-
-class ChildError(Exception):
-    """How a child fails."""
+no_collector = of_the_witness.no_collector
 
 
 class BodyError(Exception):
     """How a body fails."""
-
-
-class Witness:
-    """Makes children, and refers weakly to all that they are made of."""
-
-    def __init__(self) -> None:
-        self.refs: list[tuple[str, weakref.ref[Any]]] = []
-
-    def saw(self, what: str, thing: Any) -> Any:
-        self.refs.append((what, weakref.ref(thing)))
-        return thing
-
-    def alive(self) -> list[str]:
-        return [what for what, ref in self.refs if ref() is not None]
-
-    async def child(self, name: str, seconds: float, *, fails: bool = False) -> Any:
-        frame = self.saw(f"the frame of {name}", Thing())
-        self.saw(f"the task of {name}", asyncio.current_task())
-        try:
-            await asyncio.sleep(seconds)
-            if fails:
-                raise self.saw(f"the error of {name}", ChildError(name))
-        except asyncio.CancelledError as error:
-            self.saw(f"the cancellation of {name}", error)
-            raise
-        finally:
-            del frame
-        return self.saw(f"the value of {name}", Thing())
-
-    def children(self) -> list[Coroutine[Any, Any, Any]]:
-        """One that returns, one that fails, one that is late."""
-        return [self.child("a", 1), self.child("b", 2, fails=True), self.child("c", 9)]
 
 
 # Each is a use of a function, in a frame of its own.
@@ -159,15 +115,17 @@ USES: list[Callable[[Witness], Coroutine[Any, Any, None]]] = [
 def test_nothing_outlives_the_call(use: Callable[[Witness], Coroutine[Any, Any, None]]) -> None:
     """One turn of the loop after the call no task, frame, value or exception of it is left."""
 
-    async def main() -> list[str]:
+    async def main() -> None:
         witness = Witness()
         with suppress(BodyError, TimeoutError):
             await use(witness)
         await asyncio.sleep(0)
         assert len(witness.refs) >= 8
-        return witness.alive()
+        witness.check(*OF_CANCELLED_TIMERS)
+        await asyncio.sleep(10)
+        witness.check()
 
-    assert run(main()) == []
+    run(main())
 
 
 # Memory, by count.
@@ -265,17 +223,24 @@ def test_a_block_never_entered_leaves_nothing() -> None:
     assert run(main())() is None
 
 
-def test_the_helper_sees_a_leak() -> None:
-    """The witness is no formality: it reports a child that is still alive."""
+def test_the_witness_sees_a_leak() -> None:
+    """It is no formality: it reports a child that is still alive, and who keeps it."""
 
-    async def main() -> list[str]:
+    async def main() -> None:
         witness = Witness()
         task = asyncio.create_task(witness.child("a", 9))
         await asyncio.sleep(1)
-        alive = witness.alive()
+        kept = {"in here": task}
+        with pytest.raises(AssertionError) as caught:
+            witness.check(*OF_CANCELLED_TIMERS)
+        message = str(caught.value)
+        assert message.startswith("still alive: the frame of a, the task of a\n")
+        assert f"Task {task.get_name()}\n" in message
+        assert "<- coroutine Witness.child\n" in message
+        assert "<- dict of in here" in message
+        del kept, caught
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        return alive
 
-    assert run(main()) == ["the frame of a", "the task of a"]
+    run(main())

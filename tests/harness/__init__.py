@@ -12,6 +12,7 @@ oracles          what must be true of every run
 outcome_oracles  what must be true besides, of the functions with outcomes
 searches         small worlds, with the number of their schedules
 trees            random programs of all three functions; what fails is printed as Python
+faults           a fault in every step of the children, a blow at every boundary of the loop
 wrong            faulty calls, which a search must find before it is trusted
 wrong_outcomes   faulty streams and races, likewise
 programs         ordinary asyncio programs, which do here what they do on the stock loop
