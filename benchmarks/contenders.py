@@ -10,7 +10,6 @@ import asyncio
 import functools
 import importlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeAlias, cast
 
 import structgather
@@ -208,6 +207,8 @@ def is_peer(contender: str) -> bool:
 
 def operations_with(peers: Iterable[str]) -> tuple[Operations, dict[str, str], list[str]]:
     """List all operations, the versions of the peers in them, and what had to be left out."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - costs much
+
     operations = own_operations()
     left_out = [f"{name}: this structgather does not have it" for name in missing()]
     versions: dict[str, str] = {}
