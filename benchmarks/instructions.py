@@ -17,11 +17,12 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.contenders import AGAIN, OURS, own_operations
+from benchmarks.contenders import AGAIN, GATHER, OURS, own_operations
 from benchmarks.counted import CASES, MEANING
 
 if TYPE_CHECKING:
@@ -66,29 +67,58 @@ class Count(NamedTuple):
         return Count((self.total - other.total) / calls, functions)
 
 
-def run(package: Path, name: str, contender: str, calls: int, *, collector: bool) -> Count:
-    """Count in a process of its own, with nothing in it that differs from run to run."""
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        command += [sys.executable, "-P", str(HERE.with_name("counted.py")), str(package)]
-        command += [name, contender, str(calls), "collector" if collector else ""]
-        environment = {**os.environ, "PYTHONHASHSEED": "0"}
-        done = subprocess.run(  # noqa: S603 - what is above
-            command, env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            message = f"{name}, {contender}:\n{done.stderr}"
-            raise RuntimeError(message)
-        return Count.of_file(out)
+@dataclass(frozen=True)
+class Counter:
+    """Counts in processes of their own, with nothing in them that differs from run to run."""
 
+    package: Path
+    cache: Path
+    collector: bool = False
 
-def counted(package: Path, name: str, contender: str, *, collector: bool) -> Count:
-    """Return what one call takes."""
-    calls = CASES[name].calls
-    once = run(package, name, contender, calls, collector=collector)
-    twice = run(package, name, contender, 2 * calls, collector=collector)
-    return twice.since(once, calls)
+    def command(self, name: str, contender: str, calls: int) -> list[str]:
+        """Say what is run."""
+        collector = "collector" if self.collector else ""
+        script = str(HERE.with_name("counted.py"))
+        return [
+            sys.executable,
+            "-P",
+            script,
+            str(self.package),
+            name,
+            contender,
+            str(calls),
+            collector,
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """Have all compiled modules in one place: none is compiled while others are counted."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        return {**kept, "PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": str(self.cache)}
+
+    def compile(self) -> None:
+        """Run once without counting."""
+        command = self.command("none", GATHER, 1)
+        subprocess.run(command, env=self.environment(), check=True)  # noqa: S603 - what is above
+
+    def run(self, name: str, contender: str, calls: int) -> Count:
+        """Count so many calls, and all that is done before them."""
+        with TemporaryDirectory() as folder:
+            out = Path(folder) / "out"
+            command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+            command += self.command(name, contender, calls)
+            done = subprocess.run(  # noqa: S603 - what is above
+                command, env=self.environment(), capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                message = f"{name}, {contender}:\n{done.stderr}"
+                raise RuntimeError(message)
+            return Count.of_file(out)
+
+    def count(self, name: str, contender: str) -> Count:
+        """Return what one call takes."""
+        calls = CASES[name].calls
+        once, twice = (self.run(name, contender, times * calls) for times in (1, 2))
+        return twice.since(once, calls)
 
 
 def show(name: str, counts: dict[str, Count], functions: int) -> None:
@@ -159,12 +189,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"Python {sys.version.split()[0]}, instructions, the ratio to the first; {options.package}"
     )
-    with ThreadPoolExecutor(options.jobs) as pool:
+    with TemporaryDirectory() as cache, ThreadPoolExecutor(options.jobs) as pool:
+        counter = Counter(options.package, Path(cache), options.collector)
+        counter.compile()
         waiting = {
             name: {
-                contender: pool.submit(
-                    counted, options.package, name, contender, collector=options.collector
-                )
+                contender: pool.submit(counter.count, name, contender)
                 for place, contender in enumerate(operations[CASES[name].operation])
                 if place == 0 or contender in OURS or (options.all and contender != AGAIN)
             }
