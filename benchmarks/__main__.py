@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import cases, chart, measure, memory, service
 from benchmarks.contenders import PEERS, operations_with
+from benchmarks.processor_loop import ProcessorTimeLoop
 from benchmarks.progress import Progress
 from benchmarks.report import comparison, report
 from benchmarks.results import Results
@@ -106,8 +107,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def runner(*, uvloop: bool) -> asyncio.Runner:
+def runner(*, uvloop: bool, own_time: bool = False) -> asyncio.Runner:
     """Return what runs the loop that is asked for."""
+    if own_time:
+        return asyncio.Runner(loop_factory=ProcessorTimeLoop)
     if uvloop:
         import uvloop as fast  # noqa: PLC0415 - not everybody has it
 
@@ -133,20 +136,28 @@ def measured(options: argparse.Namespace, progress: Progress) -> Results:
     results.clock = "wall clock" if effort.clock is perf_counter else "processor time"
     only = options.only or list(cases.FAMILIES)
     chosen = [case for case in cases.cases(operations, sizes) if case.family in only and case.ours]
+    deadlines = [case for case in chosen if case.family == "deadline"]
     began = monotonic()
 
+    async def time_them(of: Sequence[cases.Case], start: float, end: float) -> None:
+        if of:
+            part = progress.part(start, end)
+            results.rows += await measure.measure(of, effort, part, results.left_out)
+
     async def run() -> None:
-        if chosen:
-            timing = measure.measure(chosen, effort, progress.part(0.0, 0.8), results.left_out)
-            results.rows = await timing
+        await time_them([case for case in chosen if case not in deadlines], 0.1, 0.8)
         if "memory" in only:
             progress.say(0.8, "feeding children, to see how memory grows")
             results.growths = await memory.growths(fed)
         if "service" in only:
             results.tallies = await service.services(progress.part(0.95, 1.0), options.seed)
 
+    by_the_processor = not options.uvloop and results.clock == "processor time"
+    with runner(uvloop=options.uvloop, own_time=by_the_processor) as loop:
+        loop.run(time_them(deadlines, 0.0, 0.1))
     with runner(uvloop=options.uvloop) as loop:
         loop.run(run())
+    results.rows.sort(key=lambda row: list(cases.FAMILIES).index(row.family))
     return replace(results, seconds=monotonic() - began)
 
 

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchmarks.cases import FAMILIES
-from benchmarks.contenders import OURS
+from benchmarks.contenders import is_ours
 from benchmarks.targets import MEGABYTE, targets
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def spread(ratio: Ratio, rounds: int) -> str:
 def tables(results: Results) -> Iterator[Table]:
     """Yield all tables, in the order in which they are read."""
     for family, rows in groupby(results.rows, lambda row: row.family):
-        table = per_child if family == "scale" else timings
+        table = {"scale": per_child, "deadline": lateness}.get(family, timings)
         yield table(FAMILIES[family], list(rows))
     if results.growths:
         yield Table(
@@ -98,6 +98,19 @@ def timings(title: str, rows: Sequence[Row]) -> Table:
         baseline = of[names[0]]
         cells = [spread(of[name].ratio, of[name].rounds) if name in of else "" for name in names]
         lines.append([what, duration(baseline.seconds), *cells[1:]])
+    return Table(title, ["", *names], lines)
+
+
+def lateness(title: str, rows: Sequence[Row]) -> Table:
+    """Show how late each was, and the ratio: a line for each case, a column for each contender."""
+    names = list(dict.fromkeys(row.contender for row in rows))
+    lines: list[list[str]] = []
+    for what, group in groupby(rows, lambda row: row.what):
+        of = {row.contender: row for row in group}
+        late = {name: duration(row.seconds) for name, row in of.items()}
+        ratios = {name: f" ({spread(row.ratio, row.rounds)})" for name, row in of.items()}
+        ratios[names[0]] = ""
+        lines.append([what, *[late[name] + ratios[name] if name in of else "" for name in names]])
     return Table(title, ["", *names], lines)
 
 
@@ -150,7 +163,7 @@ def comparison(old: Results, new: Results) -> Table:
     lines: list[list[str]] = []
     for row in new.rows:
         was = before.get((row.family, row.what, row.contender))
-        if was is None or row.contender not in OURS:
+        if was is None or not is_ours(row.contender):
             continue
         apart = row.ratio.low > was.ratio.high or row.ratio.high < was.ratio.low
         change = row.ratio.median / was.ratio.median - 1

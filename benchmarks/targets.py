@@ -6,7 +6,7 @@ from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
 from benchmarks.cases import FAMILIES
-from benchmarks.contenders import LIMIT, OUR_GATHER, OURS
+from benchmarks.contenders import LIMIT, OUR_GATHER, is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ def verdict(measured: float, target: float, low: float) -> str:
 
 def targets(results: Results) -> Iterator[list[str]]:
     """Yield a line for each thing that is to be reached and was measured."""
-    ours = [row for row in results.rows if row.contender in OURS]
+    ours = [row for row in results.rows if is_ours(row.contender)]
     groups = [
         ("gather_structured, 10 children or more", [r for r in _gathers(ours) if r.children > 1]),
         ("the same, no child or one", [r for r in _gathers(ours) if r.children <= 1]),
