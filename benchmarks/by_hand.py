@@ -114,10 +114,12 @@ async def as_completed_and_join(*aws: Awaitable[Any]) -> list[Any]:
 
 
 async def wait_and_join(*aws: Awaitable[Any]) -> list[Any]:
-    """Wait for all; cancel and join what is left, if it is left."""
+    """Wait for all or the first failure; cancel and join what is left."""
     tasks = [asyncio.ensure_future(aw) for aw in aws]
     try:
-        await asyncio.wait(tasks)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
         return [task.result() for task in tasks]
     finally:
         await cancel_and_join(tasks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.contenders import AGAIN, Call, Operations, is_ours, is_peer
+from benchmarks.contenders import AGAIN, Operations, is_ours, is_peer
 from benchmarks.drivers import (
     ToolError,
     admissions,
@@ -30,6 +30,7 @@ from benchmarks.drivers import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from benchmarks.by_hand import Call
     from benchmarks.drivers import Drive
 
 # Seconds. So many children must have started by then.
@@ -75,7 +76,7 @@ class Sizes:
     fail: Sequence[int] = (1_000,)
     cancel: Sequence[int] = (1_000, 10_000)
     deadline: Sequence[int] = (10, 100, 1_000, 10_000)
-    cleanups: Sequence[int] = (1_000,)
+    cleanups: Sequence[int] = (10, 100, 1_000)
     rate_limit: Sequence[int] = (1_000,)
     peers_up_to: int = 1_000
     slow_from: int = 10_000

@@ -27,7 +27,7 @@ from benchmarks.drivers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.contenders import Call
+    from benchmarks.by_hand import Call
     from benchmarks.drivers import Drive
 
 WARM_UP = 12  # calls; the interpreter specialises what it has run a few times

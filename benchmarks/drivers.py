@@ -159,7 +159,7 @@ def arrivals(count: int, n: int, batch: int) -> Drive:
 def late(child: Children, count: int, within: float) -> Drive:
     """Take the seconds that a call needs beyond those it was given, by the loop's clock."""
 
-    async def drive(call: Call, repetitions: int, _: Clock) -> tuple[float, Any]:
+    async def drive(call: Call, repetitions: int, _clock: Clock) -> tuple[float, Any]:
         loop, seconds, result = asyncio.get_running_loop(), 0.0, None
         for _ in range(repetitions):
             start = loop.time()
