@@ -47,6 +47,7 @@ class Effort:
     least: int = 9  # one outlier on either side does not widen the interval then
     most: int = 31
     limit: float = 50.0  # seconds for all cases; on a busy machine there are fewer rounds
+    fewest: int = 3  # but these
     clock: Clock = field(default_factory=cpu_clock)
 
 
@@ -188,9 +189,9 @@ async def measure(
             await series.calibrate(left_out)
         turns = schedule([series.rounds for series in all_series])
         for number, index in enumerate(turns):
-            if time.perf_counter() > end:
-                break  # the rounds of all cases being spread, each has had nearly the same share
             case = all_series[index].case
+            if time.perf_counter() > end and len(all_series[index].seconds) >= effort.fewest:
+                continue  # the rounds of all cases being spread, each has had nearly the same share
             progress(0.2 + 0.8 * number / len(turns), f"measuring: {case.family}, {case.what}")
             await all_series[index].round()
         return [row for series in all_series if series.seconds for row in series.rows()]

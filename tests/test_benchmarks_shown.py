@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import chart, counted, instructions, lines, memory, publish, targets
-from benchmarks.contenders import GATHER, OUR_GATHER
+from benchmarks.contenders import GATHER, OUR_GATHER, own_operations
 from benchmarks.drawing import Style
 from benchmarks.instructions import Count
 from benchmarks.progress import Progress
@@ -264,7 +264,7 @@ def test_instructions_are_read_from_what_valgrind_writes(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", counted.CASES)
 def test_each_case_that_is_counted_runs(name: str) -> None:
     """What is counted can be called with each contender, and leaves the collector as it was."""
-    for contender in counted.own_operations()[counted.CASES[name].operation]:
+    for contender in own_operations()[counted.CASES[name].operation]:
         counted.work(counted.CASES[name], contender, 1, collector=True)
     assert set(counted.MEANING) == set(counted.CASES)
 
