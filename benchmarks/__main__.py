@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     effort.add_argument(
         "--full",
         action="store_true",
-        help="ten minutes: up to 100,000 children, a million in memory",
+        help="up to half an hour: up to 100,000 children, a million in memory",
     )
     made.add_argument(
         "--only",

@@ -21,6 +21,9 @@ MEGABYTE = 1_000_000
 
 # Why what is not reached is not. `benchmarks.instructions` shows where the work is.
 REASONS = {
+    "many": "a scope keeps more for each child than gather does, and the collector looks at it",
+    "first-n": "each child has an outcome, also those that are cancelled",
+    "flat": "so many children are more than the caches of the processor hold",
     "none or one": "a scope is opened and closed for a single child: its fixed cost has nothing to "
     "be spread over",
     "tasks": "a Task that was handed over is watched to its end, so that it can be cancelled and "
@@ -82,14 +85,14 @@ def targets(results: Results) -> Iterator[Target]:
     many = [row for row in _gathers(ours) if row.children > 1]
     as_completed = _family(ours, "as-completed")
     groups: list[tuple[str, Sequence[Row], str]] = [
-        ("gather_structured, 10 children or more", many, ""),
+        ("gather_structured, 10 children or more", many, "many"),
         ("no child", [row for row in _gathers(ours) if not row.children], "none or one"),
         ("one child", [row for row in _gathers(ours) if row.children == 1], "none or one"),
         ("return_exceptions=True", _family(ours, "exceptions"), "exceptions"),
         (f"limit={LIMIT}, 100 children or more", _family(ours, "limit"), "limit"),
         ("Tasks handed over", _family(ours, "tasks"), "tasks"),
         ("as_completed_scoped", as_completed, "as-completed"),
-        *[(f"first_n_within, {row.what}", [row], "") for row in _family(ours, "first-n")],
+        *[(f"first_n_within, {row.what}", [row], "first-n") for row in _family(ours, "first-n")],
         *[
             (f"cancelling {row.what} and joining, against doing so by hand", [row], "cancel")
             for row in _family(ours, "cancel")
@@ -102,7 +105,7 @@ def targets(results: Results) -> Iterator[Target]:
             case = f"{worst.family} {worst.what}" if len(judged) > 1 else ""
             yield Target(what, worst.target or 0, worst.ratio, REASONS.get(reason, ""), case)
     for what, rows, most, reason in (
-        ("gather_structured, 10 children or more, mean", many, 0.95, ""),
+        ("gather_structured, 10 children or more, mean", many, 0.95, "many"),
         ("as_completed_scoped, mean", as_completed, 1.00, "as-completed"),
     ):
         if rows:
@@ -152,7 +155,7 @@ def _flat(rows: Iterable[Row]) -> Iterator[Target]:
         apart = max(costs) / min(costs)
         counts = sorted(row.children for row in _family(rows, "scale"))
         what = f"cost of a child from {counts[0]:,} to {counts[-1]:,}, dearest to cheapest"
-        yield Target(what, 1.3, Ratio(apart, apart, apart))
+        yield Target(what, 1.3, Ratio(apart, apart, apart), REASONS["flat"])
 
 
 def beyond(rows: Iterable[Row], factor: float) -> list[Row]:
