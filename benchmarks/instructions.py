@@ -190,7 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"Python {sys.version.split()[0]}, instructions, the ratio to the first; {options.package}"
     )
     with TemporaryDirectory() as cache, ThreadPoolExecutor(options.jobs) as pool:
-        counter = Counter(options.package, Path(cache), options.collector)
+        # A copy: what is edited meanwhile would be compiled in one of two runs, and counted.
+        copy = Path(cache) / "copy"
+        for part in ("structgather", "benchmarks"):
+            shutil.copytree(options.package / part, copy / part)
+        counter = Counter(copy, Path(cache) / "compiled", options.collector)
         counter.compile()
         waiting = {
             name: {
