@@ -11,19 +11,19 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import cases, chart, measure, memory, service
+from benchmarks import cases, measure, memory, publish, service
 from benchmarks.contenders import PEERS, operations_with
+from benchmarks.processor_loop import ProcessorTimeLoop
 from benchmarks.progress import Progress
 from benchmarks.report import comparison, report
 from benchmarks.results import Results
-from benchmarks.targets import beyond
+from benchmarks.targets import beyond, complaint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HERE = Path(__file__).resolve().parent
-RESULTS, PUBLISHED, README = HERE / "results", HERE / "charts", HERE / "README.md"
-BEGIN, END = "<!-- figures: --publish renews them -->\n", "<!-- end of figures -->\n"
+RESULTS, README = HERE / "results", HERE / "README.md"
 DESCRIPTION = """
 Measure what structgather costs beside asyncio.gather, a bare TaskGroup, the usual code by hand and
 other libraries, and count what an agent service leaves behind with and without it.
@@ -43,12 +43,12 @@ def parser() -> argparse.ArgumentParser:
     )
     effort = made.add_mutually_exclusive_group()
     effort.add_argument(
-        "--quick", action="store_true", help="a few seconds: fewer sizes, no peers unless named"
+        "--quick", action="store_true", help="half a minute: fewer sizes, no peers unless named"
     )
     effort.add_argument(
         "--full",
         action="store_true",
-        help="ten minutes: up to 100,000 children, a million in memory",
+        help="up to half an hour: up to 100,000 children, a million in memory",
     )
     made.add_argument(
         "--only",
@@ -88,13 +88,20 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--publish",
         action="store_true",
-        help="renew the figures in benchmarks/README.md, and the charts beside it",
+        help="keep the figures for this Python in benchmarks/published, and renew the pages and "
+        "the charts from all that are kept there",
+    )
+    made.add_argument(
+        "--render",
+        action="store_true",
+        help="measure nothing; renew the pages and the charts from what --publish has kept",
     )
     made.add_argument(
         "--guard",
         type=float,
         metavar="FACTOR",
-        help="exit with 1 where a ratio is beyond its target by this factor",
+        help="exit with 1 where a ratio is surely beyond its target by this factor, also when "
+        "measured again",
     )
     made.add_argument(
         "--compare",
@@ -106,8 +113,10 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def runner(*, uvloop: bool) -> asyncio.Runner:
+def runner(*, uvloop: bool, own_time: bool = False) -> asyncio.Runner:
     """Return what runs the loop that is asked for."""
+    if own_time:
+        return asyncio.Runner(loop_factory=ProcessorTimeLoop)
     if uvloop:
         import uvloop as fast  # noqa: PLC0415 - not everybody has it
 
@@ -133,43 +142,44 @@ def measured(options: argparse.Namespace, progress: Progress) -> Results:
     results.clock = "wall clock" if effort.clock is perf_counter else "processor time"
     only = options.only or list(cases.FAMILIES)
     chosen = [case for case in cases.cases(operations, sizes) if case.family in only and case.ours]
+    deadlines = [case for case in chosen if case.family == "deadline"]
     began = monotonic()
 
+    async def time_them(of: Sequence[cases.Case], start: float, end: float) -> None:
+        if of:
+            part = progress.part(start, end)
+            results.rows += await measure.measure(of, effort, part, results.left_out)
+
     async def run() -> None:
-        if chosen:
-            timing = measure.measure(chosen, effort, progress.part(0.0, 0.8), results.left_out)
-            results.rows = await timing
+        await time_them([case for case in chosen if case not in deadlines], 0.1, 0.8)
         if "memory" in only:
             progress.say(0.8, "feeding children, to see how memory grows")
             results.growths = await memory.growths(fed)
         if "service" in only:
             results.tallies = await service.services(progress.part(0.95, 1.0), options.seed)
 
+    by_the_processor = not options.uvloop and results.clock == "processor time"
+    with runner(uvloop=options.uvloop, own_time=by_the_processor) as loop:
+        loop.run(time_them(deadlines, 0.0, 0.1))
     with runner(uvloop=options.uvloop) as loop:
         loop.run(run())
+    results.rows.sort(key=lambda row: list(cases.FAMILIES).index(row.family))
     return replace(results, seconds=monotonic() - began)
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
-    """Write the charts of what there is."""
-    drawings: dict[str, str] = {}
-    if any(row.family in {"noop", "yield", "timer"} and row.children for row in results.rows):
-        drawings["overhead.svg"] = chart.overhead(results)
-    if results.tallies:
-        drawings["service.svg"] = chart.service(results)
-    if drawings:
-        folder.mkdir(parents=True, exist_ok=True)
-    for name, text in drawings.items():
-        (folder / name).write_text(text, "utf-8")
-    return [folder / name for name in drawings]
-
-
-def publish(results: Results, readme: Path) -> None:
-    """Put the tables into the document, in place of those that are there."""
-    before, rest = readme.read_text("utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    tables = report(results, markdown=True)
-    readme.write_text(f"{before}{BEGIN}\n{tables}\n\n{END}{after}", "utf-8")
+def guard(options: argparse.Namespace, results: Results, progress: Progress) -> list[str]:
+    """Name what is beyond its target by the factor, twice in a row."""
+    found = beyond(results.rows, options.guard)
+    if found:
+        families = {"only": sorted({row.family for row in found})}
+        again = measured(argparse.Namespace(**{**vars(options), **families}), progress)
+        before = {(row.family, row.what, row.contender) for row in found}
+        found = [
+            row
+            for row in beyond(again.rows, options.guard)
+            if (row.family, row.what, row.contender) in before
+        ]
+    return [complaint(row, options.guard) for row in found]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -179,24 +189,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = comparison(*map(Results.load, options.compare))
         print(table.markdown() if options.markdown else table.plain())
         return 0
+    if options.render:
+        publish.render(HERE)
+        return 0
     progress = Progress()
     try:
         results = measured(options, progress)
+        print(report(results, markdown=options.markdown))
+        if options.json:
+            results.save(options.json)
+        if options.publish:
+            publish.keep(results, HERE)
+            publish.render(HERE)
+        else:
+            for path in publish.draw(results, options.charts):
+                shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+                print(f"chart: {shown}", file=sys.stderr)
+        if options.guard is not None and (found := guard(options, results, progress)):
+            print("", *found, sep="\n")
+            return 1
     except KeyboardInterrupt:
         return 130
     finally:
         progress.clear()
-    print(report(results, markdown=options.markdown))
-    if options.json:
-        results.save(options.json)
-    if options.publish:
-        publish(results, README)
-    for path in draw(results, PUBLISHED if options.publish else options.charts):
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        print(f"chart: {shown}", file=sys.stderr)
-    if options.guard is not None and (found := beyond(results.rows, options.guard)):
-        print("", *found, sep="\n")
-        return 1
     return 0
 
 

@@ -9,74 +9,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structgather
+from benchmarks import by_hand
+from benchmarks.by_hand import LIMIT, LONG, Call
 
-Call: TypeAlias = Callable[..., Awaitable[Any]]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
 Operations: TypeAlias = dict[str, dict[str, Call]]
 
-LIMIT = 20
 GATHER = "asyncio.gather"
 # The same function under a second name: what differs between the two is noise.
 AGAIN = "gather again"
 # The names of this package are the names of what does the work in it.
-OURS = ("gather_structured", "as_completed_scoped", "first_n_within")
-OUR_GATHER, OUR_AS_COMPLETED, OUR_FIRST_N = OURS
-
-
-# By hand
-
-
-async def task_group(*aws: Awaitable[Any]) -> list[Any]:
-    """Run coroutines in a bare TaskGroup and collect the values by hand."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(cast("Coroutine[Any, Any, Any]", aw)) for aw in aws]
-    return [task.result() for task in tasks]
-
-
-async def gather_and_join(*aws: Awaitable[Any]) -> list[Any]:
-    """Call gather, and cancel and join what it leaves behind."""
-    tasks = [asyncio.ensure_future(aw) for aw in aws]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def semaphore_and_gather(*aws: Awaitable[Any]) -> list[Any]:
-    """Call gather with a semaphore around each child."""
-    semaphore = asyncio.Semaphore(LIMIT)
-
-    async def limited(aw: Awaitable[Any]) -> Any:  # noqa: ANN401 - whatever the child returns
-        async with semaphore:
-            return await aw
-
-    return await asyncio.gather(*[limited(aw) for aw in aws])
-
-
-async def as_completed(*aws: Awaitable[Any]) -> list[Any]:
-    """Collect values with asyncio.as_completed."""
-    return [await earliest for earliest in asyncio.as_completed(aws)]
-
-
-async def first_completed(aws: Sequence[Awaitable[Any]], n: int) -> list[Any]:
-    """Wait for one child after the other until there are enough, cancel and join the rest."""
-    pending = {asyncio.ensure_future(aw) for aw in aws}
-    values: list[Any] = []
-    try:
-        while pending and len(values) < n:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            values += [task.result() for task in done if task.exception() is None]
-    finally:
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-    return values[:n]
+OURS = ("gather_structured", "as_completed_scoped", "first_n_within", "RateLimit")
+OUR_GATHER, OUR_AS_COMPLETED, OUR_FIRST_N, OUR_RATE_LIMIT = OURS
+ALL_LAYERS = f"{OUR_RATE_LIMIT}, all layers"
 
 
 # This package
@@ -95,6 +45,39 @@ async def first_n_within(aws: Sequence[Awaitable[Any]], n: int) -> list[Any]:
     return values
 
 
+async def first_n_in_time(aws: Sequence[Awaitable[Any]], within: float) -> list[Any]:
+    """Collect what arrives in time with first_n_within."""
+    first = await getattr(structgather, OUR_FIRST_N)(aws, within=within)
+    values: list[Any] = first.values
+    return values
+
+
+async def as_completed_in_time(aws: Sequence[Awaitable[Any]], within: float) -> list[Any]:
+    """Collect what arrives in time with as_completed_scoped."""
+    values: list[Any] = []
+    try:
+        async with getattr(structgather, OUR_AS_COMPLETED)(aws, timeout=within) as outcomes:
+            async for outcome in outcomes:
+                values.append(await outcome)  # noqa: PERF401 - what came before the end is kept
+    except TimeoutError:
+        pass
+    return values
+
+
+async def rate_limit(calls: int, **layers: float) -> int:
+    """Pass through a RateLimit so many times."""
+    limit = getattr(structgather, OUR_RATE_LIMIT)(concurrent=LIMIT, **layers)
+    for _ in range(calls):
+        async with limit():
+            pass
+    return calls
+
+
+async def rate_limit_of_all(calls: int) -> int:
+    """Pass through a RateLimit with all layers, none of which is ever full."""
+    return await rate_limit(calls, requests=1e12, tokens=1e12, per=1.0)
+
+
 def missing() -> list[str]:
     """Name the functions that this version of structgather does not have."""
     return [name for name in OURS if not hasattr(structgather, name)]
@@ -108,7 +91,7 @@ def own_operations() -> Operations:
             GATHER: gather,
             OUR_GATHER: ours,
             AGAIN: gather,
-            "TaskGroup": task_group,
+            "TaskGroup": by_hand.task_group,
         },
         "adopt": {GATHER: gather, OUR_GATHER: ours},
         "exceptions": {
@@ -116,23 +99,44 @@ def own_operations() -> Operations:
             OUR_GATHER: functools.partial(ours, return_exceptions=True),
         },
         "limit": {
-            "semaphore + gather": semaphore_and_gather,
+            "semaphore + gather": by_hand.semaphore_and_gather,
             OUR_GATHER: functools.partial(ours, limit=LIMIT),
+            "queue of workers": by_hand.workers,
         },
         "join": {
-            "gather + join": gather_and_join,
+            "gather + join": by_hand.gather_and_join,
             OUR_GATHER: ours,
-            "TaskGroup": task_group,
+            "wait + join": by_hand.wait_and_join,
+            "TaskGroup": by_hand.task_group,
         },
         "as_completed": {
-            "asyncio.as_completed": as_completed,
+            "asyncio.as_completed": by_hand.as_completed,
             OUR_AS_COMPLETED: as_completed_scoped,
+            "as_completed + join": by_hand.as_completed_and_join,
         },
-        "first": {"FIRST_COMPLETED loop": first_completed, OUR_FIRST_N: first_n_within},
+        "first": {"FIRST_COMPLETED loop": by_hand.first_completed, OUR_FIRST_N: first_n_within},
+        "child_timeout": {
+            "wait_for each + gather": by_hand.wait_for_each,
+            OUR_GATHER: functools.partial(ours, child_timeout=LONG),
+            "timeout each + gather": by_hand.timeout_each,
+        },
+        "within": {
+            "timeout + gather + join": by_hand.timeout_and_gather,
+            OUR_FIRST_N: first_n_in_time,
+            OUR_AS_COMPLETED: as_completed_in_time,
+            "wait(timeout=) + join": by_hand.wait_within,
+            "timeout + TaskGroup": by_hand.timeout_and_group,
+        },
+        "admit": {
+            "two Semaphores": by_hand.semaphores,
+            OUR_RATE_LIMIT: rate_limit,
+            ALL_LAYERS: rate_limit_of_all,
+        },
     }
     for name in missing():
         for contenders in operations.values():
             contenders.pop(name, None)
+            contenders.pop(f"{name}, all layers", None)
     return operations
 
 
@@ -147,6 +151,19 @@ def add_anyio(operations: Operations) -> None:
         async with anyio.as_completed(*aws) as finished:
             return [handle.return_value async for handle in finished]
 
+    async def move_on_after(aws: Sequence[Awaitable[Any]], within: float) -> list[Any]:
+        values: list[Any] = []
+
+        async def keep(aw: Awaitable[Any]) -> None:
+            values.append(await aw)
+
+        with anyio.move_on_after(within):
+            async with anyio.create_task_group() as group:
+                for aw in aws:
+                    group.start_soon(keep, aw)
+        return values
+
+    operations["within"]["anyio.move_on_after"] = move_on_after
     operations["gather"]["anyio.gather"] = anyio.gather
     operations["join"]["anyio.gather"] = anyio.gather
     operations["as_completed"]["anyio.as_completed"] = anyio_as_completed
@@ -201,6 +218,11 @@ PEERS: dict[str, Callable[[Operations], None]] = {
 }
 
 
+def is_ours(contender: str) -> bool:
+    """Tell whether a contender is a function of this package."""
+    return contender.partition(",")[0] in OURS
+
+
 def is_peer(contender: str) -> bool:
     """Tell whether a contender is a function of one of the peers."""
     return contender.partition(".")[0] in PEERS
@@ -208,6 +230,8 @@ def is_peer(contender: str) -> bool:
 
 def operations_with(peers: Iterable[str]) -> tuple[Operations, dict[str, str], list[str]]:
     """List all operations, the versions of the peers in them, and what had to be left out."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - costs much
+
     operations = own_operations()
     left_out = [f"{name}: this structgather does not have it" for name in missing()]
     versions: dict[str, str] = {}

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
-from benchmarks.contenders import Call
+from benchmarks.by_hand import Call
+from benchmarks.echo import Echo
 
 Children: TypeAlias = Callable[[int], Awaitable[int]]
 Clock: TypeAlias = Callable[[], float]
@@ -14,6 +15,7 @@ Clock: TypeAlias = Callable[[], float]
 Drive: TypeAlias = Callable[[Call, int, Clock], Awaitable[tuple[float, Any]]]
 
 TIMER = 0.001
+CLEANUP = 0.01
 
 
 # Children. Each returns its number, so that a wrong order shows.
@@ -42,6 +44,20 @@ async def half_fail(number: int) -> int:
     if number % 2:
         raise ToolError(number)
     return number
+
+
+async def busy(number: int) -> int:
+    """Keep the loop busy until it is cancelled."""
+    while True:  # noqa: ASYNC110 - that is the load
+        await asyncio.sleep(number * 0)
+
+
+async def cleaning(number: int) -> int:
+    """Keep the loop busy until it is cancelled, and wait a little in the end."""
+    try:
+        return await busy(number)
+    finally:
+        await asyncio.sleep(CLEANUP)
 
 
 async def blocked(number: int) -> int:
@@ -138,6 +154,62 @@ def arrivals(count: int, n: int, batch: int) -> Drive:
         return [child(gate) for gate in gates], n
 
     return prepared(prepare)
+
+
+def late(child: Children, count: int, within: float) -> Drive:
+    """Take the seconds that a call needs beyond those it was given, by the loop's clock."""
+
+    async def drive(call: Call, repetitions: int, _clock: Clock) -> tuple[float, Any]:
+        loop, seconds, result = asyncio.get_running_loop(), 0.0, None
+        for _ in range(repetitions):
+            start = loop.time()
+            result = await call([child(number) for number in range(count)], within)
+            seconds += loop.time() - start - within
+        return seconds, result
+
+    return drive
+
+
+def admissions(count: int) -> Drive:
+    """Time so many passages that nobody holds up."""
+
+    async def drive(call: Call, repetitions: int, clock: Clock) -> tuple[float, Any]:
+        result: Any = None
+        start = clock()
+        for _ in range(repetitions):
+            result = await call(count)
+        return clock() - start, result
+
+    return drive
+
+
+def round_trips(count: int) -> Drive:
+    """Time a call whose children send a line over a socket and read the answer.
+
+    The connections are opened before the clock starts, one for each child.
+    """
+
+    async def drive(call: Call, repetitions: int, clock: Clock) -> tuple[float, Any]:
+        result: Any = None
+        with Echo() as echo:
+            connections = [await asyncio.open_connection(*echo.address) for _ in range(count)]
+
+            async def child(number: int) -> int:
+                reader, writer = connections[number]
+                writer.write(b"%d\n" % number)
+                return int(await reader.readline())
+
+            start = clock()
+            for _ in range(repetitions):
+                result = await call(*[child(number) for number in range(count)])
+            seconds = clock() - start
+            for _, writer in connections:
+                writer.close()
+            for _, writer in connections:
+                await writer.wait_closed()
+        return seconds, result
+
+    return drive
 
 
 # Around a call

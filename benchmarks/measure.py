@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders import OURS, is_peer
+from benchmarks.contenders import is_ours, is_peer
 from benchmarks.results import Ratio, Row
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Effort:
     case: float = 0.2  # seconds for a case, once the least number of rounds is done
     least: int = 9  # one outlier on either side does not widen the interval then
     most: int = 31
-    limit: float = 35.0  # seconds for all cases; on a busy machine there are fewer rounds
+    limit: float = 50.0  # seconds for all cases; on a busy machine there are fewer rounds
+    fewest: int = 3  # but these
     clock: Clock = field(default_factory=cpu_clock)
 
 
@@ -94,16 +95,11 @@ class Series:
 
         A peer that fails here is left out. Where anyone else fails, so does the run.
         """
-        if self.case.slow:
-            return
         wall = time.perf_counter
-        await block(self.case, self.case.baseline, 1, wall)
-        while True:
-            seconds = await block(self.case, self.case.baseline, self.repetitions, wall)
-            short = self.case.stretch * self.effort.block / max(seconds * self.repetitions, 1e-9)
-            if short <= 1:
-                break
-            self.repetitions = math.ceil(self.repetitions * min(10, 1.1 * short))
+        if self.case.rounds is None:
+            await self.fill_a_block()
+        elif self.case.rounds == 1:
+            return
         start = wall()
         for name in self.case.contenders:
             try:
@@ -115,7 +111,19 @@ class Series:
                 what = f"{name} in {self.case.family}, {self.case.what}"
                 left_out.append(f"{what}: {type(error).__name__} {error}")
         rounds = int(self.effort.case / (wall() - start))
-        self.rounds = max(self.effort.least, min(self.effort.most, rounds))
+        rounds = max(self.effort.least, min(self.effort.most, rounds))
+        self.rounds = rounds if self.case.rounds is None else min(rounds, self.case.rounds)
+
+    async def fill_a_block(self) -> None:
+        """Find out how many calls make a block."""
+        wall = time.perf_counter
+        await block(self.case, self.case.baseline, 1, wall)
+        while True:
+            seconds = await block(self.case, self.case.baseline, self.repetitions, wall)
+            short = self.case.stretch * self.effort.block / max(seconds * self.repetitions, 1e-9)
+            if short <= 1:
+                return
+            self.repetitions = math.ceil(self.repetitions * min(10, 1.1 * short))
 
     def order(self) -> list[str]:
         """Say who comes when in the next round: by turns, and backwards every other time around."""
@@ -144,7 +152,7 @@ class Series:
                 ratio=Ratio.of(ratios),
                 rounds=len(ratios),
                 repetitions=self.repetitions,
-                target=case.target if name in OURS else None,
+                target=case.target if is_ours(name) else None,
             )
 
 
@@ -181,9 +189,9 @@ async def measure(
             await series.calibrate(left_out)
         turns = schedule([series.rounds for series in all_series])
         for number, index in enumerate(turns):
-            if time.perf_counter() > end:
-                break  # the rounds of all cases being spread, each has had nearly the same share
             case = all_series[index].case
+            if time.perf_counter() > end and len(all_series[index].seconds) >= effort.fewest:
+                continue  # the rounds of all cases being spread, each has had nearly the same share
             progress(0.2 + 0.8 * number / len(turns), f"measuring: {case.family}, {case.what}")
             await all_series[index].round()
         return [row for series in all_series if series.seconds for row in series.rows()]

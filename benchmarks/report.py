@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from benchmarks.cases import FAMILIES
-from benchmarks.contenders import OURS
+from benchmarks.contenders import is_ours
 from benchmarks.targets import MEGABYTE, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from benchmarks.results import Ratio, Results, Row, Tally
+    from benchmarks.results import Growth, Ratio, Results, Row, Tally
 
 # A little less, so that what is rounded up is written with the larger unit.
 MILLISECOND, SECOND = 0.9995e-3, 0.9995
@@ -67,26 +67,18 @@ def spread(ratio: Ratio, rounds: int) -> str:
 def tables(results: Results) -> Iterator[Table]:
     """Yield all tables, in the order in which they are read."""
     for family, rows in groupby(results.rows, lambda row: row.family):
-        table = per_child if family == "scale" else timings
+        table = {"scale": per_child, "deadline": lateness}.get(family, timings)
         yield table(FAMILIES[family], list(rows))
     if results.growths:
-        yield Table(
-            "Growth of memory while children are fed",
-            ["", "children", "grew by", "per child"],
-            [
-                [
-                    g.contender,
-                    f"{g.children:,}",
-                    f"{g.bytes / MEGABYTE:.2f} MB",
-                    f"{g.bytes / g.children:,.0f} bytes",
-                ]
-                for g in results.growths
-            ],
-        )
+        yield memory(results.growths)
     if results.tallies:
         yield agents(results.tallies)
     if reached := list(targets(results)):
-        yield Table("What is to be reached", ["", "at most", "measured", ""], reached)
+        yield Table(
+            "What is to be reached",
+            ["", "at most", "measured", "", "why not"],
+            [line.cells() for line in reached],
+        )
 
 
 def timings(title: str, rows: Sequence[Row]) -> Table:
@@ -101,6 +93,19 @@ def timings(title: str, rows: Sequence[Row]) -> Table:
     return Table(title, ["", *names], lines)
 
 
+def lateness(title: str, rows: Sequence[Row]) -> Table:
+    """Show how late each was, and the ratio: a line for each case, a column for each contender."""
+    names = list(dict.fromkeys(row.contender for row in rows))
+    lines: list[list[str]] = []
+    for what, group in groupby(rows, lambda row: row.what):
+        of = {row.contender: row for row in group}
+        late = {name: duration(row.seconds) for name, row in of.items()}
+        ratios = {name: f" ({spread(row.ratio, row.rounds)})" for name, row in of.items()}
+        ratios[names[0]] = ""
+        lines.append([what, *[late[name] + ratios[name] if name in of else "" for name in names]])
+    return Table(title, ["", *names], lines)
+
+
 def per_child(title: str, rows: Sequence[Row]) -> Table:
     """Show what one child costs: a line for each number of children."""
     names = list(dict.fromkeys(row.contender for row in rows))
@@ -110,6 +115,23 @@ def per_child(title: str, rows: Sequence[Row]) -> Table:
         for count in dict.fromkeys(row.children for row in rows)
     ]
     return Table(title, ["", *names], lines)
+
+
+def memory(growths: Sequence[Growth]) -> Table:
+    """Show how much memory was taken: a line for each number of children."""
+    names = list(dict.fromkeys(growth.contender for growth in growths))
+    of = {(growth.contender, growth.children): growth.bytes for growth in growths}
+    lines = [
+        [
+            f"{count:,}",
+            *(
+                f"{of[name, count] / MEGABYTE:.2f} MB" if (name, count) in of else ""
+                for name in names
+            ),
+        ]
+        for count in sorted({growth.children for growth in growths})
+    ]
+    return Table("Memory that so many children take at the most", ["", *names], lines)
 
 
 def agents(tallies: Sequence[Tally]) -> Table:
@@ -141,6 +163,34 @@ def counted(tallies: Sequence[Tally]) -> list[tuple[str, list[int]]]:
     ]
 
 
+# Several versions of Python side by side
+
+
+def versions(of: Sequence[Results]) -> Iterator[Table]:
+    """Yield what is compared: the targets, and what this package's functions took."""
+    names = [f"{results.implementation} {results.python}" for results in of]
+    judged = [{target.what: target for target in targets(results)} for results in of]
+    lines: list[list[str]] = []
+    for what in dict.fromkeys(what for targets_ in judged for what in targets_):
+        found = [targets_.get(what) for targets_ in judged]
+        most = next(target.most for target in found if target)
+        cells = [f"{target.figure}, {target.verdict}" if target else "" for target in found]
+        reasons = dict.fromkeys(target.why for target in found if target and target.why)
+        lines.append([what, f"{most:.2f}", *cells, "; ".join(reasons)])
+    yield Table("What is to be reached", ["", "at most", *names, "why not"], lines)
+    ratios: dict[tuple[str, str], list[str]] = {}
+    for place, results in enumerate(of):
+        for row in results.rows:
+            if is_ours(row.contender) and row.family != "scale":
+                case = f"{FAMILIES[row.family]}: {row.what}", row.contender
+                ratios.setdefault(case, [""] * len(of))[place] = spread(row.ratio, row.rounds)
+    yield Table(
+        "Times the first contender's time",
+        ["", "", *names],
+        [[*case, *cells] for case, cells in ratios.items()],
+    )
+
+
 # The whole
 
 
@@ -150,7 +200,7 @@ def comparison(old: Results, new: Results) -> Table:
     lines: list[list[str]] = []
     for row in new.rows:
         was = before.get((row.family, row.what, row.contender))
-        if was is None or row.contender not in OURS:
+        if was is None or not is_ours(row.contender):
             continue
         apart = row.ratio.low > was.ratio.high or row.ratio.high < was.ratio.low
         change = row.ratio.median / was.ratio.median - 1

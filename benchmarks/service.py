@@ -22,7 +22,7 @@ from benchmarks.server import PATIENCE, STALL, Key, Plan, ToolCall, ToolServer, 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from benchmarks.contenders import Call
+    from benchmarks.by_hand import Call
 
     Request: TypeAlias = tuple[Key, int]  # and the attempt
 
