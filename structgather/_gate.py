@@ -128,10 +128,11 @@ class Gate:
         try:
             await waiter
         except BaseException:
-            if waiter.done() and not waiter.cancelled():
-                self._undo(call)  # admitted in the very turn of the loop in which it was cancelled
-            waiter.cancel()  # which takes it out of the queue
-            self._admit()
+            if not is_closed(loop):  # else it is collected, long after anybody could go on
+                if waiter.done() and not waiter.cancelled():
+                    self._undo(call)  # admitted in the very turn in which it was cancelled
+                waiter.cancel()  # which takes it out of the queue
+                self._admit()
             raise
 
     def leave(self) -> None:
@@ -228,14 +229,16 @@ class Gate:
         """Admit from the head of the queue what may be, and see to it that it goes on."""
         queue = self._queue
         next_due = math.inf
+        if self._loop is None or is_closed(self._loop):
+            queue.clear()  # likewise
+            return
         while queue:
             call = queue[0]
             waiter = call.waiter
             if waiter is None or waiter.cancelled():
                 queue.popleft()
                 continue
-            loop = waiter.get_loop()
-            now = loop.time()
+            now = self._loop.time()
             due = self._due(call, now)
             if due > now:
                 next_due = due  # or inf: it goes on when a call under way ends

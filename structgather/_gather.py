@@ -104,6 +104,8 @@ class _Gather(Scope):
             await self.join()
         if self.stopping:
             _inputs.close_unstarted(self._arguments)
+        if limit is not None:
+            del self._context
         self._arguments = ()
         return self._result(places, exception_group)
 

@@ -135,6 +135,7 @@ class Stream(OutcomeScope):
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         """Pull inputs from an async iterable, never further ahead than there is room."""
         iterator = aiter(aws)
+        collected = False
         try:
             while not self.stopping:
                 while not self.has_room():
@@ -146,8 +147,11 @@ class Stream(OutcomeScope):
                 item = f"item {self._count} of its input"
                 _inputs.check_awaitable(FUNCTION, item, awaitable, self._caller_of_add)
                 self._start_or_wait(self.next_index(), awaitable)
+        except GeneratorExit:
+            collected = True  # its loop is gone, and nothing can be awaited any more
+            raise
         finally:
-            if isinstance(iterator, AsyncGenerator):
+            if not collected and isinstance(iterator, AsyncGenerator):
                 await iterator.aclose()
 
     async def _room_made(self) -> None:

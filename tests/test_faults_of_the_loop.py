@@ -135,24 +135,8 @@ CALLS = [
     pytest.param(a_gather_of_tasks, 17, id="gather of tasks"),
     pytest.param(a_race, 20, id="race"),
     pytest.param(a_stream, 20, id="stream"),
-    pytest.param(
-        a_stream_of_a_source,
-        38,
-        id="stream of a source",
-        marks=pytest.mark.xfail(
-            sys.version_info < (3, 13),
-            strict=True,
-            reason="there a generator is still running when the one who waits for it is collected",
-        ),
-    ),
-    pytest.param(
-        a_rate_limit,
-        21,
-        id="rate limit",
-        marks=pytest.mark.xfail(
-            strict=True, reason="a caller that is collected wakes the others on a closed loop"
-        ),
-    ),
+    pytest.param(a_stream_of_a_source, 38, id="stream of a source"),
+    pytest.param(a_rate_limit, 21, id="rate limit"),
 ]
 
 # A task that never made its first step has a coroutine that was never awaited; of a child that

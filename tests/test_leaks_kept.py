@@ -163,7 +163,6 @@ def test_nothing_outlives_a_call(call: Call, way: Way, *, eager: bool) -> None:
     assert len(witness.refs) >= 4
 
 
-@pytest.mark.xfail(strict=True, reason="gather_structured keeps the context with which it starts")
 def test_a_failure_that_is_kept_keeps_no_context() -> None:
     """With `limit`, too: its traceback leads to the call, and that must lead nowhere."""
     witness = Witness()
