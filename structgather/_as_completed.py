@@ -117,10 +117,6 @@ class AsCompleted(Generic[T]):
         self._iterating = True
         try:
             while not stream.ready or stream.ready[0] is None:
-                if stream.limit is not None and not stream.stopping:
-                    stream.refill()
-                    if stream.ready:  # an eager child
-                        continue
                 if not stream.unsettled:
                     error = stream.exception()
                     if error is None:

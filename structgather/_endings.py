@@ -10,11 +10,9 @@ from structgather import _failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from types import FunctionType, TracebackType
+    from types import FunctionType
 
 _E = TypeVar("_E", bound=BaseException)
-
-_PACKAGE = __name__.partition(".")[0] + "."
 
 
 def retrieve_silently(tasks: list[asyncio.Future[Any]]) -> None:
@@ -26,10 +24,9 @@ def retrieve_silently(tasks: list[asyncio.Future[Any]]) -> None:
 
 
 def without_our_frame(error: _E) -> _E:
-    """Cut the outermost frame, if it is ours, off the traceback of what a child raised."""
+    """Cut the frame that has caught it, which is ours, off the traceback of what a child raised."""
     traceback = _failures.traceback_of(error)
-    if traceback is not None and _is_ours(traceback):
-        BaseException.with_traceback(error, traceback.tb_next)
+    BaseException.with_traceback(error, traceback and traceback.tb_next)
     return error
 
 
@@ -46,12 +43,7 @@ def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
         return without_our_frame(error)
     finally:
         del handled
-    message = "only asked for a future that is cancelled"
-    raise AssertionError(message)
-
-
-def _is_ours(traceback: TracebackType) -> bool:
-    return str(traceback.tb_frame.f_globals.get("__name__")).startswith(_PACKAGE)
+    raise AssertionError  # it is only asked for a future that is cancelled
 
 
 def name_as_called(coroutine_function: Callable[..., Coroutine[Any, Any, Any]], name: str) -> None:

@@ -106,7 +106,7 @@ def _text(title: str, failures: list[Failure]) -> str:
             if count < _FULL:
                 text = "".join(traceback.format_exception(error)).rstrip()
             else:
-                text = "".join(traceback.format_exception_only(error)).rstrip()
+                text = f"{type(error).__qualname__}: {error}"
         except Exception:  # noqa: BLE001 - its `__str__` or `__bool__` may raise anything
             text = f"{type(error).__qualname__}, which can't be shown"
         who = f"child {index}" if index >= 0 else "the input"

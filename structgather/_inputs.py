@@ -170,14 +170,13 @@ def take_all(
 
 def _refuse_doubles(function: str, values: list[Awaitable[Any]]) -> None:
     first: dict[int, int] = {}
-    for index, value in enumerate(values):
-        place = first.setdefault(id(value), index)
-        if index != place:
-            message = (
-                f"{function}(): items {place} and {index} of its input are the same object: "
-                f"{_shown(value)}"
-            )
-            raise ValueError(message)
+    places = enumerate(first.setdefault(id(value), index) for index, value in enumerate(values))
+    index, place = next((index, place) for index, place in places if index != place)
+    message = (
+        f"{function}(): items {place} and {index} of its input are the same object: "
+        f"{_shown(values[index])}"
+    )
+    raise ValueError(message)
 
 
 def _whole(function: str, argument: str, value: object, *, least: int) -> int | None:

@@ -35,9 +35,9 @@ class OutcomeScope(Scope):
     waiting: deque[tuple[int, Awaitable[Any]]]
     #: How many are making their first step just now, where tasks start eagerly.
     starting: int
-    #: When the time of the whole call was over: how long it was, and the names of what ran then.
+    #: When the time of the whole call was over: how long it was, and what ran then.
     _seconds: float | None
-    _overdue: dict[int, str]
+    _overdue: dict[int, Awaitable[Any]]
 
     # What a policy says.
 
@@ -112,7 +112,7 @@ class OutcomeScope(Scope):
                 self.settled(Cancelled(error, index, 0.0), True)  # noqa: FBT003
                 return
             if self._seconds is not None:
-                self._overdue[index] = describe(awaitable)
+                self._overdue[index] = awaitable
         self.starting += 1
         self.start(index, awaitable)
         self.starting -= 1
@@ -125,21 +125,20 @@ class OutcomeScope(Scope):
 
     def stop_late(self, seconds: float) -> int:
         """Stop because the time of the whole call is over; return how many children still run."""
-        self._overdue = {
-            index: describe(child) for index, child in self.unsettled.items() if index != SOURCE
-        }
+        self._overdue = {index: child for index, child in self.unsettled.items() if index != SOURCE}
         self._seconds = seconds
         self.stop()
         return len(self._overdue)
 
     def source_failed(self, error: BaseException) -> None:
         """Stop because the iterable has failed; the call raises its error."""
-        if self.source_error is None:
-            self.source_error = error
+        self.source_error = error
         self.stop()
 
     def close_source(self) -> None:
-        """Let go of the inputs."""
+        """Let go of the inputs, and of what was late."""
+        if self._seconds is not None:
+            self._overdue.clear()
         if self.source is not None:
             # No local variable: on some versions a traceback leads to the frames of all callers.
             self._source_closed(self.source.close())
@@ -190,9 +189,9 @@ class OutcomeScope(Scope):
         if self._seconds is None or not by_us or index not in self._overdue:
             self.settled(Cancelled(error, index, self.loop.time() - self.since), by_us)
             return
+        child = describe(self._overdue[index])
         late = TimeoutError(
-            f"{self.function}(): child {index}, {self._overdue[index]}, was not done within "
-            f"{self._seconds:g} s"
+            f"{self.function}(): child {index}, {child}, was not done within {self._seconds:g} s"
         )
         late.__cause__ = error
         self.timed_out(index, late)

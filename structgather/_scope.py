@@ -479,8 +479,7 @@ class Scope:
         task = self.unsettled.get(index)
         if task is None:  # it is its first step, and eager
             task = asyncio.current_task(self.loop)
-        if task is not None:
-            self._failed_tasks.append(task)
+        self._failed_tasks.append(task)  # type: ignore[arg-type]  # this is a step of a Task
 
     def _ended(self, index: int, carrier: _Carrier, awaitable: object, child: _Child) -> None:
         if index in self.unsettled:

@@ -39,10 +39,6 @@ class Source:
         self.total = None if self._known is None else len(self._known)
         self.exhausted = self.total == 0
 
-    def __iter__(self) -> Iterator[Awaitable[Any]]:
-        while (value := self.take()) is not None:
-            yield value
-
     def take(self) -> Awaitable[Any] | None:
         """Return the next input, or None if there is none. Raises what the iterable raises."""
         if self.exhausted:

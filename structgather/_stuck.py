@@ -17,7 +17,7 @@ from structgather._inputs import check_seconds
 from structgather._loops import keeps_a_history
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
 logger = logging.getLogger("structgather")
 
@@ -144,10 +144,11 @@ def name_of(awaitable: object) -> str:
     return name if type(name) is str else type(awaitable).__qualname__  # ... return a proxy
 
 
-def describe(child: asyncio.Future[Any]) -> str:
+def describe(child: Awaitable[Any]) -> str:
     """Name a child by its function and its Task."""
     if isinstance(child, asyncio.Task):
-        return f"{name_of(child.get_coro())} ({child.get_name()})"
+        task: asyncio.Task[Any] = child
+        return f"{name_of(task.get_coro())} ({task.get_name()})"
     return name_of(child)
 
 
