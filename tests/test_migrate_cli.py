@@ -1,5 +1,6 @@
 """`python -m structgather migrate`: what it reads, what it prints, what it writes and when not."""
 
+import ast
 import json
 import os
 import subprocess
@@ -59,6 +60,24 @@ def test_the_diff_of_a_file_without_a_last_newline_can_be_applied(
     (project / "change.diff").write_bytes(diff.encode())
     git("apply", "change.diff")
     assert path.read_bytes() == AFTER.replace("\n", "\r\n").rstrip().encode()
+
+
+def test_the_diff_of_a_file_with_bare_carriage_returns_can_be_applied(
+    project: Path, capsys: Printed
+) -> None:
+    """A carriage return alone ends no line for git: there the file has one line, and so it says."""
+    path = project / "app" / "moved.py"
+    source = "x = 1\r\ny = 2\n" + BEFORE.replace("\n", "\r")
+    path.write_bytes(source.encode())
+    main(["migrate", str(path.relative_to(project))])
+    printed = capsys.readouterr().out
+    git("init", "-q")
+    diff = printed[: printed.rindex("1 file;")].rstrip("\n") + "\n"
+    (project / "change.diff").write_bytes(diff.encode())
+    git("apply", "change.diff")
+    assert main(["migrate", "--check", "app/moved.py"]) == 0
+    assert path.read_bytes().endswith(b"\r    return await gather_structured(*a)\r")
+    ast.parse(path.read_bytes())
 
 
 def test_write_changes_what_can_be_moved(project: Path, capsys: Printed) -> None:

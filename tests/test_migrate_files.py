@@ -2,6 +2,7 @@
 
 import ast
 import codecs
+import errno
 import os
 import subprocess
 import sys
@@ -87,6 +88,59 @@ def test_a_deleted_file_that_git_still_knows_is_no_error(tree: Path) -> None:
     assert main(["migrate", "sub", "."]) == 0
 
 
+def test_links_in_a_folder_are_passed_over(tmp_path: Path, project: Path) -> None:
+    """What a link points to is not written through it, be it a file, a folder, or not there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "theirs.py").write_text(BEFORE)
+    app = project / "app"
+    (app / "theirs.py").symlink_to(outside / "theirs.py")
+    (app / "folder").symlink_to(outside)
+    (app / "gone.py").symlink_to(outside / "nowhere.py")
+    (app / "again.py").symlink_to(app / "moved.py")
+    for repository in (False, True):
+        if repository:
+            git("init", "-q")
+            git("add", "app")
+        (app / "moved.py").write_text(BEFORE)
+        assert main(["migrate", "--write", "app"]) == 0
+        assert (app / "moved.py").read_text() == AFTER
+        assert (outside / "theirs.py").read_text() == BEFORE
+
+
+def test_a_repository_in_a_repository_has_its_own_rules(tree: Path) -> None:
+    """Its files are read as well, and what it ignores is not; a bare folder of its is no trap."""
+    git("init", "-q")
+    (tree / ".gitignore").write_text("venv/\n__pycache__/\nbuild/\n")
+    git("init", "-q", "inner")
+    (tree / "inner" / "deep").mkdir()
+    (tree / "inner" / "empty").mkdir()
+    (tree / "inner" / ".gitignore").write_text("made.py\n")
+    for name in ("inner/own.py", "inner/made.py", "inner/deep/own.py"):
+        (tree / name).write_text(BEFORE)
+    assert migrated(tree) == {
+        "a.py",
+        "sub/b.py",
+        ".hidden/c.py",
+        "inner/own.py",
+        "inner/deep/own.py",
+    }
+
+
+def test_in_a_hook_of_gits_the_named_folder_counts(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What git tells its hooks about another repository does not say what is ignored in this."""
+    git("init", "-q")
+    (tree / ".gitignore").write_text("build/\nvenv/\n__pycache__/\n")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    git("init", "-q", str(elsewhere))
+    monkeypatch.setenv("GIT_DIR", str(elsewhere / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(elsewhere / ".git" / "index"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(elsewhere))
+    assert migrated(tree) == {"a.py", "sub/b.py", ".hidden/c.py"}
+
+
 # How it writes.
 
 
@@ -98,6 +152,9 @@ def test_a_deleted_file_that_git_still_knows_is_no_error(tree: Path) -> None:
         ("", "utf-8", codecs.BOM_UTF8),
         ("# coding: utf-8\n", "utf-8", codecs.BOM_UTF8),
         ("# coding: koi8-r\n", "koi8-r", b""),
+        ("# coding: utf-8-sig\n", "utf-8", codecs.BOM_UTF8),
+        ("# coding: utf-8-sig\n", "utf-8", b""),
+        ("# coding: utf_8_sig\n", "utf-8", b""),
     ],
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
@@ -130,6 +187,117 @@ def test_permissions_and_symbolic_links_stay(project: Path) -> None:
     assert link.is_symlink()
     assert target.read_text() == AFTER
     assert target.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_describes_a_file_stays(project: Path) -> None:
+    """Its owner and extended attributes stay; the time is new, but not that of other files."""
+    path, other = project / "app" / "moved.py", project / "app" / "left.py"
+    for one in (path, other):
+        os.utime(one, (1, 1))
+    kept = hasattr(os, "setxattr")
+    if kept:
+        try:
+            os.setxattr(path, "user.note", b"kept")
+        except OSError:  # not on this file system
+            kept = False
+    if os.getuid() == 0:
+        os.chown(path, 12345, 54321)
+    before = path.stat()
+    assert main(["migrate", "--write", "app"]) == 0
+    after = path.stat()
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+    assert after.st_mode == before.st_mode
+    assert after.st_mtime > 1
+    assert other.stat().st_mtime == 1
+    assert not kept or os.getxattr(path, "user.note") == b"kept"
+
+
+def test_a_file_whose_owner_cannot_be_kept_is_left(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """A file of somebody else's does not become ours."""
+    path = project / "app" / "moved.py"
+    if os.getuid() != 0:
+        pytest.skip("nobody else's file to be had")
+    os.chown(path, 12345, 54321)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)
+    assert main(["migrate", "--write", "app"]) == 2
+    assert "app/moved.py: can't be written: Operation not permitted" in capsys.readouterr().out
+    assert path.read_text() == BEFORE
+    assert len(list(path.parent.iterdir())) == 3
+
+
+def test_a_file_that_is_read_only_is_left(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """What is not to be written is not replaced either."""
+    path = project / "app" / "moved.py"
+    path.chmod(0o444)
+    if os.access(path, os.W_OK):  # root may write it
+
+        def access(name: object, mode: int) -> bool:
+            return name != path or mode != os.W_OK
+
+        monkeypatch.setattr(os, "access", access)
+    assert main(["migrate", "--write", "app"]) == 2
+    assert "app/moved.py: can't be written: Permission denied" in capsys.readouterr().out
+    assert path.read_text() == BEFORE
+
+
+@pytest.mark.parametrize("call", ["fsync", "utime", "fdopen"])
+def test_wherever_writing_fails_the_file_is_whole(
+    project: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """At each step that a full disk may break, the file stays, and nothing lies beside it."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    assert main(["migrate", "--write", "app"]) == 2
+    monkeypatch.undo()
+    assert (project / "app" / "moved.py").read_text() == BEFORE
+    assert {path.name for path in (project / "app").iterdir()} == {
+        "left.py",
+        "moved.py",
+        "other.py",
+    }
+
+
+def test_a_name_of_the_greatest_length_is_written(project: Path) -> None:
+    """The file that is written beside needs no longer a name."""
+    path = project / "app" / ("n" * 252 + ".py")
+    path.write_text(BEFORE)
+    assert main(["migrate", "--write", "app"]) == 0
+    assert path.read_text() == AFTER
+
+
+def test_bytes_that_could_not_be_written_again_are_left(project: Path, capsys: Printed) -> None:
+    """Where an encoding has two spellings of a character, a file with the rarer one is left."""
+    path = project / "app" / "moved.py"
+    for spelling, kept in ((b"\x87\x90", True), (b"\x81\xe0", False)):
+        source = b"# coding: cp932\nX = '" + spelling + b"'\n" + BEFORE.encode()
+        path.write_bytes(source)
+        assert main(["migrate", "--write", "app"]) == (2 if kept else 0)
+        assert (path.read_bytes() == source) is kept
+        assert ("in several ways" in capsys.readouterr().out) is kept
+
+
+@pytest.mark.parametrize("cookie", ["rot13", "hex", "ascii", "utf-16", "undefined", "utf8_sig"])
+def test_what_is_not_in_its_encoding_is_said_not_to_parse(
+    project: Path, capsys: Printed, cookie: str
+) -> None:
+    """A codec that is none for texts, or does not know the bytes, is reported as Python does."""
+    path = project / "app" / "moved.py"
+    source = f"# coding: {cookie}\nX = 'é'\n{BEFORE}".encode()
+    path.write_bytes(source)
+    assert main(["migrate", "--write", "app"]) == 2
+    assert "app/moved.py: does not parse" in capsys.readouterr().out
+    assert path.read_bytes() == source
 
 
 def test_a_failure_half_way_leaves_the_file_whole(
