@@ -77,9 +77,9 @@ def _judge_loop(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
         return Rule.NOT_ASYNC
     if any(isinstance(node, ast.Yield) for node in module.own(loop)):
         return Rule.GENERATOR
-    if not isinstance(loop.target, ast.Name):
+    if not isinstance(loop.target, ast.Name) or not _is_local(module, loop.target, function):
         return Rule.ITEM_KEPT
-    uses = [name for name in module.loads(loop.target.id, function) if _after(name, loop)]
+    uses = [name for name in module.loads(loop.target.id, function) if _after(module, name, loop)]
     return _judge_item(module, loop, uses, call) or _judge_end(module, loop, call)
 
 
@@ -95,13 +95,21 @@ def _judge_end(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     """Tell why what still runs when the loop is left must not be cancelled."""
     if _cancels_what_goes_on(module, loop, call):
         return Rule.LEFT_EARLY
-    caught = isinstance(loop.body[0], ast.Try)
+    caught = isinstance(loop.body[0], ast.Try | ast.TryStar)
     return None if caught else dangers.of_a_failure_in_a_loop(module, call)
 
 
-def _after(name: ast.Name, loop: Loop) -> bool:
-    """Tell whether a name is read in the loop, or below it before another loop begins anew."""
-    return name.lineno >= loop.body[0].lineno
+def _is_local(module: Module, target: ast.Name, function: FunctionDef) -> bool:
+    """Tell whether nobody but a function reads a name: it is not `global`, nor `nonlocal`."""
+    home = module.scopes.home(target)
+    return home is not None and home.node is function
+
+
+def _after(module: Module, name: ast.Name, loop: Loop) -> bool:
+    """Tell whether a name may be read once the loop has begun: in it, below, or a round later."""
+    around = list(module.around(name))
+    rounds = [above for above in module.around(loop) if isinstance(above, Loop | ast.While)]
+    return name.lineno >= loop.body[0].lineno or any(above in around for above in rounds)
 
 
 def _fits_outcome(module: Module, name: ast.Name, loop: Loop) -> bool:
@@ -146,7 +154,7 @@ def _judge_awaits(
         for keyword in call.keywords
     )
     statement = loop.body[0]
-    while isinstance(statement, ast.Try):
+    while isinstance(statement, ast.Try | ast.TryStar):
         if awaits[0] in (node for part in statement.body for node in ast.walk(part)) and (
             timed or statement.finalbody or any(_is_wide(one) for one in statement.handlers)
         ):
@@ -221,7 +229,7 @@ def _on_the_way(module: Module, leaving: ast.stmt, loop: Loop) -> Iterator[ast.s
     for above in module.around(leaving):
         if isinstance(above, FunctionDef | ast.Lambda):
             return
-        if isinstance(above, ast.Try):
+        if isinstance(above, ast.Try | ast.TryStar):
             yield from above.finalbody
 
 
@@ -246,4 +254,10 @@ def _layout(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     changed = any(
         max(start + 1, first) <= min(end, last) for start, end in text.strings_of_many_lines()
     )
-    return Rule.LAYOUT if changed else None
+    outer = text.indent(loop.lineno)
+    # Tabs and spaces may be mixed so that two margins are as wide, but not the same.
+    other = any(
+        first <= start <= last and not text.indent(start).startswith(outer)
+        for start, _ in text.logical_lines
+    )
+    return Rule.LAYOUT if changed or other else None

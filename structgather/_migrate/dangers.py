@@ -157,7 +157,7 @@ def _reached_by_failure(module: Module, call: ast.Call) -> Iterator[list[ast.stm
         if isinstance(above, FunctionDef | ast.Lambda):
             return
         caught = False
-        if isinstance(above, ast.Try) and inside in above.body:
+        if isinstance(above, ast.Try | ast.TryStar) and inside in above.body:
             yield from (handler.body for handler in above.handlers)
             yield above.finalbody
             caught = any(

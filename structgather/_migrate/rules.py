@@ -92,6 +92,10 @@ class Rule(enum.Enum):
         "its failures are swallowed: return_exceptions=True, and the result is dropped",
         "(await gather_structured(..., return_exceptions=True)).raise_failures()",
     )
+    STARTS_LATER = (
+        "what takes it makes a Task of it first: the children start one turn of the loop later",
+        "if loaders count on that turn for their batches, await gather_structured(...) itself",
+    )
     RAISED_SO_FAR = (
         "with asyncio.gather this raised an error at once; from now on it runs",
         "see that this is what you want",
