@@ -119,7 +119,7 @@ def _unwrapped(module: Module, node: ast.Try, statement: ast.stmt) -> Iterator[l
     start, end = text.line_start(begun), text.line_start(ended + 1)
     if text.has_comment(start, end) or first != statement.lineno:
         return
-    if any(one < behind and one < last and behind > first for one, behind in _strings(module)):
+    if any(one < last and behind > first for one, behind in text.strings_of_many_lines):
         return
     outer, inner = text.indent(node.lineno), text.indent(first)
     unit = len(inner) - len(outer)
@@ -130,7 +130,3 @@ def _unwrapped(module: Module, node: ast.Try, statement: ast.stmt) -> Iterator[l
             edits.append(Edit(at, at + unit, ""))
     edits.append(Edit(text.line_start(last + 1), end, ""))
     yield edits
-
-
-def _strings(module: Module) -> list[tuple[int, int]]:
-    return list(module.text.strings_of_many_lines())

@@ -18,6 +18,7 @@ catches there must not be what the loop raises now. And where the loop is left b
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from structgather._migrate import dangers
@@ -36,6 +37,7 @@ Loop: TypeAlias = ast.For | ast.AsyncFor
 
 # What the item of `async for`, a Future that is over, has in common with an outcome.
 _COMMON = {"result", "exception", "cancelled", "done"}
+_DIRECTIVE = re.compile(r"#\s*(type|noqa|nosec|pragma|pylint|pyright|mypy|fmt|ruff|isort)\b")
 _WIDE = {"BaseException", "CancelledError"}
 
 
@@ -45,8 +47,10 @@ def judge(module: Module, use: ast.expr) -> Rule | None:
     if not isinstance(call, ast.Call) or call.func is not use:
         stored = isinstance(use, ast.Name | ast.Attribute) and not isinstance(use.ctx, ast.Load)
         return Rule.PATCHED if stored else Rule.VALUE
-    if len(module.paths(use)) > 1 or any(strings_inside(one) for one in module.around(call)):
+    if len(module.paths(use)) > 1:
         return Rule.AMBIGUOUS
+    if any(strings_inside(one) for one in module.around(call)):
+        return Rule.IN_STRING
     loop = module.parent(call)
     if not isinstance(loop, Loop) or loop.iter is not call:
         return Rule.NOT_A_LOOP
@@ -240,6 +244,14 @@ def _cancels(module: Module, statement: ast.stmt, name: str) -> bool:
     )
 
 
+def _is_for_a_tool(module: Module, loop: Loop) -> bool:
+    """Tell whether the comment on the loop's line is for a tool, which would look elsewhere."""
+    text = module.text
+    _, last = text.logical_line(loop.lineno)
+    comments = text.comments(text.end(loop.iter), text.line_start(last + 1))
+    return any(_DIRECTIVE.match(comment) for comment in comments)
+
+
 def _layout(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     """Tell whether the text is in the way."""
     text = module.text
@@ -248,11 +260,11 @@ def _layout(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     plain = header.split() == [*keyword.split(), text.of(loop.target), "in"]
     if not plain or not text.text[text.end(call) :].lstrip(" \t").startswith(":"):
         return Rule.LAYOUT
-    if text.has_comment(text.start(call.func), text.end(call.func)):
+    if text.has_comment(text.start(call.func), text.end(call.func)) or _is_for_a_tool(module, loop):
         return Rule.LAYOUT
     first, last = (call.end_lineno or 0) + 1, loop.end_lineno or 0
     changed = any(
-        max(start + 1, first) <= min(end, last) for start, end in text.strings_of_many_lines()
+        max(start + 1, first) <= min(end, last) for start, end in text.strings_of_many_lines
     )
     outer = text.indent(loop.lineno)
     # Tabs and spaces may be mixed so that two margins are as wide, but not the same.

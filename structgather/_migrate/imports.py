@@ -7,6 +7,7 @@ import itertools
 import sys
 from typing import TYPE_CHECKING
 
+from structgather._migrate.module import FunctionDef
 from structgather._migrate.text import Edit, cookie
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
         number = first
     at = text.line_start(number)
     newline = text.newline(number)
-    return Edit(at, at, f"{line}{newline}{newline}")
+    blank = 2 if isinstance(statement, FunctionDef | ast.ClassDef) else 1
+    return Edit(at, at, line + newline * (1 + blank))
 
 
 # What is no longer needed.

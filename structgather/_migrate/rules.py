@@ -134,7 +134,7 @@ class Rule(enum.Enum):
         "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
     )
     LAYOUT = (
-        "indenting it would change a string of several lines, or a comment is in the way",
+        "indenting it would change a string of several lines, or a comment would be misplaced",
         "move it by hand",
     )
 

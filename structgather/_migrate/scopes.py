@@ -52,6 +52,7 @@ class Scopes(ast.NodeVisitor):
         self.all = [self.module]
         #: The scope in which each name stands that is used, not bound.
         self.of: dict[ast.Name, Scope] = {}
+        self._called: dict[str, list[ast.Name]] = {}
         self._imports: dict[ast.ImportFrom, Scope] = {}
         #: Modules of which everything is imported.
         self.stars: list[str] = []
@@ -80,8 +81,8 @@ class Scopes(ast.NodeVisitor):
         home = self.home(name)
         return [
             node
-            for node in self.of
-            if node.id == name.id and isinstance(node.ctx, ast.Load) and self.home(node) is home
+            for node in self._called[name.id]
+            if isinstance(node.ctx, ast.Load) and self.home(node) is home
         ]
 
     def paths(self, node: ast.expr) -> set[str]:
@@ -151,6 +152,7 @@ class Scopes(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:
         """A name that is used, assigned or deleted."""
         self.of[node] = self._scope
+        self._called.setdefault(node.id, []).append(node)
         if not isinstance(node.ctx, ast.Load):
             self._scope.bind(node.id)
 

@@ -6,12 +6,13 @@ import ast
 import bisect
 import functools
 import io
+import itertools
 import re
 import tokenize
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 #: What has a place in the text.
 Placed: TypeAlias = ast.expr | ast.stmt | ast.alias | ast.excepthandler | ast.keyword
@@ -136,14 +137,27 @@ class Text:
         return list(tokenize.generate_tokens(io.StringIO(text).readline))
 
     @functools.cached_property
-    def _comments(self) -> list[int]:
-        places = (token.start for token in self.tokens if token.type == tokenize.COMMENT)
-        return [self.line_start(line) + column for line, column in places]
+    def _comments(self) -> dict[int, str]:
+        """Each comment, by its position."""
+        return {
+            self.line_start(token.start[0]) + token.start[1]: token.string
+            for token in self.tokens
+            if token.type == tokenize.COMMENT
+        }
+
+    @functools.cached_property
+    def _comment_places(self) -> list[int]:
+        return list(self._comments)
+
+    def comments(self, start: int, end: int) -> list[str]:
+        """List the comments between two positions."""
+        behind = bisect.bisect_left(self._comment_places, start)
+        before = bisect.bisect_left(self._comment_places, end)
+        return [self._comments[place] for place in self._comment_places[behind:before]]
 
     def has_comment(self, start: int, end: int) -> bool:
         """Tell whether there is a comment between two positions."""
-        behind = bisect.bisect_left(self._comments, start)
-        return behind < len(self._comments) and self._comments[behind] < end
+        return bool(self.comments(start, end))
 
     @functools.cached_property
     def logical_lines(self) -> list[tuple[int, int]]:
@@ -165,14 +179,15 @@ class Text:
 
     def behind_brackets(self, start: int, end: int) -> int:
         """Return where the last closing bracket between two positions ends, or else the first."""
-        closing = [
-            place
-            for token in self.tokens
-            if token.type == tokenize.OP
-            and token.string == ")"
-            and start <= (place := self.line_start(token.start[0]) + token.start[1]) < end
-        ]
-        return closing[-1] + 1 if closing else start
+        line, _ = self.place(start)
+        behind = bisect.bisect_left(self.tokens, line, key=lambda token: token.start[0])
+        for token in itertools.islice(self.tokens, behind, None):
+            place = self.line_start(token.start[0]) + token.start[1]
+            if place >= end:
+                break
+            if place >= start and token.type == tokenize.OP and token.string == ")":
+                start = place + 1
+        return start
 
     def whole_lines(self, statement: ast.stmt) -> tuple[int, int] | None:
         """Return a statement's first and last line; None if anything else stands on them."""
@@ -188,8 +203,10 @@ class Text:
             number += 1
         return number
 
-    def strings_of_many_lines(self) -> Iterator[tuple[int, int]]:
-        """Yield the first and last line of each string literal that goes over several."""
+    @functools.cached_property
+    def strings_of_many_lines(self) -> list[tuple[int, int]]:
+        """The first and last line of each string literal that goes over several."""
+        found: list[tuple[int, int]] = []
         opened: list[int] = []
         for token in self.tokens:
             kind = tokenize.tok_name[token.type]
@@ -201,25 +218,36 @@ class Text:
             elif kind != "STRING":
                 continue
             if first < last:
-                yield first, last
+                found.append((first, last))
+        return found
 
 
-def origin(edits: Iterable[Edit], position: int) -> int:
-    """Return where in the text before the edits stood what is now at a position."""
-    shift = 0
-    for edit in sorted(edits, key=lambda edit: edit[:2]):
-        start = edit.start + shift
-        if position < start + len(edit.text):
-            return min(edit.start, position - shift)
-        shift += len(edit.text) - (edit.end - edit.start)
-    return position - shift
+@final
+class Shifts:
+    """Where what stands in a text comes to stand when edits are applied, and the way back."""
 
+    def __init__(self, edits: Iterable[Edit]) -> None:
+        self._edits = sorted(edits, key=lambda edit: edit[:2])
+        growths = (len(edit.text) - (edit.end - edit.start) for edit in self._edits)
+        # How far what follows so many edits is shifted by them.
+        self._by = list(itertools.accumulate(growths, initial=0))
+        self._ends = [edit.end for edit in self._edits]
+        self._new_ends = [
+            edit.start + by + len(edit.text)
+            for edit, by in zip(self._edits, self._by, strict=False)
+        ]
 
-def destination(edits: Iterable[Edit], position: int) -> int:
-    """Return where after the edits stands what was at a position."""
-    shift = 0
-    for edit in sorted(edits, key=lambda edit: edit[:2]):
-        if edit.end > position:
-            return min(edit.start, position) + shift
-        shift += len(edit.text) - (edit.end - edit.start)
-    return position + shift
+    def destination(self, position: int) -> int:
+        """Return where after the edits stands what was at a position."""
+        number = bisect.bisect_right(self._ends, position)
+        if number < len(self._edits):
+            position = min(self._edits[number].start, position)
+        return position + self._by[number]
+
+    def origin(self, position: int) -> int:
+        """Return where before the edits stood what is at a position after them."""
+        number = bisect.bisect_right(self._new_ends, position)
+        position -= self._by[number]
+        if number < len(self._edits):
+            position = min(self._edits[number].start, position)
+        return position
