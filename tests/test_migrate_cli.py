@@ -208,6 +208,19 @@ def test_help_and_version() -> None:
     assert "exit codes:\n  0  all is well\n" in printed("migrate", "--help")
 
 
+def test_long_chains_are_no_trouble(project: Path, capsys: Printed) -> None:
+    """A chain of a thousand calls is moved; where Python's stack is too short, the file is left."""
+    chain = f"    x = a{'.b()' * 1000}\n    return"
+    path = project / "app" / "moved.py"
+    path.write_text(BEFORE.replace("    return", chain))
+    assert main(["migrate", "--write", "app"]) == 2
+    assert "app/moved.py: left alone: it is nested too deeply" in capsys.readouterr().out
+    command = [sys.executable, "-m", "structgather", "migrate", "--write", "app"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=project)  # noqa: S603
+    assert path.read_text() == AFTER.replace("    return", chain)
+
+
 def test_importing_the_package_imports_none_of_it() -> None:
     """`import structgather` costs nothing for the migration."""
     code = "import sys, structgather; print([m for m in sys.modules if '_migrate' in m])"

@@ -120,8 +120,10 @@ def migrate(path: Path, handed_on: HandedOn, *, simplify: bool, write: bool) -> 
     except SyntaxError as error:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         file.error = f"does not parse on Python {version}: {error}"
-    except (ValueError, RecursionError, MemoryError) as error:
+    except ValueError as error:
         file.error = f"does not parse: {error}"
+    except (RecursionError, MemoryError):
+        file.error = "left alone: it is nested too deeply"
     except _SpelledTwiceError:
         file.error = (
             "left alone: its encoding writes a character in several ways, and could not keep its"

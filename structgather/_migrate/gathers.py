@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GATHER = "asyncio.gather"
 
 # What takes a coroutine as well as a Future and starts it at once, whoever awaits it later: a
-# coroutine must become a Task for that, whose children start one turn of the loop later.
+# coroutine must become a Task for that, whose children start a turn of the loop later.
 _START = {"asyncio.ensure_future", "asyncio.shield"}
 # The same, but a Future is refused: such a call has never worked.
 _START_COROUTINES = {"asyncio.create_task", "asyncio.run_coroutine_threadsafe"}

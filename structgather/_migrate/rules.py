@@ -93,7 +93,7 @@ class Rule(enum.Enum):
         "(await gather_structured(..., return_exceptions=True)).raise_failures()",
     )
     STARTS_LATER = (
-        "what takes it makes a Task of it first: the children start one turn of the loop later",
+        "what takes it makes a Task of it first: the children start a turn of the loop later",
         "if loaders count on that turn for their batches, await gather_structured(...) itself",
     )
     RAISED_SO_FAR = (
