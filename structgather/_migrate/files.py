@@ -56,10 +56,11 @@ def read(path: Path) -> Source:
     """
     target = path.resolve(strict=True)
     raw = target.read_bytes()
-    encoding = _encoding(raw)
     bom = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
-    encoding = "utf-8" if bom else encoding
     try:
+        encoding = codecs.lookup(_encoding(raw)).name
+        if bom or encoding == "utf-8-sig":  # the mark is kept apart
+            encoding = "utf-8"
         text = raw[len(bom) :].decode(encoding)
     except LookupError as error:  # a codec, but not of a text
         raise SyntaxError(str(error)) from error
