@@ -14,6 +14,7 @@ _outcome_scope   what the two functions that speak in outcomes have in common
 _stream          what is behind as_completed_scoped: what is pulled, what has come, where it ends
 _source          inputs one by one, as there is room
 _child_timeout   the time of each child
+_loops           what not every event loop can answer
 _gate            the queue and the window behind RateLimit
 _failures        several failures: in a group, or in the notes of the one that is raised
 _inputs          what is refused, and in which words

@@ -39,9 +39,9 @@ class ChildTimeouts:
     def end(self) -> None:
         """Forget all children: the call is over, or everything is being cancelled anyway."""
         self._deadlines.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
 
     def _set_timer(self) -> None:
         self._timer = None

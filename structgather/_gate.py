@@ -18,6 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, final
 
 from structgather import _inputs
+from structgather._loops import is_closed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -167,7 +168,7 @@ class Gate:
     # The inside.
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is not None and not is_closed(self._loop):
             message = "this RateLimit is in use on a different event loop: make one for each loop"
             raise RuntimeError(message)
         # The first use, or the next `asyncio.run` of a program: what was spent still counts, what

@@ -53,16 +53,20 @@ def check_count(function: str, argument: str, value: object) -> int | None:
 
 
 def check_awaitables(
-    function: str, position: str, values: Iterable[object], caller: asyncio.Task[Any], first: int
+    function: str, position: str, values: Iterable[Any], caller: asyncio.Task[Any], first: int
 ) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
-    loop = caller.get_loop()
     for number, value in enumerate(values, first):
-        if type(value) is CoroutineType:
-            continue
-        if type(value) is asyncio.Task and value is not caller and value.get_loop() is loop:
-            continue
-        check_awaitable(function, position.format(number), value, caller)
+        if type(value) is not CoroutineType and not _is_task_of_same_loop(value, caller):
+            check_awaitable(function, position.format(number), value, caller)
+
+
+def _is_task_of_same_loop(value: Any, caller: asyncio.Task[Any]) -> bool:  # noqa: ANN401
+    return (
+        type(value) is asyncio.Task
+        and value is not caller
+        and value.get_loop() is caller.get_loop()
+    )
 
 
 def is_future(value: object) -> bool:
@@ -155,7 +159,7 @@ def take_all(
     taken: list[Awaitable[Any]] = []
     try:
         taken.extend(values)
-        check_awaitables(function, "item {} of its input", taken, caller, first=0)
+        check_awaitables(function, "item {} of its input", taken, caller, 0)
         if len(set(map(id, taken))) != len(taken):
             _refuse_doubles(function, taken)
     except BaseException:

@@ -42,11 +42,12 @@ import functools
 import operator
 import sys
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from structgather import _inputs, _stuck
 from structgather._child_timeout import ChildTimeouts
 from structgather._endings import cancellation_of, retrieve_silently, without_our_frame
+from structgather._loops import is_closed
 from structgather._waiter import BodyWaiter, Waiter
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ if TYPE_CHECKING:
 _Child: TypeAlias = asyncio.Future[Any]
 _Carrier: TypeAlias = "Coroutine[Any, Any, Any]"
 
-#: As a plain `type`, it leaves what type checkers know of an awaitable as it is.
+#: As plain `type`s they leave what type checkers know of an awaitable as it is.
 _COROUTINE: type = CoroutineType
+_TASK: Any = asyncio.Task
 _qualname: Callable[[object], str] = operator.attrgetter("__qualname__")
 
 
@@ -91,31 +93,63 @@ else:
 class Scope:
     """The children of one call, from the first start to the last settlement."""
 
+    # Slots, and all of them set in `open()`: a call pays for each look at an attribute, and Python
+    # is quick only where a class has no default for it.
+    __slots__ = (
+        "_caller",
+        "_early",
+        "_extras",
+        "_failed_tasks",
+        "_handed_over",
+        "_interrupt",
+        "_late",
+        "_priming",
+        "_starts",
+        "_thrown",
+        "_timeouts",
+        "_waiter",
+        "_watch",
+        "by_us",
+        "limit",
+        "loop",
+        "opened",
+        "since",
+        "stopping",
+        "timed",
+        "unsettled",
+    )
+
     #: What the user called, for messages.
-    function: str
+    function: ClassVar[str]
     #: Whether `since` is to be set, which costs a look at the clock for each child.
-    timed = False
+    timed: bool
     #: When the child that is settling was started, by the loop's clock.
     since: float
-
-    # What most calls never touch stands here, and not in `open()`: it costs them nothing.
-    limit: int | None = None
-    stopping = False
-    #: Whether there is more to do for a child than to note it in `unsettled`.
-    _extras = False
-    _timeouts: ChildTimeouts | None = None
-    _waiter: Waiter | None = None
-    #: The indices of Tasks that were handed over and are not done, by their ids.
-    _handed_over: dict[int, int] = {}  # noqa: RUF012 - replaced before it is changed
+    #: Children that have not settled, in the order in which they were started.
+    unsettled: dict[int, asyncio.Future[Any]]
+    limit: int | None
+    stopping: bool
+    #: When we cancelled a child, if we did ...
+    by_us: dict[int, float]
+    #: ... and what it is told, if we did because its own time was over.
+    _late: dict[int, TimeoutError]
+    #: When each unsettled child was started.
+    _starts: dict[int, float]
+    #: Whether there is more to do for a child than to note it in `unsettled`: to keep these three.
+    _extras: bool
+    _timeouts: ChildTimeouts | None
+    _waiter: Waiter | None
+    _watch: _stuck.Watch | None
+    #: The indices of Tasks that were handed over and have not been heard of.
+    _handed_over: dict[asyncio.Task[Any], int]
     #: Whether a carrier is being brought to where it waits for its Task's first step.
-    _priming = False
+    _priming: bool
     #: The last child that settled before `start()` had been told that there is one.
-    _early = -2
-    _watch: _stuck.Watch | None = None
+    _early: int
     #: Tasks that have failed in this turn of the loop.
-    _failed_tasks: list[asyncio.Future[Any]] = []  # noqa: RUF012 - replaced before it is changed
-    _thrown: BaseException | None = None
-    _interrupt: BaseException | None = None
+    _failed_tasks: list[asyncio.Future[Any]] | None
+    _thrown: BaseException | None
+    _interrupt: BaseException | None
 
     # What a policy says. A child settles by one of the first four.
 
@@ -141,10 +175,12 @@ class Scope:
 
     # What a policy asks for.
 
-    def open(self, limit: int | None, child_timeout: float | None) -> asyncio.Task[Any]:
+    def open(
+        self, limit: int | None, child_timeout: float | None, *, timed: bool
+    ) -> asyncio.Task[Any]:
         """Bind the scope to the running loop and to the task that makes the call; return that."""
         if limit is not None:
-            self.limit = _inputs.check_limit(self.function, limit)
+            limit = _inputs.check_limit(self.function, limit)
         if child_timeout is not None:
             child_timeout = _inputs.check_seconds(self.function, "child_timeout", child_timeout)
         try:
@@ -160,8 +196,14 @@ class Scope:
         self.loop = loop
         self._caller = caller
         self.opened = loop.time()
-        #: Children that have not settled, in the order in which they were started.
-        self.unsettled: dict[int, asyncio.Future[Any]] = {}
+        self.timed = timed
+        self.limit = limit
+        self.unsettled = {}
+        self.stopping = self._extras = self._priming = False
+        self._handed_over = {}
+        self._waiter = self._failed_tasks = None
+        self._thrown = self._interrupt = self._timeouts = self._watch = None
+        self._early = SOURCE - 1
         if child_timeout is not None:
             self._timeouts = ChildTimeouts(child_timeout, loop, self._cancel_late)
             self._keep_extras()
@@ -169,14 +211,18 @@ class Scope:
             self._keep_extras()
         return caller
 
-    def start(self, index: int, awaitable: Awaitable[Any]) -> None:
+    def refused(self) -> None:
+        """Let go of all that the scope refers to: its call has an argument that is not taken."""
+        self._timeouts = None
+
+    def start(self, index: int, awaitable: Awaitable[Any]) -> None:  # noqa: C901 - calls are dear
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
         if self._extras:
             self._starts[index] = self.loop.time()
         kind = type(awaitable)
         if kind is _COROUTINE:
             name = _qualname(awaitable)
-        elif kind is asyncio.Task or asyncio.isfuture(awaitable):
+        elif kind is _TASK or asyncio.isfuture(awaitable):
             self._take_over(index, awaitable)
             return
         else:
@@ -192,11 +238,7 @@ class Scope:
         try:
             child = self.loop.create_task(carrier)
         except BaseException as error:  # noqa: BLE001 - a task factory's; `close()` hands it out
-            carrier.close()
-            _inputs.close_unstarted((awaitable,))
-            if self._extras:
-                self._starts.pop(index, None)
-            self.fail(error)
+            self._not_made(index, carrier, awaitable, error)
             return
         if child.done():  # tasks start eagerly
             if self._early != index:  # else it has settled, in the step that was its last
@@ -207,7 +249,7 @@ class Scope:
             #     async def traced(coroutine): await connect(); return await coroutine
             ended = functools.partial(self._ended, index, carrier, awaitable)
             child.add_done_callback(ended)
-        elif not carrier.cr_suspended:  # type: ignore[attr-defined]  # it has not started eagerly
+        elif not carrier.cr_suspended:  # type: ignore[attr-defined]  # else it started eagerly
             self._priming = True
             carrier.send(None)
             self._priming = False
@@ -226,7 +268,7 @@ class Scope:
             self.stopping = True
             self._keep_extras()
             if self._timeouts is not None:
-                self._timeouts.end()
+                self._end_timeouts(self._timeouts)
         for index, child in list(self.unsettled.items()):
             self._cancel(index, child, *message)
 
@@ -269,7 +311,7 @@ class Scope:
         except GeneratorExit:
             # The caller's coroutine is being closed, by hand or because its loop is gone: nothing
             # can be awaited any more. Leave the children no reason to go on.
-            if not self.loop.is_closed():
+            if not is_closed(self.loop):
                 self.stop()
             raise
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
@@ -294,8 +336,6 @@ class Scope:
             self._thrown = self._interrupt = None
         if self._timeouts is not None:
             self._timeouts = None
-        if self._waiter is not None:
-            self._waiter = self._waiter.stop = None
         del self._caller
         return error
 
@@ -308,24 +348,28 @@ class Scope:
     def _keep_extras(self) -> None:
         if not self._extras:
             self._extras = True
-            #: When each unsettled child was started.
-            self._starts: dict[int, float] = {}
-            #: When we cancelled it, if we did ...
-            self.by_us: dict[int, float] = {}
-            #: ... and what it is told, if we did because its own time was over.
-            self._late: dict[int, TimeoutError] = {}
+            self._starts = {}
+            self.by_us = {}
+            self._late = {}
 
-    def _take_over(self, index: int, future: asyncio.Future[Any]) -> None:
+    def _not_made(
+        self, index: int, carrier: _Carrier, awaitable: object, error: BaseException
+    ) -> None:
+        carrier.close()
+        _inputs.close_unstarted((awaitable,))
+        if self._extras:
+            self._starts.pop(index, None)
+        self.fail(error)
+
+    def _take_over(self, index: int, future: Any) -> None:  # noqa: ANN401 - a Future, or like one
         if self.timed:
             self._keep_extras()
             self._starts[index] = self.loop.time()
         if future.done():
             self._taken_over_done(index, future)
             return
-        if type(future) is asyncio.Task and id(future) not in self._handed_over:
-            if not self._handed_over:
-                self._handed_over = {}
-            self._handed_over[id(future)] = index
+        if type(future) is _TASK and future not in self._handed_over:
+            self._handed_over[future] = index
             future.add_done_callback(self._heard)
         else:
             # A proxy hands somebody else to its callbacks; and one Task may be added twice.
@@ -358,6 +402,14 @@ class Scope:
             self.by_us[index] = self.loop.time()
             if self._watch is None:
                 self._watch = _stuck.watch(self)
+
+    def _end_timeouts(self, timeouts: ChildTimeouts) -> None:
+        try:
+            timeouts.end()
+        except BaseException as error:  # noqa: BLE001 - a loop's that refuses: see `_loops`
+            # It must cost neither the children their cancellation nor the caller its wake-up.
+            if self._thrown is None:
+                self._thrown = error
 
     def _cancel_late(self, index: int) -> None:
         child = self.unsettled[index]
@@ -424,7 +476,9 @@ class Scope:
         if not self._failed_tasks:
             self._failed_tasks = []
             self.loop.call_soon(retrieve_silently, self._failed_tasks)
-        task = self.unsettled.get(index) or asyncio.current_task(self.loop)  # in its eager step
+        task = self.unsettled.get(index)
+        if task is None:  # it is its first step, and eager
+            task = asyncio.current_task(self.loop)
         if task is not None:
             self._failed_tasks.append(task)
 
@@ -456,7 +510,7 @@ class Scope:
                 self._taken_over_done(index, child)
 
     def _heard(self, task: asyncio.Task[Any]) -> None:
-        index = self._handed_over.pop(id(task))
+        index = self._handed_over.pop(task)
         if index in self.unsettled:
             self._taken_over_done(index, task)
 
@@ -506,7 +560,7 @@ class Scope:
 
     def _end_extras(self) -> None:
         if self._timeouts is not None:
-            self._timeouts.end()
+            self._end_timeouts(self._timeouts)
         if self._watch is not None:
             self._watch.end()
             self._watch = None

@@ -11,9 +11,10 @@ import asyncio
 import logging
 import os
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from structgather._inputs import check_seconds
+from structgather._loops import keeps_a_history
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,7 @@ class Watched(Protocol):
     """What is looked at: a scope."""
 
     loop: asyncio.AbstractEventLoop
-    function: str
+    function: ClassVar[str]
 
     @property
     def unsettled(self) -> Mapping[int, asyncio.Future[Any]]: ...
@@ -129,7 +130,9 @@ class Watch:
 
 def watch(scope: Watched) -> Watch | None:
     """Begin to look after the cancelled children of `scope`, unless that was turned off."""
-    return None if _after is None else Watch(scope, _after)
+    if _after is None or keeps_a_history(scope.loop):
+        return None
+    return Watch(scope, _after)
 
 
 def name_of(awaitable: object) -> str:

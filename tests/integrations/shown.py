@@ -1,0 +1,17 @@
+"""The lines that users paste: "In your stack" shows to the letter what the tests here run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).with_name("README.md")
+
+
+def shown(*functions: Callable[..., Any]) -> bool:
+    """Tell whether the page shows the source of these functions, in one block of Python."""
+    blocks = re.findall(r"(?ms)^```python[^\n]*\n(.*?)^```$", PAGE.read_text("utf-8"))
+    return any(all(inspect.getsource(f) in block for f in functions) for block in blocks)

@@ -1,0 +1,114 @@
+"""asyncio's introspection, from Python 3.14 on: children show under their caller."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from each_call import LEAVES, Call, Leave, each_call, each_way_to_leave
+from virtual_tests import virtual
+
+introspection: Any = asyncio  # types are checked as on Python 3.11
+PROGRAM = Path(__file__).with_name("call_graph.py")
+
+# Whoever looks into a process may have to be an ancestor of it: this one starts the program, and
+# then becomes what looks at it.
+LOOK = """
+import os, subprocess, sys
+program = subprocess.Popen([sys.executable, sys.argv[2]], stdout=subprocess.PIPE, text=True)
+pid = program.stdout.readline().strip()
+os.execv(sys.executable, [sys.executable, "-m", "asyncio", sys.argv[1], pid])
+"""
+
+
+def look(how: str) -> str:
+    """Show what `python -m asyncio` tells of the program."""
+    command = [sys.executable, "-c", LOOK, how, str(PROGRAM)]
+    with subprocess.Popen(  # noqa: S603 - this project's own program
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as looking:
+        assert looking.stdin is not None
+        assert looking.stdout is not None
+        assert looking.stderr is not None
+        shown = looking.stdout.read()
+        looking.stdin.close()  # which ends the program
+        assert looking.stderr.read() == ""
+    return shown
+
+
+def paths(tree: str) -> list[tuple[str, ...]]:
+    """Read a tree of calls: for each function of the program, through which it was called."""
+    found: list[tuple[str, ...]] = []
+    open_above: list[tuple[int, str]] = []
+    for line in tree.splitlines():
+        column = line.index("── ")
+        function, _, place = line[column + 3 :].strip().partition(" ")
+        open_above = [above for above in open_above if above[0] < column]
+        if PROGRAM.name in place:
+            open_above.append((column, function))
+            found.append(tuple(name for _, name in open_above))
+    return found
+
+
+def callers() -> list[str]:
+    """Name the tasks that wait for the running one, from the inside out."""
+    graph = introspection.capture_call_graph()
+    names: list[str] = []
+    while graph.awaited_by:
+        (graph,) = graph.awaited_by
+        names.append(graph.future.get_name())
+    return names
+
+
+if sys.version_info >= (3, 14):
+
+    @each_call
+    @virtual
+    async def test_a_child_knows_its_callers(call: Call) -> None:
+        """Each child is awaited by the task that made the call, also where calls are nested."""
+
+        async def child() -> list[str]:
+            await asyncio.sleep(1)
+            return callers()
+
+        async def outer() -> Any:
+            return await call(child(), child(), limit=1)
+
+        turn = asyncio.create_task(call(outer(), child()), name="turn")
+        (first, second), direct = await turn
+        assert direct == ["turn", "Task-1"]
+        assert first == second == [first[0], "turn", "Task-1"]
+
+    @each_way_to_leave
+    @virtual
+    async def test_who_has_left_is_awaited_by_nobody(leave: Leave) -> None:
+        """A Task that was handed over has no awaiter when the call is over."""
+        handed = asyncio.create_task(asyncio.sleep(60))
+        await leave(handed)
+        graph = introspection.capture_call_graph(handed)
+        assert graph is None or not graph.awaited_by
+
+    def test_pstree_shows_children_under_their_caller() -> None:
+        """`python -m asyncio pstree PID` shows four tools, each under the function that runs it."""
+        assert sorted(path for path in paths(look("pstree")) if path[-1] == "tool") == [
+            ("turn", "races", "tool"),
+            ("turn", "streams", "tool"),
+            ("turn", "streams", "tool"),
+            ("turn", "tool"),
+        ]
+
+    def test_ps_names_the_task_that_waits_for_a_child() -> None:
+        """`python -m asyncio ps PID` names it beside each tool."""
+        tools = [line for line in look("ps").splitlines() if "tool -> " in line]
+        assert len(tools) == 4
+        assert sum(" turn " in line for line in tools) == 1
+        assert sum(bool(re.search(r" Task-\d+ +0x\w+ *$", line)) for line in tools) == 3
+
+
+def test_each_way_to_leave_is_tested() -> None:
+    """All three functions are looked at; older Pythons have nothing to look with."""
+    assert len(LEAVES) == 3
