@@ -168,7 +168,9 @@ def test_bytes_that_could_not_be_written_again_are_left(project: Path, capsys: P
         assert ("in several ways" in capsys.readouterr().out) is kept
 
 
-@pytest.mark.parametrize("cookie", ["rot13", "hex", "ascii", "utf-16", "undefined", "utf8_nonsense"])
+@pytest.mark.parametrize(
+    "cookie", ["rot13", "hex", "ascii", "utf-16", "undefined", "utf8_nonsense"]
+)
 def test_what_is_not_in_its_encoding_is_said_not_to_parse(
     project: Path, capsys: Printed, cookie: str
 ) -> None:
