@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.choosers import First
 from harness.run import Run, run
 from structgather._migrate.rewrite import rewrite
-from structgather._migrate.rules import Verdict
+from structgather._migrate.rules import Rule, Verdict
 
 # What a drawn module begins with. A child waits for the outside so often, and says what it does.
 PRELUDE = """
@@ -212,3 +212,48 @@ def test_a_loop_that_is_not_running_yet_runs_it() -> None:
     namespace: dict[str, Any] = {}
     exec(compile(rewrite(source).after, "after.py", "exec"), namespace)  # noqa: S102
     assert namespace["main"]() == [1, 2]
+
+
+TURNS = """
+import asyncio
+order = []
+async def turns():
+    for number in range(6):
+        order.append(number)
+        await asyncio.sleep(0)
+async def child():
+    order.append("child")
+async def main():
+    counting = asyncio.create_task(turns())
+    await CALL
+    await counting
+    return order
+"""
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [
+        "{}",
+        "({} if order == [] else None)",
+        "asyncio.wait_for({}, 60)",
+        "asyncio.shield({})",
+        "asyncio.ensure_future({})",
+        "asyncio.wait_for(asyncio.shield({}), 60)",
+        "asyncio.gather({}, asyncio.sleep(0))",
+        "asyncio.gather(*[asyncio.wait_for({}, 60)])",
+    ],
+)
+def test_children_that_start_later_are_pointed_out(wrapper: str) -> None:
+    """It is said where children start a turn later than before, and nowhere else."""
+    source = TURNS.replace("CALL", wrapper.format("asyncio.gather(child(), child())"))
+    rewritten = rewrite(source)
+    orders: list[list[object]] = []
+    for text in (source, rewritten.after):
+        namespace: dict[str, Any] = {}
+        exec(compile(text, "turns.py", "exec"), namespace)  # noqa: S102 - written above
+        orders.append(asyncio.run(namespace["main"]()))
+    before, after = orders
+    rules = {finding.rule for finding in rewritten.findings} - {None}
+    assert rules == (set() if before == after else {Rule.STARTS_LATER})
+    assert before.index("child") <= after.index("child")

@@ -1,5 +1,6 @@
 """`python -m structgather migrate`: what it reads, what it prints, what it writes and when not."""
 
+import ast
 import json
 import os
 import subprocess
@@ -59,6 +60,24 @@ def test_the_diff_of_a_file_without_a_last_newline_can_be_applied(
     (project / "change.diff").write_bytes(diff.encode())
     git("apply", "change.diff")
     assert path.read_bytes() == AFTER.replace("\n", "\r\n").rstrip().encode()
+
+
+def test_the_diff_of_a_file_with_bare_carriage_returns_can_be_applied(
+    project: Path, capsys: Printed
+) -> None:
+    """A carriage return alone ends no line for git: there the file has one line, and so it says."""
+    path = project / "app" / "moved.py"
+    source = "x = 1\r\ny = 2\n" + BEFORE.replace("\n", "\r")
+    path.write_bytes(source.encode())
+    main(["migrate", str(path.relative_to(project))])
+    printed = capsys.readouterr().out
+    git("init", "-q")
+    diff = printed[: printed.rindex("1 file;")].rstrip("\n") + "\n"
+    (project / "change.diff").write_bytes(diff.encode())
+    git("apply", "change.diff")
+    assert main(["migrate", "--check", "app/moved.py"]) == 0
+    assert path.read_bytes().endswith(b"\r    return await gather_structured(*a)\r")
+    ast.parse(path.read_bytes())
 
 
 def test_write_changes_what_can_be_moved(project: Path, capsys: Printed) -> None:
@@ -187,6 +206,19 @@ def test_help_and_version() -> None:
 
     assert printed("--version") == f"structgather {structgather.__version__}\n"
     assert "exit codes:\n  0  all is well\n" in printed("migrate", "--help")
+
+
+def test_long_chains_are_no_trouble(project: Path, capsys: Printed) -> None:
+    """A chain of a thousand calls is moved; where Python's stack is too short, the file is left."""
+    chain = f"    x = a{'.b()' * 1000}\n    return"
+    path = project / "app" / "moved.py"
+    path.write_text(BEFORE.replace("    return", chain))
+    assert main(["migrate", "--write", "app"]) == 2
+    assert "app/moved.py: left alone: it is nested too deeply" in capsys.readouterr().out
+    command = [sys.executable, "-m", "structgather", "migrate", "--write", "app"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, capture_output=True, env=environment, cwd=project)  # noqa: S603
+    assert path.read_text() == AFTER.replace("    return", chain)
 
 
 def test_importing_the_package_imports_none_of_it() -> None:

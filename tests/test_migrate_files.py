@@ -1,18 +1,11 @@
-"""`python -m structgather migrate`: which files it reads, and how it writes them."""
+"""`python -m structgather migrate`: which files it reads, and what one takes from another."""
 
-import ast
-import codecs
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from migrate_project import AFTER, BEFORE, git, make
 
-from structgather._migrate import files, imports
 from structgather._migrate.cli import main
-from structgather._migrate.text import Edit
 
 Printed = pytest.CaptureFixture[str]
 
@@ -22,9 +15,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the project, and go there."""
     monkeypatch.chdir(tmp_path)
     return make(tmp_path)
-
-
-# Which files.
 
 
 def migrated(folder: Path) -> set[str]:
@@ -87,158 +77,57 @@ def test_a_deleted_file_that_git_still_knows_is_no_error(tree: Path) -> None:
     assert main(["migrate", "sub", "."]) == 0
 
 
-# How it writes.
+def test_links_in_a_folder_are_passed_over(tmp_path: Path, project: Path) -> None:
+    """What a link points to is not written through it, be it a file, a folder, or not there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "theirs.py").write_text(BEFORE)
+    app = project / "app"
+    (app / "theirs.py").symlink_to(outside / "theirs.py")
+    (app / "folder").symlink_to(outside)
+    (app / "gone.py").symlink_to(outside / "nowhere.py")
+    (app / "again.py").symlink_to(app / "moved.py")
+    for repository in (False, True):
+        if repository:
+            git("init", "-q")
+            git("add", "app")
+        (app / "moved.py").write_text(BEFORE)
+        assert main(["migrate", "--write", "app"]) == 0
+        assert (app / "moved.py").read_text() == AFTER
+        assert (outside / "theirs.py").read_text() == BEFORE
 
 
-@pytest.mark.parametrize(
-    ("cookie", "encoding", "bom"),
-    [
-        ("# -*- coding: latin-1 -*-\n", "latin-1", b""),
-        ("#!/usr/bin/python\n# vim: set fileencoding=cp1252 :\n", "cp1252", b""),
-        ("", "utf-8", codecs.BOM_UTF8),
-        ("# coding: utf-8\n", "utf-8", codecs.BOM_UTF8),
-        ("# coding: koi8-r\n", "koi8-r", b""),
-    ],
-)
-@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
-def test_bytes_stay_as_they_are(
-    project: Path, cookie: str, encoding: str, bom: bytes, newline: str
-) -> None:
-    """Encoding, byte order mark and line ends stay as they are."""
-    character = "é" if encoding != "koi8-r" else "ж"
-    line = f"    s = '{character}'; return await CALL(*a)  # {character}\n"
-    source = cookie + BEFORE.replace("    return await asyncio.gather(*a)\n", line)
-    wanted = cookie + AFTER.replace("    return await gather_structured(*a)\n", line)
-    path = project / "app" / "moved.py"
-
-    def encoded(text: str, called: str) -> bytes:
-        return bom + text.replace("CALL", called).replace("\n", newline).encode(encoding)
-
-    path.write_bytes(encoded(source, "asyncio.gather"))
-    assert main(["migrate", "--write", "app"]) == 0
-    assert path.read_bytes() == encoded(wanted, "gather_structured")
-    ast.parse(path.read_bytes())
-
-
-def test_permissions_and_symbolic_links_stay(project: Path) -> None:
-    """A file keeps its permissions, and a link stays a link: its target is written, once."""
-    target = project / "app" / "moved.py"
-    target.chmod(0o755)
-    link = project / "link.py"
-    link.symlink_to(target)
-    assert main(["migrate", "--write", "link.py", "app"]) == 0
-    assert link.is_symlink()
-    assert target.read_text() == AFTER
-    assert target.stat().st_mode & 0o777 == 0o755
-
-
-def test_a_failure_half_way_leaves_the_file_whole(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
-) -> None:
-    """Where the last step fails, the file is as it was, nothing lies beside it, the code is 2."""
-    (project / "app" / "zebra.py").write_text(BEFORE)
-    replace = os.replace
-
-    def fails(source: Path, target: Path) -> None:
-        if Path(target).name == "moved.py":
-            raise OSError(28, "No space left on device")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", fails)
-    assert main(["migrate", "--write", "app"]) == 2
-    assert "app/moved.py: can't be written: No space left on device" in capsys.readouterr().out
-    assert (project / "app" / "moved.py").read_text() == BEFORE
-    assert (project / "app" / "zebra.py").read_text() == AFTER
-    names = {path.name for path in (project / "app").iterdir()}
-    assert names == {"left.py", "moved.py", "other.py", "zebra.py"}
-
-
-def test_a_file_that_changes_meanwhile_is_not_overwritten(project: Path) -> None:
-    """What somebody writes between reading and writing is not lost."""
-    path = project / "app" / "moved.py"
-    source = files.read(path)
-    path.write_text("# somebody was faster\n")
-    with pytest.raises(OSError, match="changed since"):
-        files.write(source, AFTER)
-    assert path.read_text() == "# somebody was faster\n"
-
-
-@pytest.mark.parametrize("package", ["not a name", "__future__"], ids=["parse", "compile"])
-def test_what_would_not_compile_is_not_written(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed, package: str
-) -> None:
-    """If a mistake of the migration's own broke a file, the file would be left as it is."""
-    monkeypatch.setattr(imports, "PACKAGE", package)
-    assert main(["migrate", "--write", "app"]) == 2
-    assert "app/moved.py: left alone: moved, it would not compile" in capsys.readouterr().out
-    assert (project / "app" / "moved.py").read_text() == BEFORE
-
-
-def test_a_name_that_the_terminal_cannot_show_is_no_failure(project: Path) -> None:
-    """Output in a narrow encoding shows escapes instead of failing."""
-    (project / "app" / "moved.py").write_text(BEFORE.replace("(*a)", "(*é)"), "utf-8")
-    command = [sys.executable, "-X", "utf8=0", "-m", "structgather", "migrate", "app"]
-    environment = {
-        **os.environ,
-        "PYTHONIOENCODING": "ascii",
-        "PYTHONPATH": os.pathsep.join(sys.path),
+def test_a_repository_in_a_repository_has_its_own_rules(tree: Path) -> None:
+    """Its files are read as well, and what it ignores is not; a bare folder of its is no trap."""
+    git("init", "-q")
+    (tree / ".gitignore").write_text("venv/\n__pycache__/\nbuild/\n")
+    git("init", "-q", "inner")
+    (tree / "inner" / "deep").mkdir()
+    (tree / "inner" / "empty").mkdir()
+    (tree / "inner" / ".gitignore").write_text("made.py\n")
+    for name in ("inner/own.py", "inner/made.py", "inner/deep/own.py"):
+        (tree / name).write_text(BEFORE)
+    assert migrated(tree) == {
+        "a.py",
+        "sub/b.py",
+        ".hidden/c.py",
+        "inner/own.py",
+        "inner/deep/own.py",
     }
-    done = subprocess.run(command, check=True, capture_output=True, env=environment)  # noqa: S603
-    assert b"\\xe9" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "\n# coding: latin-1\nif a:\n    import asyncio\nX = 'é'\n",
-        "\n# coding: latin-1\n# What follows.\nif a:\n    import asyncio\nX = 'é'\n",
-        "# coding: latin-1\nif a:\n    import asyncio\nX = 'é'\n",
-        "from asyncio import gather\n# coding: latin-1\nimport os\nX = 'é'\n",
-    ],
-)
-def test_what_declares_the_encoding_stays_where_it_does(project: Path, source: str) -> None:
-    """No comment stops declaring the encoding, and none begins to."""
-    use = "gather" if "import gather" in source else "asyncio.gather"
-    source += f"async def f(a):\n    await {use}(a())\n"
-    path = project / "app" / "moved.py"
-    path.write_bytes(source.encode("utf-8" if source.startswith("from") else "latin-1"))
-    assert main(["migrate", "--write", "app"]) == 0
-    assert "gather_structured(a())" in path.read_text("latin-1")
-    strings = [
-        node.value
-        for node in ast.walk(ast.parse(path.read_bytes()))
-        if isinstance(node, ast.Constant)
-    ]
-    assert "é" in strings
-
-
-def test_edits_that_overlap_are_the_tools_own_mistake(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+def test_in_a_hook_of_gits_the_named_folder_counts(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where edits overlap, it is not said that the file does not parse; the code is 2."""
-
-    def overlapping(*_: object) -> list[Edit]:
-        return [Edit(0, 2, ""), Edit(1, 3, "")]
-
-    monkeypatch.setattr(imports, "added", overlapping)
-    assert main(["migrate", "--check", "app"]) == 2
-    assert "app/moved.py: left alone: moved, it would not" in capsys.readouterr().out
-    assert project.exists()
-
-
-@pytest.mark.parametrize("line", ["# coding: latin-1", "# coding: nonsense"])
-def test_what_would_be_read_otherwise_is_not_written(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed, line: str
-) -> None:
-    """A text that Python would read from its bytes as another one is not written."""
-
-    def declaring(*_: object) -> list[Edit]:
-        return [Edit(0, 0, f"{line}\n")]
-
-    monkeypatch.setattr(imports, "added", declaring)
-    main(["migrate", "--write", "app/moved.py"])
-    assert "app/moved.py: left alone" in capsys.readouterr().out
-    assert (project / "app" / "moved.py").read_text() == BEFORE
+    """What git tells its hooks about another repository does not say what is ignored in this."""
+    git("init", "-q")
+    (tree / ".gitignore").write_text("build/\nvenv/\n__pycache__/\n")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    git("init", "-q", str(elsewhere))
+    monkeypatch.setenv("GIT_DIR", str(elsewhere / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(elsewhere / ".git" / "index"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(elsewhere))
+    assert migrated(tree) == {"a.py", "sub/b.py", ".hidden/c.py"}
 
 
 @pytest.mark.parametrize(

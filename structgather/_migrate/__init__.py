@@ -7,6 +7,7 @@ files       which files; how they are read and, all at once, written
 rewrite     one source text: what was found in it, and how it reads afterwards
 gathers     each use of asyncio.gather: may it be moved?
 dangers     where a failure would do more than today, or does less than it should
+owners      whose the awaitables are: those of an object outlive the call
 patches     where asyncio's functions are replaced, as tests do
 completed   each use of asyncio.as_completed: may it be moved?
 loops       how a loop over asyncio.as_completed is rewritten

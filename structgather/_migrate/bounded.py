@@ -20,7 +20,7 @@ wrapper that is given what it awaits, and says `return await awaitable`, goes as
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from structgather._migrate.module import FunctionDef
 from structgather._migrate.scopes import Comprehension
@@ -87,12 +87,14 @@ class _Fan:
         values = dict(zip(parameters, arguments, strict=True))
         text = self._inlined(inner, values)
         removed = [self._without(one) for one in (semaphore, wrapper) if one is not None]
-        here = len(self.module.scopes.same(name)) == 1
+        here = len(self.module.scopes.same(name)) == 1 and self._always_run(semaphore, wrapper)
         if limit is None or text is None or not here or None in removed:
             return
         given: list[ast.expr] = [*self.call.args, *(one.value for one in self.call.keywords)]
         last = max(self.module.text.end(one) for one in given)
         start, end = self.module.text.start(wrapped), self.module.text.end(wrapped)
+        # A bracket around the last argument, but not the call's own.
+        last = self.module.text.behind_brackets(last, self.module.text.end(self.call) - 1)
         yield [
             Edit(start, end, text),
             Edit(last, last, f", limit={limit}"),
@@ -106,8 +108,7 @@ class _Fan:
             return None
         for node in self.module.own(home.node):
             if isinstance(node, ast.AsyncFunctionDef) and node.name == name.id:
-                generator = any(isinstance(one, ast.Yield) for one in self.module.own(node))
-                return None if node.decorator_list or generator else node
+                return node if self._is_plain_coroutine(node) else None
         return None
 
     def _plain_parameters(self, wrapper: ast.AsyncFunctionDef) -> list[str] | None:
@@ -136,7 +137,7 @@ class _Fan:
         if self.module.function(statement) is not self.module.function(self.call):
             return None, None
         if isinstance(number, ast.Constant):
-            fits = type(number.value) is int and number.value > 0
+            fits = _is_number(number) and number.value != 0
         else:
             fits = self._is_plain(number)
         one = isinstance(statement, ast.Assign) and len(statement.targets) == 1
@@ -148,22 +149,29 @@ class _Fan:
         return all(
             self._stands_still(part)
             if isinstance(part, ast.Name)
-            else isinstance(part, ast.Constant | ast.BinOp | ast.BoolOp | ast.IfExp | ast.Compare)
+            else _is_number(part)
+            or isinstance(part, ast.BinOp | ast.BoolOp | ast.IfExp | ast.Compare)
             for part in parts
         )
 
     def _stands_still(self, name: ast.Name) -> bool:
-        """Tell whether a name means the same in the wrapper and in the comprehension."""
+        """Tell whether a name has one value, the same in the wrapper and in the comprehension."""
         home = self.module.scopes.home(name)
-        if home is None:
+        if home is None or isinstance(home.node, Comprehension) or len(home.bindings[name.id]) != 1:
             return False
-        return len(home.bindings[name.id]) == 1 and not (
-            isinstance(home.node, Comprehension)
-            or any(
-                isinstance(node, ast.Name) and node.id == name.id
-                for generator in self.made.generators
-                for node in ast.walk(generator.target)
+        inside = next(one for one in ast.walk(self.made.elt) if isinstance(one, ast.Name))
+        return self.module.scopes.of[inside].lookup(name.id) is home
+
+    def _always_run(self, *statements: ast.stmt | None) -> bool:
+        """Tell whether statements are run wherever the call is, and no block holds nothing else."""
+        above = list(self.module.around(self.call))
+        return all(
+            statement is None
+            or (
+                self.module.parent(statement) in above
+                and any(one in above for one in self.module.block(statement))
             )
+            for statement in statements
         )
 
     def _inlined(self, inner: ast.Call | ast.Name, values: dict[str, ast.expr]) -> str | None:
@@ -205,29 +213,48 @@ class _Fan:
             case ast.Attribute(value=ast.Name(id="self"), attr=name):
                 inside = self.module.around(self.call)
                 made = next((one for one in inside if isinstance(one, ast.ClassDef)), None)
-                methods = [
-                    one
-                    for one in (made.body if made else [])
-                    if isinstance(one, FunctionDef) and one.name == name
-                ]
-                match methods:
-                    case [ast.AsyncFunctionDef(decorator_list=[]) as method]:
-                        return not any(
-                            isinstance(one, ast.Yield) for one in self.module.own(method)
-                        )
-                    case _:
-                        return False
+                own = [one for one in made.body if _defines(one, name)] if made else []
+                return bool(own) and self._is_always_a_coroutine(name)
             case _:
                 return False
+
+    def _is_always_a_coroutine(self, method: str) -> bool:
+        """Tell whether a method is an async def in every class of the module that has it."""
+        for node in ast.walk(self.module.tree):
+            if isinstance(node, ast.Attribute) and node.attr == method:
+                if not isinstance(node.ctx, ast.Load):
+                    return False
+            elif isinstance(node, ast.ClassDef):
+                for one in node.body:
+                    if _defines(one, method) and not self._is_plain_coroutine(one):
+                        return False
+        return True
+
+    def _is_plain_coroutine(self, statement: ast.stmt) -> bool:
+        return (
+            isinstance(statement, ast.AsyncFunctionDef)
+            and not statement.decorator_list
+            and not any(isinstance(one, ast.Yield) for one in self.module.own(statement))
+        )
 
     def _without(self, statement: ast.stmt) -> Edit | None:
         """Return the edit that deletes a statement, with the blank lines behind it."""
         text = self.module.text
-        first, last = statement.lineno, statement.end_lineno or 0
-        start, end = text.line_start(first), text.line_start(last + 1)
-        alone = text.text[start:end].strip() == text.of(statement)
-        if text.has_comment(start, end) or not alone:
+        lines = text.whole_lines(statement)
+        if lines is None:
             return None
-        while last < len(text.lines) and not text.line(last + 1).strip():
-            last += 1
-        return Edit(start, text.line_start(last + 1), "")
+        first, last = lines
+        return Edit(text.line_start(first), text.line_start(text.last_blank(last) + 1), "")
+
+
+def _is_number(node: ast.expr) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and type(node.value) is int
+
+
+def _defines(statement: ast.stmt, name: str) -> bool:
+    """Tell whether a statement of a class's body binds a name, whatever it binds it to."""
+    return any(
+        (isinstance(node, FunctionDef | ast.ClassDef) and node.name == name)
+        or (isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load))
+        for node in [statement, *ast.walk(statement)]
+    )

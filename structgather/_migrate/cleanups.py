@@ -47,6 +47,7 @@ def simplify(module: Module) -> Iterator[list[Edit]]:
                     and _gathered(module, joined.value, ["return_exceptions"]) == tasks
                     and isinstance(raised, ast.Raise)
                     and raised.exc is None
+                    and not _used_elsewhere(module, loop)
                 ):
                     yield from _unwrapped(module, node, statement)
             case _:
@@ -104,24 +105,28 @@ def _cancels(loop: ast.For, tasks: str) -> bool:
             return False
 
 
+def _used_elsewhere(module: Module, loop: ast.For) -> bool:
+    """Tell whether the loop's variable is read where the handler is over: in a `finally`, say."""
+    assert isinstance(loop.target, ast.Name)  # noqa: S101 - a loop that was judged
+    inside = set(ast.walk(loop))
+    return any(name not in inside for name in module.scopes.same(loop.target))
+
+
 def _unwrapped(module: Module, node: ast.Try, statement: ast.stmt) -> Iterator[list[Edit]]:
     text = module.text
-    first, last = statement.lineno, statement.end_lineno or 0
-    start, end = text.line_start(node.lineno), text.line_start((node.end_lineno or 0) + 1)
-    if text.has_comment(start, end) or first == node.lineno:
+    first, last = text.logical_line(statement.lineno)
+    begun, ended = text.logical_line(node.lineno)[0], text.logical_line(node.end_lineno or 0)[1]
+    start, end = text.line_start(begun), text.line_start(ended + 1)
+    if text.has_comment(start, end) or first != statement.lineno:
         return
-    if any(one < behind and one < last and behind > first for one, behind in _strings(module)):
+    if any(one < last and behind > first for one, behind in text.strings_of_many_lines):
         return
     outer, inner = text.indent(node.lineno), text.indent(first)
     unit = len(inner) - len(outer)
     edits = [Edit(start, text.line_start(first), "")]
     for number in range(first, last + 1):
-        if text.line(number).startswith(inner):
-            at = text.line_start(number) + len(outer)
+        if text.indent(number).startswith(inner):
+            at = text.indent_start(number) + len(outer)
             edits.append(Edit(at, at + unit, ""))
     edits.append(Edit(text.line_start(last + 1), end, ""))
     yield edits
-
-
-def _strings(module: Module) -> list[tuple[int, int]]:
-    return list(module.text.strings_of_many_lines())

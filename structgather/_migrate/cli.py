@@ -33,6 +33,10 @@ exit codes:
 """
 
 
+class _SpelledTwiceError(Exception):
+    """What does not change in a file can't be written as it was."""
+
+
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(
@@ -116,8 +120,15 @@ def migrate(path: Path, handed_on: HandedOn, *, simplify: bool, write: bool) -> 
     except SyntaxError as error:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         file.error = f"does not parse on Python {version}: {error}"
-    except (ValueError, RecursionError, MemoryError) as error:
+    except ValueError as error:
         file.error = f"does not parse: {error}"
+    except (RecursionError, MemoryError):
+        file.error = "left alone: it is nested too deeply"
+    except _SpelledTwiceError:
+        file.error = (
+            "left alone: its encoding writes a character in several ways, and could not keep its"
+            " bytes as they are"
+        )
     except BrokenError:
         file.error = (
             "left alone: moved, it would not compile, or be read as another text;"
@@ -146,6 +157,9 @@ def _readable(paths: list[Path]) -> Iterator[files.Source]:
 
 def _rewritten(source: files.Source, wanted: Container[str], *, simplify: bool) -> Rewritten:
     rewritten = rewrite(source.text, simplify=simplify, wanted=wanted)
-    if rewritten.after != rewritten.before and not files.reads_as(source, rewritten.after):
-        raise BrokenError
+    if rewritten.after != rewritten.before:
+        if not source.can_be_kept():
+            raise _SpelledTwiceError
+        if not files.reads_as(source, rewritten.after):
+            raise BrokenError
     return rewritten

@@ -18,6 +18,7 @@ catches there must not be what the loop raises now. And where the loop is left b
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from structgather._migrate import dangers
@@ -36,6 +37,7 @@ Loop: TypeAlias = ast.For | ast.AsyncFor
 
 # What the item of `async for`, a Future that is over, has in common with an outcome.
 _COMMON = {"result", "exception", "cancelled", "done"}
+_DIRECTIVE = re.compile(r"#\s*(type|noqa|nosec|pragma|pylint|pyright|mypy|fmt|ruff|isort)\b")
 _WIDE = {"BaseException", "CancelledError"}
 
 
@@ -45,8 +47,10 @@ def judge(module: Module, use: ast.expr) -> Rule | None:
     if not isinstance(call, ast.Call) or call.func is not use:
         stored = isinstance(use, ast.Name | ast.Attribute) and not isinstance(use.ctx, ast.Load)
         return Rule.PATCHED if stored else Rule.VALUE
-    if len(module.paths(use)) > 1 or any(strings_inside(one) for one in module.around(call)):
+    if len(module.paths(use)) > 1:
         return Rule.AMBIGUOUS
+    if any(strings_inside(one) for one in module.around(call)):
+        return Rule.IN_STRING
     loop = module.parent(call)
     if not isinstance(loop, Loop) or loop.iter is not call:
         return Rule.NOT_A_LOOP
@@ -77,9 +81,9 @@ def _judge_loop(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
         return Rule.NOT_ASYNC
     if any(isinstance(node, ast.Yield) for node in module.own(loop)):
         return Rule.GENERATOR
-    if not isinstance(loop.target, ast.Name):
+    if not isinstance(loop.target, ast.Name) or not _is_local(module, loop.target, function):
         return Rule.ITEM_KEPT
-    uses = [name for name in module.loads(loop.target.id, function) if _after(name, loop)]
+    uses = [name for name in module.loads(loop.target.id, function) if _after(module, name, loop)]
     return _judge_item(module, loop, uses, call) or _judge_end(module, loop, call)
 
 
@@ -95,13 +99,21 @@ def _judge_end(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     """Tell why what still runs when the loop is left must not be cancelled."""
     if _cancels_what_goes_on(module, loop, call):
         return Rule.LEFT_EARLY
-    caught = isinstance(loop.body[0], ast.Try)
+    caught = isinstance(loop.body[0], ast.Try | ast.TryStar)
     return None if caught else dangers.of_a_failure_in_a_loop(module, call)
 
 
-def _after(name: ast.Name, loop: Loop) -> bool:
-    """Tell whether a name is read in the loop, or below it before another loop begins anew."""
-    return name.lineno >= loop.body[0].lineno
+def _is_local(module: Module, target: ast.Name, function: FunctionDef) -> bool:
+    """Tell whether nobody but a function reads a name: it is not `global`, nor `nonlocal`."""
+    home = module.scopes.home(target)
+    return home is not None and home.node is function
+
+
+def _after(module: Module, name: ast.Name, loop: Loop) -> bool:
+    """Tell whether a name may be read once the loop has begun: in it, below, or a round later."""
+    around = list(module.around(name))
+    rounds = [above for above in module.around(loop) if isinstance(above, Loop | ast.While)]
+    return name.lineno >= loop.body[0].lineno or any(above in around for above in rounds)
 
 
 def _fits_outcome(module: Module, name: ast.Name, loop: Loop) -> bool:
@@ -146,7 +158,7 @@ def _judge_awaits(
         for keyword in call.keywords
     )
     statement = loop.body[0]
-    while isinstance(statement, ast.Try):
+    while isinstance(statement, ast.Try | ast.TryStar):
         if awaits[0] in (node for part in statement.body for node in ast.walk(part)) and (
             timed or statement.finalbody or any(_is_wide(one) for one in statement.handlers)
         ):
@@ -221,7 +233,7 @@ def _on_the_way(module: Module, leaving: ast.stmt, loop: Loop) -> Iterator[ast.s
     for above in module.around(leaving):
         if isinstance(above, FunctionDef | ast.Lambda):
             return
-        if isinstance(above, ast.Try):
+        if isinstance(above, ast.Try | ast.TryStar):
             yield from above.finalbody
 
 
@@ -232,6 +244,14 @@ def _cancels(module: Module, statement: ast.stmt, name: str) -> bool:
     )
 
 
+def _is_for_a_tool(module: Module, loop: Loop) -> bool:
+    """Tell whether the comment on the loop's line is for a tool, which would look elsewhere."""
+    text = module.text
+    _, last = text.logical_line(loop.lineno)
+    comments = text.comments(text.end(loop.iter), text.line_start(last + 1))
+    return any(_DIRECTIVE.match(comment) for comment in comments)
+
+
 def _layout(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     """Tell whether the text is in the way."""
     text = module.text
@@ -240,10 +260,16 @@ def _layout(module: Module, loop: Loop, call: ast.Call) -> Rule | None:
     plain = header.split() == [*keyword.split(), text.of(loop.target), "in"]
     if not plain or not text.text[text.end(call) :].lstrip(" \t").startswith(":"):
         return Rule.LAYOUT
-    if text.has_comment(text.start(call.func), text.end(call.func)):
+    if text.has_comment(text.start(call.func), text.end(call.func)) or _is_for_a_tool(module, loop):
         return Rule.LAYOUT
     first, last = (call.end_lineno or 0) + 1, loop.end_lineno or 0
     changed = any(
-        max(start + 1, first) <= min(end, last) for start, end in text.strings_of_many_lines()
+        max(start + 1, first) <= min(end, last) for start, end in text.strings_of_many_lines
     )
-    return Rule.LAYOUT if changed else None
+    outer = text.indent(loop.lineno)
+    # Tabs and spaces may be mixed so that two margins are as wide, but not the same.
+    other = any(
+        first <= start <= last and not text.indent(start).startswith(outer)
+        for start, _ in text.logical_lines
+    )
+    return Rule.LAYOUT if changed or other else None

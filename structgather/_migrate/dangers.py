@@ -6,6 +6,7 @@ import ast
 import re
 from typing import TYPE_CHECKING
 
+from structgather._migrate import owners
 from structgather._migrate.module import FunctionDef
 from structgather._migrate.rules import Rule
 
@@ -27,7 +28,7 @@ def of_a_failure(module: Module, call: ast.Call) -> Rule | None:
         return None
     if any(_is_teardown(child) for child in _children(module, call.args)):
         return Rule.TEARDOWN
-    if any(_is_kept(argument) for argument in call.args):
+    if owners.are_kept(module, call.args):
         return Rule.TASKS_OF_OTHERS
     return Rule.LOOKED_AT if _looked_at_afterwards(module, call) else None
 
@@ -121,23 +122,6 @@ def _is_teardown(child: ast.expr) -> bool:
     return isinstance(child, ast.Call) and _TEARDOWN.match(_name_called(child)) is not None
 
 
-def _is_kept(argument: ast.expr) -> bool:
-    """Tell whether an argument, or what is unpacked, is an attribute: it outlives the call."""
-    match argument:
-        case ast.Attribute():
-            return True
-        case ast.Starred(value=inner):
-            return _is_kept(inner)
-        case ast.Call(func=ast.Attribute(value=inner, attr="values"), args=[]):
-            return _is_kept(inner)
-        case ast.Call(func=ast.Name(id="list" | "tuple" | "set"), args=[inner]):
-            return _is_kept(inner)
-        case ast.Subscript(value=inner):
-            return _is_kept(inner)
-        case _:
-            return False
-
-
 def _looked_at_afterwards(module: Module, call: ast.Call) -> bool:
     """Tell whether the Tasks that a name holds are used once more after a failure."""
     names: set[str] = set()
@@ -157,7 +141,7 @@ def _reached_by_failure(module: Module, call: ast.Call) -> Iterator[list[ast.stm
         if isinstance(above, FunctionDef | ast.Lambda):
             return
         caught = False
-        if isinstance(above, ast.Try) and inside in above.body:
+        if isinstance(above, ast.Try | ast.TryStar) and inside in above.body:
             yield from (handler.body for handler in above.handlers)
             yield above.finalbody
             caught = any(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import codecs
+import errno
 import io
 import os
 import shutil
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a file holds."""
@@ -30,6 +34,13 @@ class Source:
     bom: bytes
     encoding: str
     text: str
+
+    def can_be_kept(self) -> bool:
+        """Tell whether its bytes are the only ones for its text: some encodings have several."""
+        try:
+            return self.encode(self.text) == self.raw
+        except UnicodeError:
+            return False
 
     def encode(self, text: str) -> bytes:
         """Encode another text as this one was."""
@@ -45,10 +56,15 @@ def read(path: Path) -> Source:
     """
     target = path.resolve(strict=True)
     raw = target.read_bytes()
-    encoding = _encoding(raw)
     bom = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
-    encoding = "utf-8" if bom else encoding
-    return Source(target, raw, bom, encoding, raw[len(bom) :].decode(encoding))
+    try:
+        encoding = codecs.lookup(_encoding(raw)).name
+        if bom or encoding == "utf-8-sig":  # the mark is kept apart
+            encoding = "utf-8"
+        text = raw[len(bom) :].decode(encoding)
+    except LookupError as error:  # a codec, but not of a text
+        raise SyntaxError(str(error)) from error
+    return Source(target, raw, bom, encoding, text)
 
 
 def reads_as(source: Source, text: str) -> bool:
@@ -70,7 +86,9 @@ def _encoding(raw: bytes) -> str:
 
 
 def write(source: Source, text: str) -> None:
-    """Replace the file's content in one step, its permissions kept. A failure changes nothing.
+    """Replace the file's content in one step: whatever fails, the file is whole, old or new.
+
+    Its owner, permissions and extended attributes stay; its time is that of the change.
 
     Raises:
         OSError: It can't be written, or has changed since it was read.
@@ -78,16 +96,28 @@ def write(source: Source, text: str) -> None:
     """
     content = source.encode(text)
     target = source.target
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
+    if not os.access(target, os.W_OK):  # replacing it would need no leave
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".structgather-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as beside:
             beside.write(content)
-        shutil.copymode(target, name)
+            beside.flush()
+            os.fsync(beside.fileno())
+        _keep_owner(target, name)
+        shutil.copystat(target, name)
+        os.utime(name)
         _check_unchanged(source)
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _keep_owner(target: Path, name: str) -> None:
+    there, here = target.stat(), Path(name).stat()
+    if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
+        os.chown(name, there.st_uid, there.st_gid)
 
 
 def _check_unchanged(source: Source) -> None:
@@ -97,7 +127,11 @@ def _check_unchanged(source: Source) -> None:
 
 
 def find(paths: list[Path]) -> Iterator[Path]:
-    """Yield the Python files of these paths, none twice. A file that is named is taken as it is."""
+    """Yield the Python files of these paths, none twice.
+
+    A file that is named is taken as it is. In a folder, symbolic links are passed over: what they
+    point to is not there, or is there under its own name.
+    """
     seen: set[Path] = set()
     for path in paths:
         for file in [path] if path.is_file() else _below(path):
@@ -109,7 +143,9 @@ def find(paths: list[Path]) -> Iterator[Path]:
 def _below(folder: Path) -> list[Path]:
     listed = _listed_by_git(folder)
     files = list(_walked(folder)) if listed is None else listed
-    return sorted(file for file in files if file.suffix == ".py" and file.is_file())
+    return sorted(
+        file for file in files if file.suffix == ".py" and file.is_file() and not file.is_symlink()
+    )
 
 
 def _listed_by_git(folder: Path) -> list[Path] | None:
@@ -119,15 +155,25 @@ def _listed_by_git(folder: Path) -> list[Path] | None:
     listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed is None:
         return None
-    return [folder / os.fsdecode(name) for name in set(listed.split(b"\0")) if name]
+    found: list[Path] = []
+    for name in set(listed.split(b"\0")) - {b""}:
+        path = folder / os.fsdecode(name)
+        if (path / ".git").exists():  # a repository in this one, with rules of its own
+            found += _listed_by_git(path) or []
+        else:
+            found.append(path)
+    return found
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
+    # A hook of git's sets these for the repository that it runs in.
+    environment = {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
     try:
         done = subprocess.run(  # noqa: S603 - it lists names
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own
             capture_output=True,
             check=False,
+            env=environment,
         )
     except OSError:
         return None

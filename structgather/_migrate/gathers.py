@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from typing import TYPE_CHECKING
 
 from structgather._migrate import dangers
@@ -14,14 +15,18 @@ if TYPE_CHECKING:
 
 GATHER = "asyncio.gather"
 
-# What takes a coroutine as well as a Future and starts it at once, whoever awaits it later.
+# What takes a coroutine as well as a Future and starts it at once, whoever awaits it later: a
+# coroutine must become a Task for that, whose children start a turn of the loop later.
 _START = {"asyncio.ensure_future", "asyncio.shield"}
 # The same, but a Future is refused: such a call has never worked.
 _START_COROUTINES = {"asyncio.create_task", "asyncio.run_coroutine_threadsafe"}
 # The same, and it runs the loop.
 _RUN = {"asyncio.run"}
-# What takes both, and starts nothing before it is awaited itself.
+# What takes both, and starts nothing before it is awaited itself. Python 3.11 makes a Task, too.
 _AWAIT = {"asyncio.wait_for"}
+_AWAITS_A_TASK = sys.version_info < (3, 12)
+# What these call the awaitable that they take.
+_KEYWORDS = {"arg", "coro", "coro_or_future", "fut", "future", "main"}
 # What takes any number of awaitables.
 _SEVERAL = {
     GATHER,
@@ -30,6 +35,8 @@ _SEVERAL = {
     "structgather.as_completed_scoped",
     "structgather.first_n_within",
 }
+# What may be seen where it is moved.
+_MOVED = {None, Rule.RAISED_SO_FAR, Rule.STARTS_LATER}
 _LOOPS = {"asyncio.get_event_loop", "asyncio.get_running_loop", "asyncio.new_event_loop"}
 
 
@@ -48,7 +55,7 @@ def judge(module: Module, use: ast.expr) -> tuple[Rule | None, bool]:
     if rule is not None:
         return rule, False
     rule = _consumed(module, call)
-    if rule not in {None, Rule.RAISED_SO_FAR}:
+    if rule not in _MOVED:
         return rule, False
     danger = dangers.of_a_failure(module, call)
     if danger is not None:
@@ -76,26 +83,41 @@ def _refused(module: Module, call: ast.Call) -> Rule | None:
 def _consumed(module: Module, call: ast.Call) -> Rule | None:
     """Tell why what becomes of the call's Future can't become of a coroutine."""
     node: ast.AST = call
+    later = None
     while True:
         above = module.parent(node)
-        taker = above if isinstance(above, ast.Call) and node in above.args[:1] else None
+        taker = _taker(module, node)
         if taker is not None and module.path(taker.func) in _AWAIT:
             node = taker
+            later = Rule.STARTS_LATER if _AWAITS_A_TASK else None
         elif isinstance(above, ast.IfExp) and node is not above.test:
             node = above
         else:
             break
     in_function = module.function(call) is not None
     if isinstance(above, ast.Await):
-        return None if in_function else Rule.MODULE_CODE
+        return later if in_function else Rule.MODULE_CODE
     if taker is not None:
         path = module.path(taker.func)
         if path in _RUN or getattr(taker.func, "attr", "") == "run_until_complete":
             return Rule.RAISED_SO_FAR if path in _RUN else None
         if path in _START | _START_COROUTINES or _makes_tasks(module, taker.func):
-            works = None if path in _START else Rule.RAISED_SO_FAR
+            works = Rule.STARTS_LATER if path in _START else Rule.RAISED_SO_FAR
             return works if in_function else Rule.MODULE_CODE
-    return None if _one_of_several(module, node) else _otherwise(module, node)
+    return Rule.STARTS_LATER if _one_of_several(module, node) else _otherwise(module, node)
+
+
+def _taker(module: Module, node: ast.AST) -> ast.Call | None:
+    """Return the call whose first argument a node is, or the one that is named as it."""
+    above = module.parent(node)
+    match above:
+        case ast.Call(args=[first, *_]) if first is node:
+            return above
+        case ast.keyword(arg=name) if name in _KEYWORDS:
+            call = module.parent(above)
+            return call if isinstance(call, ast.Call) and not call.args else None
+        case _:
+            return None
 
 
 def _makes_tasks(module: Module, function: ast.expr) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, final
 
 from structgather._migrate.module import parse
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from structgather._migrate.files import Source
 
 
+# What a text holds that takes one of these names from a module, or all.
+_TELLS = re.compile(r"gather|as_completed|import[\s\\]*\*")
+
+
 @final
 class HandedOn:
     """Names, by the last part of the name of the module from which somebody takes them."""
@@ -21,7 +26,7 @@ class HandedOn:
     def __init__(self, sources: Iterable[Source]) -> None:
         self._names: dict[str, set[str]] = {}
         for source in sources:
-            if any(word in source.text for word in ("gather", "as_completed", "*")):
+            if _TELLS.search(source.text):
                 self._read(source.text)
 
     def by(self, path: Path) -> Container[str]:

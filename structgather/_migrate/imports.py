@@ -7,13 +7,13 @@ import itertools
 import sys
 from typing import TYPE_CHECKING
 
+from structgather._migrate.module import FunctionDef
 from structgather._migrate.text import Edit, cookie
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
     from structgather._migrate.module import Module
-    from structgather._migrate.text import Text
 
 PACKAGE = "structgather"
 
@@ -97,7 +97,8 @@ def _aliases(module: Module, before: int) -> Iterator[ast.alias]:
 def _merged(module: Module, statement: ast.ImportFrom, imported: list[str]) -> Edit:
     text = module.text
     last = statement.names[-1]
-    if text.line(last.lineno)[: last.col_offset].strip():  # several on this line
+    bracketed = text.of(statement).endswith(")")
+    if not bracketed or text.line(last.lineno)[: last.col_offset].strip():
         at = text.end(last)
         return Edit(at, at, "".join(f", {name}" for name in imported))
     at = text.start(last)
@@ -113,7 +114,7 @@ def _new(module: Module, line: str, gone: list[Edit]) -> Edit:
     if not head and rest is not None:
         return _before(module, rest, line)
     last = head[-1]
-    number = last.end_lineno or 0
+    _, number = text.logical_line(last.end_lineno or 0)
     if rest is not None and rest.lineno <= number:  # import asyncio; asyncio.run(...)
         at = text.end(last)
         return Edit(at, at, f"; {line}")
@@ -164,7 +165,8 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
         number = first
     at = text.line_start(number)
     newline = text.newline(number)
-    return Edit(at, at, f"{line}{newline}{newline}")
+    blank = 2 if isinstance(statement, FunctionDef | ast.ClassDef) else 1
+    return Edit(at, at, line + newline * (1 + blank))
 
 
 # What is no longer needed.
@@ -181,19 +183,23 @@ def removed(
         moved: The uses that were moved.
         wanted: The names that other modules import from this one.
     """
+    unused: dict[ast.ImportFrom, list[ast.alias]] = {}
     for statement in ast.walk(module.tree):
-        if not isinstance(statement, ast.ImportFrom) or statement.level:
-            continue
-        gone = [
-            alias
-            for alias in statement.names
-            if statement.module in {"asyncio", "asyncio.tasks"}
-            and f"asyncio.{alias.name}" in paths
-            and (alias.asname or alias.name) not in wanted
-            and _is_unused(module, statement, alias, moved)
-        ]
-        if gone:
-            yield from _without(module, statement, gone)
+        if isinstance(statement, ast.ImportFrom) and not statement.level:
+            unused[statement] = [
+                alias
+                for alias in statement.names
+                if statement.module in {"asyncio", "asyncio.tasks"}
+                and f"asyncio.{alias.name}" in paths
+                and (alias.asname or alias.name) not in wanted
+                and _is_unused(module, statement, alias, moved)
+            ]
+    whole = {statement for statement, gone in unused.items() if gone == statement.names}
+    for statement, gone in unused.items():
+        if statement not in whole:
+            yield from _without_some(module, statement, gone)
+        elif not whole.issuperset(module.block(statement)):
+            yield from _without_all(module, statement)
 
 
 def _is_unused(
@@ -218,30 +224,31 @@ def _is_unused(
     )
 
 
-def _without(module: Module, statement: ast.ImportFrom, gone: list[ast.alias]) -> Iterator[Edit]:
-    """Yield the edits that take names out of an import, unless that would take more with them."""
+def _without_some(
+    module: Module, statement: ast.ImportFrom, gone: list[ast.alias]
+) -> Iterator[Edit]:
+    """Yield the edits that take names out of an import, unless there is a comment."""
     text = module.text
     first, last = statement.lineno, statement.end_lineno or 0
-    if text.has_comment(text.line_start(first), text.line_start(last + 1)):
+    if not gone or text.has_comment(text.line_start(first), text.line_start(last + 1)):
         return
     names = statement.names
-    kept = [place for place, alias in enumerate(names) if alias not in gone]
-    if kept:
-        for place, alias in enumerate(names[: kept[-1]]):
-            if alias in gone:
-                yield Edit(text.start(alias), text.start(names[place + 1]), "")
-        if names[-1] in gone:
-            yield Edit(text.end(names[kept[-1]]), text.end(names[-1]), "")
+    last_kept = max(place for place, alias in enumerate(names) if alias not in gone)
+    for place, alias in enumerate(names[:last_kept]):
+        if alias in gone:
+            yield Edit(text.start(alias), text.start(names[place + 1]), "")
+    if names[-1] in gone:
+        yield Edit(text.end(names[last_kept]), text.end(names[-1]), "")
+
+
+def _without_all(module: Module, statement: ast.ImportFrom) -> Iterator[Edit]:
+    """Yield the edit that deletes an import, and the blank lines that began its block with it."""
+    text = module.text
+    lines = text.whole_lines(statement)
+    if lines is None:
         return
-    start, end = text.line_start(first), text.line_start(last + 1)
-    alone = text.text[start:end].strip() == text.of(statement)
+    _, last = lines
     block = module.block(statement)
-    if alone and len(block) > 1:
-        while block[0] is statement and block is not module.tree.body and _is_blank(text, last):
-            last += 1
-        yield Edit(start, text.line_start(last + 1), "")
-
-
-def _is_blank(text: Text, last: int) -> bool:
-    """Tell whether the line behind one is blank."""
-    return not text.line(last + 1).strip()
+    if block[0] is statement and block is not module.tree.body:
+        last = text.last_blank(last)
+    yield Edit(text.line_start(lines[0]), text.line_start(last + 1), "")

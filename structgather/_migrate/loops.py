@@ -56,7 +56,7 @@ def _deeper(module: Module, loop: Loop) -> _Deeper:
     outer = text.indent(loop.lineno)
     header = loop.iter.end_lineno or 0
     inner = text.indent(loop.body[0].lineno)
-    on_one_line = loop.body[0].lineno <= header
+    on_one_line = loop.body[0].lineno <= text.logical_line(header)[1]
     unit = ("\t" if "\t" in outer else "    ") if on_one_line else inner[len(outer) :]
     last = loop.end_lineno or 0
     # Comments that follow the block are still in it, as far as a reader is concerned.
@@ -94,7 +94,7 @@ def _indented(module: Module, deeper: list[_Deeper]) -> list[Edit]:
     edits: list[Edit] = []
     for lines in deeper:
         for number in range(lines.first, lines.last + 1):
-            if text.line(number).strip() and text.line(number).startswith(lines.outer):
-                at = text.line_start(number) + len(lines.outer)
+            if text.line(number).strip() and text.indent(number).startswith(lines.outer):
+                at = text.indent_start(number) + len(lines.outer)
                 edits.append(Edit(at, at, lines.unit))
     return edits

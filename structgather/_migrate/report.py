@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from structgather._migrate.rules import Finding, Rule, Verdict
-from structgather._migrate.text import split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,8 @@ class File:
         if self.rewritten is None:
             return ""
         lines = difflib.unified_diff(
-            split_lines(self.rewritten.before),
-            split_lines(self.rewritten.after),
+            _patch_lines(self.rewritten.before),
+            _patch_lines(self.rewritten.after),
             f"a/{self.path.lstrip('/')}",
             f"b/{self.path.lstrip('/')}",
         )
@@ -133,6 +133,11 @@ class Report:
                 "rules": dict(rules),
             },
         }
+
+
+def _patch_lines(text: str) -> list[str]:
+    """Split where `patch` and git do: a carriage return alone ends no line for them."""
+    return re.findall(r"[^\n]*\n|[^\n]+\Z", text)
 
 
 def _wrapped(start: str, words: str) -> str:

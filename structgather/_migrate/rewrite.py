@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from structgather._migrate import bounded, cleanups, completed, gathers, imports, loops, patches
 from structgather._migrate.module import Module, compiles, parse
 from structgather._migrate.rules import Finding, Rule, Verdict
-from structgather._migrate.text import Edit, Text, cookie, destination, edited, origin
+from structgather._migrate.text import Edit, Shifts, Text, cookie, edited
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -56,16 +56,19 @@ def rewrite(
     module = Module(text)
     findings, edits = _move(module, wanted)
     after = _applied(text, edits)
+    moves = Shifts(edits)
     shorter: list[Edit] = []
     if simplify:
         for one in _simplified(Module(after)):
-            line, column = module.text.place(origin(edits, one[0].start))
+            line, column = module.text.place(moves.origin(one[0].start))
             findings.append(Finding(line, column, gathers.GATHER, Verdict.SIMPLIFIED, None))
             shorter += one
         after = _applied(after, shorter)
     if after != text and not _still_python(text, after):
         raise BrokenError
-    return Rewritten(text, after, findings, _displaced(module, findings, [edits, shorter], after))
+    return Rewritten(
+        text, after, findings, _displaced(module, findings, [moves, Shifts(shorter)], after)
+    )
 
 
 def _applied(text: str, edits: list[Edit]) -> str:
@@ -84,15 +87,16 @@ def _still_python(before: str, after: str) -> bool:
 
 
 def _displaced(
-    module: Module, findings: list[Finding], steps: list[list[Edit]], after: str
+    module: Module, findings: list[Finding], steps: list[Shifts], after: str
 ) -> list[Finding]:
     """Return the findings with the places that they have afterwards."""
+    text = Text(after)
     displaced: list[Finding] = []
     for finding in findings:
         position = module.text.line_start(finding.line) + finding.column - 1
-        for edits in steps:
-            position = destination(edits, position)
-        line, column = Text(after).place(position)
+        for shifts in steps:
+            position = shifts.destination(position)
+        line, column = text.place(position)
         displaced.append(dataclasses.replace(finding, line=line, column=column))
     return displaced
 

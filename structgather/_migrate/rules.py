@@ -92,6 +92,10 @@ class Rule(enum.Enum):
         "its failures are swallowed: return_exceptions=True, and the result is dropped",
         "(await gather_structured(..., return_exceptions=True)).raise_failures()",
     )
+    STARTS_LATER = (
+        "what takes it makes a Task of it first: the children start a turn of the loop later",
+        "if loaders count on that turn for their batches, await gather_structured(...) itself",
+    )
     RAISED_SO_FAR = (
         "with asyncio.gather this raised an error at once; from now on it runs",
         "see that this is what you want",
@@ -130,7 +134,7 @@ class Rule(enum.Enum):
         "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
     )
     LAYOUT = (
-        "indenting it would change a string of several lines, or a comment is in the way",
+        "indenting it would change a string of several lines, or a comment would be misplaced",
         "move it by hand",
     )
 

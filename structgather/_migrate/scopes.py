@@ -52,10 +52,17 @@ class Scopes(ast.NodeVisitor):
         self.all = [self.module]
         #: The scope in which each name stands that is used, not bound.
         self.of: dict[ast.Name, Scope] = {}
+        self._called: dict[str, list[ast.Name]] = {}
         self._imports: dict[ast.ImportFrom, Scope] = {}
         #: Modules of which everything is imported.
         self.stars: list[str] = []
+        self._later: list[tuple[Scope, list[ast.AST]]] = []
         self.generic_visit(tree)
+        # A function is looked into when all that its surroundings bind is known.
+        for scope, children in self._later:
+            self._scope = scope
+            for child in children:
+                self.visit(child)
 
     def bindings(self, name: str) -> list[str]:
         """Collect what a name is bound to anywhere in the module."""
@@ -74,8 +81,8 @@ class Scopes(ast.NodeVisitor):
         home = self.home(name)
         return [
             node
-            for node in self.of
-            if node.id == name.id and isinstance(node.ctx, ast.Load) and self.home(node) is home
+            for node in self._called[name.id]
+            if isinstance(node.ctx, ast.Load) and self.home(node) is home
         ]
 
     def paths(self, node: ast.expr) -> set[str]:
@@ -94,12 +101,16 @@ class Scopes(ast.NodeVisitor):
 
     # What opens a scope.
 
+    def _open(self, node: ast.AST) -> Scope:
+        scope = Scope(node, self._scope)
+        self.all.append(scope)
+        return scope
+
     def _inside(self, node: ast.AST, children: list[ast.AST]) -> None:
-        self._scope = Scope(node, self._scope)
-        self.all.append(self._scope)
+        around, self._scope = self._scope, self._open(node)
         for child in children:
             self.visit(child)
-        self._scope = self._scope.parent or self.module
+        self._scope = around
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         """Decorators, defaults and annotations are evaluated outside."""
@@ -110,7 +121,7 @@ class Scopes(ast.NodeVisitor):
         for child in outside:
             self.visit(child)
         parameters: list[ast.AST] = [*getattr(node, "type_params", ())]
-        self._inside(node, [*parameters, *_names(node.args), *node.body])
+        self._later.append((self._open(node), [*parameters, *_names(node.args), *node.body]))
 
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815
 
@@ -118,7 +129,7 @@ class Scopes(ast.NodeVisitor):
         """Defaults are evaluated outside."""
         for child in _evaluated_outside(node.args):
             self.visit(child)
-        self._inside(node, [*_names(node.args), node.body])
+        self._later.append((self._open(node), [*_names(node.args), node.body]))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         """Decorators and bases are evaluated outside."""
@@ -141,6 +152,7 @@ class Scopes(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:
         """A name that is used, assigned or deleted."""
         self.of[node] = self._scope
+        self._called.setdefault(node.id, []).append(node)
         if not isinstance(node.ctx, ast.Load):
             self._scope.bind(node.id)
 
@@ -169,10 +181,18 @@ class Scopes(ast.NodeVisitor):
         self._imports[node] = self._scope
         for alias in node.names:
             if alias.name == "*":
-                self.stars.append("." * node.level + (node.module or ""))
+                star = "." * node.level + (node.module or "")
+                self.stars.append(star)
+                self._hidden_by(star)
             else:
                 path = SOMETHING if node.level else f"{node.module}.{alias.name}"
                 self._scope.bind(alias.asname or alias.name, path)
+
+    def _hidden_by(self, star: str) -> None:
+        """Note that `from x import *` may bind anew what was imported from a module before."""
+        for name, paths in self.module.bindings.items():
+            if any("." in path for path in paths):
+                paths.append(f"{star}.{name}")
 
     def visit_Global(self, node: ast.Global) -> None:
         """The names belong to the module."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import ast
 import bisect
+import functools
 import io
+import itertools
 import re
 import tokenize
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 #: What has a place in the text.
 Placed: TypeAlias = ast.expr | ast.stmt | ast.alias | ast.excepthandler | ast.keyword
@@ -18,6 +20,9 @@ Placed: TypeAlias = ast.expr | ast.stmt | ast.alias | ast.excepthandler | ast.ke
 # PEP 263: how a file declares its encoding, and what may stand on the line before.
 _COOKIE = re.compile(r"[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)
 _NOTHING = re.compile(r"[ \t\f]*(?:[#\r\n]|\Z)")
+
+# What may stand between two logical lines.
+_BETWEEN = {tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
@@ -78,9 +83,15 @@ class Text:
         return self._starts[number - 1]
 
     def indent(self, number: int) -> str:
-        """Return the white space that a line starts with."""
+        """Return the white space that a line starts with, as far as Python counts it."""
         line = self.line(number)
-        return line[: len(line) - len(line.lstrip(" \t\f"))]
+        return line[: len(line) - len(line.lstrip(" \t\f"))].rpartition("\f")[2]
+
+    def indent_start(self, number: int) -> int:
+        """Return where a line's indentation starts: behind the last form feed in it."""
+        line = self.line(number)
+        blank = line[: len(line) - len(line.lstrip(" \t\f"))]
+        return self.line_start(number) + blank.rfind("\f") + 1
 
     def newline(self, number: int) -> str:
         """Return how a line ends, or how its file's first line does if it is the unended last."""
@@ -119,23 +130,85 @@ class Text:
             return False
         return ast.dump(found) == ast.dump(node)
 
-    def tokens(self) -> Iterator[tokenize.TokenInfo]:
-        """Yield the tokens. A carriage return alone ends a line, as it does for the parser."""
+    @functools.cached_property
+    def tokens(self) -> list[tokenize.TokenInfo]:
+        """The tokens. A carriage return alone ends a line, as it does for the parser."""
         text = "".join(line.rstrip("\r\n") + "\n" for line in self.lines)
-        return tokenize.generate_tokens(io.StringIO(text).readline)
+        return list(tokenize.generate_tokens(io.StringIO(text).readline))
+
+    @functools.cached_property
+    def _comments(self) -> dict[int, str]:
+        """Each comment, by its position."""
+        return {
+            self.line_start(token.start[0]) + token.start[1]: token.string
+            for token in self.tokens
+            if token.type == tokenize.COMMENT
+        }
+
+    @functools.cached_property
+    def _comment_places(self) -> list[int]:
+        return list(self._comments)
+
+    def comments(self, start: int, end: int) -> list[str]:
+        """List the comments between two positions."""
+        behind = bisect.bisect_left(self._comment_places, start)
+        before = bisect.bisect_left(self._comment_places, end)
+        return [self._comments[place] for place in self._comment_places[behind:before]]
 
     def has_comment(self, start: int, end: int) -> bool:
         """Tell whether there is a comment between two positions."""
-        return any(
-            start <= self.line_start(token.start[0]) + token.start[1] < end
-            for token in self.tokens()
-            if token.type == tokenize.COMMENT
-        )
+        return bool(self.comments(start, end))
 
-    def strings_of_many_lines(self) -> Iterator[tuple[int, int]]:
-        """Yield the first and last line of each string literal that goes over several."""
+    @functools.cached_property
+    def logical_lines(self) -> list[tuple[int, int]]:
+        """The first and the last line of each logical line: brackets and backslashes join them."""
+        found: list[tuple[int, int]] = []
+        first = 0
+        for token in self.tokens:
+            if token.type == tokenize.NEWLINE:
+                found.append((first, token.start[0]))
+                first = 0
+            elif token.type not in _BETWEEN:
+                first = first or token.start[0]
+        return found
+
+    def logical_line(self, number: int) -> tuple[int, int]:
+        """Return the first and the last line of the logical line that a line with code is in."""
+        at = bisect.bisect_right(self.logical_lines, (number, len(self.lines) + 1))
+        return self.logical_lines[at - 1]
+
+    def behind_brackets(self, start: int, end: int) -> int:
+        """Return where the last closing bracket between two positions ends, or else the first."""
+        line, _ = self.place(start)
+        behind = bisect.bisect_left(self.tokens, line, key=lambda token: token.start[0])
+        for token in itertools.islice(self.tokens, behind, None):
+            place = self.line_start(token.start[0]) + token.start[1]
+            if place >= end:
+                break
+            if place >= start and token.type == tokenize.OP and token.string == ")":
+                start = place + 1
+        return start
+
+    def whole_lines(self, statement: ast.stmt) -> tuple[int, int] | None:
+        """Return a statement's first and last line; None if anything else stands on them."""
+        first, _ = self.logical_line(statement.lineno)
+        _, last = self.logical_line(statement.end_lineno or 0)
+        start, end = self.line_start(first), self.line_start(last + 1)
+        alone = self.text[start:end].strip() == self.of(statement)
+        return (first, last) if alone and not self.has_comment(start, end) else None
+
+    def last_blank(self, number: int) -> int:
+        """Return the last of the blank lines behind a line, or that line if there are none."""
+        while number < len(self.lines) and not self.line(number + 1).strip():
+            number += 1
+        return number
+
+    @functools.cached_property
+    def strings_of_many_lines(self) -> list[tuple[int, int]]:
+        """The first and last line of each string literal that goes over several."""
+        found: list[tuple[int, int]] = []
         opened: list[int] = []
-        for token in self.tokens():
+        for token in self.tokens:
             kind = tokenize.tok_name[token.type]
             first, last = token.start[0], token.end[0]
             if kind.endswith("STRING_START"):  # FSTRING, and TSTRING from 3.14 on
@@ -145,25 +218,36 @@ class Text:
             elif kind != "STRING":
                 continue
             if first < last:
-                yield first, last
+                found.append((first, last))
+        return found
 
 
-def origin(edits: Iterable[Edit], position: int) -> int:
-    """Return where in the text before the edits stood what is now at a position."""
-    shift = 0
-    for edit in sorted(edits, key=lambda edit: edit[:2]):
-        start = edit.start + shift
-        if position < start + len(edit.text):
-            return min(edit.start, position - shift)
-        shift += len(edit.text) - (edit.end - edit.start)
-    return position - shift
+@final
+class Shifts:
+    """Where what stands in a text comes to stand when edits are applied, and the way back."""
 
+    def __init__(self, edits: Iterable[Edit]) -> None:
+        self._edits = sorted(edits, key=lambda edit: edit[:2])
+        growths = (len(edit.text) - (edit.end - edit.start) for edit in self._edits)
+        # How far what follows so many edits is shifted by them.
+        self._by = list(itertools.accumulate(growths, initial=0))
+        self._ends = [edit.end for edit in self._edits]
+        self._new_ends = [
+            edit.start + by + len(edit.text)
+            for edit, by in zip(self._edits, self._by, strict=False)
+        ]
 
-def destination(edits: Iterable[Edit], position: int) -> int:
-    """Return where after the edits stands what was at a position."""
-    shift = 0
-    for edit in sorted(edits, key=lambda edit: edit[:2]):
-        if edit.end > position:
-            return min(edit.start, position) + shift
-        shift += len(edit.text) - (edit.end - edit.start)
-    return position + shift
+    def destination(self, position: int) -> int:
+        """Return where after the edits stands what was at a position."""
+        number = bisect.bisect_right(self._ends, position)
+        if number < len(self._edits):
+            position = min(self._edits[number].start, position)
+        return position + self._by[number]
+
+    def origin(self, position: int) -> int:
+        """Return where before the edits stood what is at a position after them."""
+        number = bisect.bisect_right(self._new_ends, position)
+        position -= self._by[number]
+        if number < len(self._edits):
+            position = min(self._edits[number].start, position)
+        return position
