@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -20,12 +20,10 @@ App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 @asynccontextmanager
 async def served(
     app: App, **config: Any
-) -> AsyncIterator[tuple[str, Callable[[], Awaitable[None]]]]:
+) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[None]]]]:
     """Serve an application in this loop. Yields its address, and what shuts it down."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(
-            uvicorn.Config(app, lifespan="off", log_level="critical", **config)  # type: ignore[arg-type]
-        )
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", **config))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
 
         async def shut_down() -> None:
@@ -48,7 +46,7 @@ def client(url: str) -> httpx.AsyncClient:
 async def until(condition: Callable[[], object]) -> None:
     """Wait until something is true; a minute is too long."""
     async with asyncio.timeout(60):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - whatever it may be
             await asyncio.sleep(0.001)
 
 
