@@ -77,18 +77,19 @@ def test_no_request_is_refused_and_none_waits_in_vain(
         return provider, max(ways) - min(ways), sent[-1] - begin
 
     async def main() -> None:
-        provider, variation, took = await fan_out()
-        for _ in range(4):
-            if variation > MARGIN:  # a machine that is too busy proves nothing
-                provider, variation, took = await fan_out()
-        assert variation <= MARGIN
-        assert (provider.served, provider.refused) == (len(QUESTIONS), 0)
-        # Three windows of ten requests: the last ten are due when two have passed.
+        # Three windows of ten requests, if nothing is given back: the last is due after two.
         due = 2 * (WINDOW + MARGIN)
-        if uses == 1:
-            assert due <= took < due + WINDOW
+        latest = due + 0.9 * (WINDOW + MARGIN) if uses == 1 else due
+        for _ in range(5):  # a machine that is too busy proves nothing
+            provider, variation, took = await fan_out()
+            assert provider.served == len(QUESTIONS)
+            assert uses < 1 or took >= due
+            if variation <= MARGIN:
+                assert provider.refused == 0
+                if took < latest:
+                    break
         else:
-            assert took < due
+            pytest.fail("the rate was never used")
 
     run(main, stock)
 
@@ -132,14 +133,14 @@ def test_refused_requests_are_served_in_the_end() -> None:
     """Without a limit on this side requests are refused, and retried until all are served."""
 
     async def main() -> None:
-        provider = Provider(10, 1_000_000, 1_000, 0.1)
+        provider = Provider(10, 1_000_000, 1_000, 0.5)
         ask = lines(NO_LIMIT, wait=wait_random_exponential(multiplier=0.05, max=0.5))
         async with served(provider.app()) as (url, _), client(url) as http:
             async with asyncio.timeout(60):
                 answers = await gather_structured(*(ask(http, q) for q in QUESTIONS))
         assert answers == ANSWERS
         assert provider.served == len(QUESTIONS)
-        assert provider.refused >= len(QUESTIONS) - 10
+        assert provider.refused > 0
 
     run(main, stock)
 
