@@ -22,7 +22,12 @@ import httpx
 from integrations.pasted import pasted
 from integrations.provider import PATH, Provider
 from integrations.served import client, served, until
-from tenacity import wait_exponential, wait_random_exponential
+from tenacity import (
+    retry_if_not_exception_type,
+    wait_exponential,
+    wait_none,
+    wait_random_exponential,
+)
 
 from structgather import RateLimit, TimedOut, first_n_within, gather_structured
 
@@ -223,6 +228,18 @@ async def test_a_child_that_cancels_itself_is_not_retried() -> None:
     with pytest.raises(asyncio.CancelledError):
         await gather_structured(lines(NO_LIMIT)(Cancels(), "?"))
     assert next(asked) == 1
+
+
+@virtual
+async def test_who_retries_anything_retries_its_cancellation() -> None:
+    """A `retry` that says what not to retry takes CancelledError for a failure: the call waits."""
+    provider = Provider(10, 1_000_000, 1_000, 60.0, seconds=10)
+    stubborn = lines(NO_LIMIT, retry=retry_if_not_exception_type(ValueError), wait=wait_none())
+    async with asking(provider) as http:
+        found = await first_n_within([stubborn(http, "?")], within=5)
+    assert (found.values, found.reason) == ([], "deadline")
+    assert provider.arrivals == [0, 5]
+    assert now() == 15
 
 
 @virtual

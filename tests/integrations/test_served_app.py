@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from each_call import Call, each_call
@@ -14,72 +13,30 @@ pytest.importorskip("uvicorn", exc_type=ImportError)
 pytest.importorskip("fastapi", exc_type=ImportError)
 pytest.importorskip("httpx", exc_type=ImportError)
 
-from fastapi import FastAPI
 from httpx import HTTPError
-from integrations.pasted import pasted
-from integrations.served import App, Record, client, served, until
+from integrations.apps import (
+    MakeApp,
+    MakeHandler,
+    Streamed,
+    Work,
+    fastapi,
+    in_a_group,
+    plain,
+    starlette,
+    streaming,
+    unless_gone,
+    watching,
+    with_middleware,
+)
+from integrations.served import Record, client, served, until
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from structgather import as_completed_scoped, gather_structured
 
-Handler = Callable[[Request], Awaitable[Response]]
-Work = Callable[[], Awaitable[Any]]
-MakeHandler = Callable[[Work], Handler]
-MakeApp = Callable[[Handler], App]
-
-
-LINES = pasted("A web handler whose client goes away")
-unless_gone, Streamed = LINES["unless_gone"], LINES["Streamed"]
-
-
-def watching(work: Work) -> Handler:
-    async def handler(request: Request) -> Response:
-        await unless_gone(request, work())
-        return PlainTextResponse("")
-
-    return handler
-
-
-def streaming(work: Work) -> Handler:
-    async def handler(_: Request) -> Response:
-        async def produce(write: Callable[[str], Awaitable[None]]) -> None:
-            await write("a first line")
-            await work()
-
-        response: Response = Streamed(produce)
-        return response
-
-    return handler
-
-
-def with_middleware(handler: Handler) -> App:
-    async def dispatch(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        return await call_next(request)
-
-    middleware = [Middleware(BaseHTTPMiddleware, dispatch=dispatch)]
-    return Starlette(routes=[Route("/", handler)], middleware=middleware)
-
-
-def starlette(handler: Handler) -> App:
-    return Starlette(routes=[Route("/", handler)])
-
-
-def fastapi(handler: Handler) -> App:
-    app = FastAPI()
-
-    async def with_this_signature(request: Request) -> Response:
-        return await handler(request)
-
-    app.get("/", response_model=None)(with_this_signature)
-    return app
-
-
-each_handler = pytest.mark.parametrize("make_handler", [watching, streaming])
+each_handler = pytest.mark.parametrize("make_handler", [watching, in_a_group, streaming])
 each_app = pytest.mark.parametrize("make_app", [starlette, fastapi, with_middleware])
 
 
@@ -129,7 +86,7 @@ def test_the_client_goes_away(make_app: MakeApp, make_handler: MakeHandler, call
 
 
 @each_app
-@each_handler
+@pytest.mark.parametrize("make_handler", [in_a_group, streaming])
 def test_with_gather_the_client_tears_the_cleanups(
     make_app: MakeApp, make_handler: MakeHandler
 ) -> None:
@@ -194,16 +151,8 @@ def test_with_gather_its_siblings_run_on_for_nobody(make_app: MakeApp) -> None:
     run(main, stock)
 
 
-def plain(work: Work) -> Handler:
-    async def handler(_: Request) -> Response:
-        await work()
-        return PlainTextResponse("")
-
-    return handler
-
-
 @each_app
-@pytest.mark.parametrize("make_handler", [plain, watching, streaming])
+@pytest.mark.parametrize("make_handler", [plain, watching, in_a_group, streaming])
 @each_call
 def test_the_server_shuts_down(make_app: MakeApp, make_handler: MakeHandler, call: Call) -> None:
     """When the server cancels what still runs at its end, each child cleans up, once."""
@@ -255,6 +204,28 @@ def test_a_page_is_streamed_as_its_parts_arrive(make_app: MakeApp) -> None:
                 assert record.cancelled == []
             await until(lambda: not record.running)
         record.assert_ended_once()
+
+    run(main, stock)
+
+
+@each_app
+def test_a_failure_comes_out_as_it_is(make_app: MakeApp) -> None:
+    """What fails while the client waits is raised in the handler, in no group."""
+
+    async def main() -> None:
+        async def fails() -> None:
+            raise LookupError("nothing found")
+
+        async def handler(request: Request) -> Response:
+            try:
+                await unless_gone(request, gather_structured(fails()))
+            except LookupError as error:
+                return PlainTextResponse(str(error), 404)
+            raise AssertionError
+
+        async with served(make_app(handler)) as (url, _), client(url) as http:
+            response = await http.get("/")
+            assert (response.status_code, response.text) == (404, "nothing found")
 
     run(main, stock)
 
