@@ -15,14 +15,12 @@ _E = TypeVar("_E", bound=BaseException)
 _PACKAGE = __name__.partition(".")[0] + "."
 
 
-def retrieve_silently(tasks: list[asyncio.Task[Any]]) -> None:
+def retrieve_silently(tasks: list[asyncio.Future[Any]]) -> None:
     """Look at how Tasks ended, so that none is reported as never retrieved; empty the list."""
     while tasks:
         task = tasks.pop()
         if not task.cancelled():
-            error = task.exception()
-            if error is not None:
-                without_our_frame(error)  # which it got once more when it left the carrier
+            task.exception()
 
 
 def without_our_frame(error: _E) -> _E:

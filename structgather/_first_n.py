@@ -88,6 +88,7 @@ class FirstN(Generic[T]):
 class _FirstN(OutcomeScope):
     """The policy: as many values as are asked for, or all that arrive in time."""
 
+    function = FUNCTION
     _timer: asyncio.TimerHandle | None = None
 
     def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
@@ -104,7 +105,7 @@ class _FirstN(OutcomeScope):
             _inputs.check_iterable(FUNCTION, self._iterable)
             self._n = _inputs.check_count(FUNCTION, "n", n)
             self._within = _inputs.check_seconds(FUNCTION, "within", within)
-            caller = self.open(FUNCTION, limit, child_timeout)
+            caller = self.open(limit, child_timeout)
             self._values: list[Any] = []
             self._outcomes: list[Outcome[Any] | None] = []
             self._failed: list[tuple[int, BaseException]] = []

@@ -13,7 +13,7 @@ from structgather._gathered import Gathered
 from structgather._scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
     from typing import TypeAlias
 
     _T = TypeVar("_T")
@@ -37,9 +37,12 @@ BOTH = (
 class _Gather(Scope):
     """The policy: the value of every child, or the first failure."""
 
+    function = FUNCTION
     #: Children that had ended before the first failure was heard of, and how many of them failed.
     _earlier: Sequence[int] = ()
     _earlier_failed = 0
+    #: With a limit: what was handed over, and takes no turn.
+    _without_turn: Collection[int] = ()
 
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
         self._arguments = arguments
@@ -61,54 +64,63 @@ class _Gather(Scope):
         try:
             if return_exceptions and exception_group:
                 raise ValueError(BOTH)  # noqa: TRY301
-            self._check_arguments(self.open(FUNCTION, limit, child_timeout))
+            places = self._check_arguments(self.open(limit, child_timeout))
         except BaseException:
             _inputs.refuse(self._arguments)
             raise
         self._return_exceptions = return_exceptions
         self._failures: list[tuple[int, BaseException]] = []
         self._values: list[Any] = [None] * len(self._arguments)
-        places = _inputs.places(self._arguments)
         self._start(places)
         while self.unsettled:
             await self.join()
         if self.stopping:
             _inputs.close_unstarted(self._arguments)
         self._arguments = ()
-        return self._result(places, exception_group)
+        if self._extras or self._failures:
+            self._raise_or_let_go(exception_group)
+        values = self._values
+        if places is not None:
+            values = [values[place] for place in places]
+        return Gathered(values, self._failures) if return_exceptions else values
 
     # `run` must keep no argument in a local variable: the traceback of what it raises refers to its
     # frame, and a Task that was handed over refers to its exception.
 
-    def _check_arguments(self, caller: asyncio.Task[Any]) -> None:
-        for position, argument in enumerate(self._arguments, 1):
+    def _check_arguments(self, caller: asyncio.Task[Any]) -> list[int] | None:
+        for argument in self._arguments:
             if type(argument) is not CoroutineType:
-                _inputs.check_awaitable(FUNCTION, f"argument {position}", argument, caller)
+                _inputs.check_awaitables(FUNCTION, "argument {}", self._arguments, caller, first=1)
+                break
+        return _inputs.places(self._arguments) if len(self._arguments) > 1 else None
 
     def _start(self, places: list[int] | None) -> None:
         children: Iterable[tuple[int, Awaitable[Any]]] = enumerate(self._arguments)
         if places is not None:
             children = [child for child in children if places[child[0]] == child[0]]
         if self.limit is None:
+            start = self.start
             for index, child in children:
                 # After a failure a Task that was handed over is taken all the same: it is to end.
                 if not self.stopping or asyncio.isfuture(child):
-                    self.start(index, child)
-            self.started_all()
+                    start(index, child)
             return
         self._turns = self.limit
-        self._waiting = deque(child for child in children if not asyncio.isfuture(child[1]))
+        self._waiting = deque(children)
         self._context = contextvars.copy_context()
         self._starting = True
-        for index, child in enumerate(self._arguments):
-            if asyncio.isfuture(child) and (places is None or places[index] == index):
-                self.start(index, child)  # it runs already: it does not wait for a turn
+        running = [child for child in self._waiting if _inputs.is_future(child[1])]
+        if running:  # they do not wait for a turn
+            self._without_turn = {index for index, _ in running}
+            self._waiting = deque(c for c in self._waiting if c[0] not in self._without_turn)
+            for index, child in running:
+                self.start(index, child)
         self._start_waiting()
 
     # With a limit: the children that wait for their turn.
 
     def made_room(self, index: int) -> None:
-        if not asyncio.isfuture(self._arguments[index]):
+        if index not in self._without_turn:
             self._turns += 1
         if self._waiting and not self._starting:  # else an eager child settles as it is started
             # Here the sibling that has just settled is running, in its own context.
@@ -119,7 +131,6 @@ class _Gather(Scope):
         while self._turns and self._waiting and not self.stopping:
             self._turns -= 1
             self.start(*self._waiting.popleft())
-        self.started_all()
         self._starting = False
 
     # How a child settles.
@@ -153,25 +164,22 @@ class _Gather(Scope):
 
     # The end of the call.
 
-    def _result(self, places: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
-        values, failures = self._values, self._failures
-        self._values, self._failures = [], []
+    def _raise_or_let_go(self, exception_group: bool) -> None:  # noqa: FBT001 - only called above
         error = self.close()
+        failures = self._failures
         if error is None:
-            if places is not None:
-                values = [values[place] for place in places]
-            if self._return_exceptions:
-                return Gathered(values, failures)
-            if not failures:
-                return values
+            if self._return_exceptions or not failures:
+                return
+            self._values, self._failures = [], []
             if exception_group:
                 raise _failures.group(FUNCTION, failures)
             error = failures[0][1]
+        self._values, self._failures = [], []
         _failures.show(error, FUNCTION, failures)
         try:
             _failures.raise_as_it_is(error)
         finally:
-            del error, failures, values  # the traceback refers to this frame: no cycle
+            del error, failures  # the traceback refers to this frame: no cycle
 
 
 # As typeshed has it for asyncio.gather: overlapping overloads are the only way to have acceptable

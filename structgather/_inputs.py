@@ -52,6 +52,25 @@ def check_count(function: str, argument: str, value: object) -> int | None:
     return _whole(function, argument, value, least=0)
 
 
+def check_awaitables(
+    function: str, position: str, values: Iterable[object], caller: asyncio.Task[Any], first: int
+) -> None:
+    """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
+    loop = caller.get_loop()
+    for number, value in enumerate(values, first):
+        if type(value) is CoroutineType:
+            continue
+        if type(value) is asyncio.Task and value is not caller and value.get_loop() is loop:
+            continue
+        check_awaitable(function, position.format(number), value, caller)
+
+
+def is_future(value: object) -> bool:
+    """Tell whether `value` is a Task or another Future. Quick where it is a coroutine or a Task."""
+    kind = type(value)
+    return kind is not CoroutineType and (kind is asyncio.Task or asyncio.isfuture(value))
+
+
 def check_awaitable(
     function: str,
     position: str,
@@ -136,9 +155,7 @@ def take_all(
     taken: list[Awaitable[Any]] = []
     try:
         taken.extend(values)
-        for index, value in enumerate(taken):
-            if type(value) is not CoroutineType:
-                check_awaitable(function, f"item {index} of its input", value, caller)
+        check_awaitables(function, "item {} of its input", taken, caller, first=0)
         if len(set(map(id, taken))) != len(taken):
             _refuse_doubles(function, taken)
     except BaseException:

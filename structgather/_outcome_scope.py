@@ -86,7 +86,6 @@ class OutcomeScope(Scope):
                 self.start_or_not(index, awaitable)
             else:
                 self.start(index, awaitable)
-        self.started_all()
 
     def pull(self) -> None:
         """Start what there is room for. After `stop()`, account for what is left."""
@@ -96,7 +95,6 @@ class OutcomeScope(Scope):
                 break
             if waiting and (self.stopping or self.has_room()):  # the iterable may have used it up
                 self.start_or_not(*waiting.popleft())
-        self.started_all()
 
     def start_or_not(self, index: int, awaitable: Awaitable[Any]) -> None:
         """Make a child of an input; after `stop()` only if it runs already, and is to end."""

@@ -8,8 +8,8 @@ The rules, on which the rest of the package may rely:
 1.  A child is a Task that the scope made, or a Task or Future that the caller handed over. From
     then on both are treated alike.
 2.  A child *settles* once: it returned, raised, or ended cancelled. A Task of ours says so itself
-    in its last step (`_carry`); what was handed over says so in a done callback; a child that was
-    cancelled before its first step never runs, can't say anything, and is found by `_look_after`.
+    in its last step (`_carry`), also where it is cancelled before its first; what was handed over
+    says so in a done callback, and so does a Task that wraps our coroutine in another.
 3.  The caller waits for one future that belongs to the scope, and for nothing else. So a
     cancellation of the caller always arrives in `join()`, with its message, and can't be swallowed
     by a child that happens to be awaited. It reaches the children in the same instant.
@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from structgather import _inputs, _stuck
 from structgather._child_timeout import ChildTimeouts
 from structgather._endings import cancellation_of, retrieve_silently, without_our_frame
-from structgather._waiter import Waiter
+from structgather._waiter import BodyWaiter, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -58,6 +58,21 @@ _Carrier: TypeAlias = "Coroutine[Any, Any, Any]"
 #: As a plain `type`, it leaves what type checkers know of an awaitable as it is.
 _COROUTINE: type = CoroutineType
 _qualname: Callable[[object], str] = operator.attrgetter("__qualname__")
+
+
+class _FirstStep:
+    """Awaited by a carrier until its Task makes the first step: `await` yields once.
+
+    A coroutine that is cancelled before its first step never runs, and can't say how it ended. One
+    that waits here hears of it.
+    """
+
+    __slots__ = ()
+
+    __await__ = (None,).__iter__  # and not a generator, which would be dearer
+
+
+_FIRST_STEP: Any = _FirstStep()
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
@@ -76,6 +91,8 @@ else:
 class Scope:
     """The children of one call, from the first start to the last settlement."""
 
+    #: What the user called, for messages.
+    function: str
     #: Whether `since` is to be set, which costs a look at the clock for each child.
     timed = False
     #: When the child that is settling was started, by the loop's clock.
@@ -88,12 +105,15 @@ class Scope:
     _extras = False
     _timeouts: ChildTimeouts | None = None
     _waiter: Waiter | None = None
-    _look: asyncio.Handle | None = None
+    #: The indices of Tasks that were handed over and are not done, by their ids.
+    _handed_over: dict[int, int] = {}  # noqa: RUF012 - replaced before it is changed
+    #: Whether a carrier is being brought to where it waits for its Task's first step.
+    _priming = False
     #: The last child that settled before `start()` had been told that there is one.
     _early = -2
     _watch: _stuck.Watch | None = None
     #: Tasks that have failed in this turn of the loop.
-    _failed_tasks: list[asyncio.Task[Any]] = []  # noqa: RUF012 - replaced before it is changed
+    _failed_tasks: list[asyncio.Future[Any]] = []  # noqa: RUF012 - replaced before it is changed
     _thrown: BaseException | None = None
     _interrupt: BaseException | None = None
 
@@ -121,37 +141,31 @@ class Scope:
 
     # What a policy asks for.
 
-    def open(
-        self,
-        function: str,
-        limit: int | None,
-        child_timeout: float | None,
-    ) -> asyncio.Task[Any]:
+    def open(self, limit: int | None, child_timeout: float | None) -> asyncio.Task[Any]:
         """Bind the scope to the running loop and to the task that makes the call; return that."""
-        self.function = function
         if limit is not None:
-            self.limit = _inputs.check_limit(function, limit)
+            self.limit = _inputs.check_limit(self.function, limit)
         if child_timeout is not None:
-            child_timeout = _inputs.check_seconds(function, "child_timeout", child_timeout)
+            child_timeout = _inputs.check_seconds(self.function, "child_timeout", child_timeout)
         try:
-            self.loop = asyncio.get_running_loop()
+            loop = asyncio.get_running_loop()
         except RuntimeError:
-            message = f"{function}() needs a running asyncio event loop: await it in a coroutine"
+            name = self.function
+            message = f"{name}() needs a running asyncio event loop: await it in a coroutine"
             raise RuntimeError(message) from None
-        caller = asyncio.current_task(self.loop)
+        caller = asyncio.current_task(loop)
         if caller is None:
-            message = f"{function}() must be awaited in a task, not driven from a callback"
+            message = f"{self.function}() must be awaited in a task, not driven from a callback"
             raise RuntimeError(message)
+        self.loop = loop
         self._caller = caller
-        self._factory = self.loop.get_task_factory()
-        self.opened = self.loop.time()
+        self.opened = loop.time()
         #: Children that have not settled, in the order in which they were started.
         self.unsettled: dict[int, asyncio.Future[Any]] = {}
-        #: Children that have not made their first step yet, and what they were made of.
-        self._fresh: dict[int, Awaitable[Any]] = {}
         if child_timeout is not None:
-            self._timeouts = ChildTimeouts(child_timeout, self.loop, self._cancel_late)
-        if self.limit is not None or self._timeouts is not None:
+            self._timeouts = ChildTimeouts(child_timeout, loop, self._cancel_late)
+            self._keep_extras()
+        elif limit is not None:
             self._keep_extras()
         return caller
 
@@ -159,9 +173,10 @@ class Scope:
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
         if self._extras:
             self._starts[index] = self.loop.time()
-        if type(awaitable) is _COROUTINE:
+        kind = type(awaitable)
+        if kind is _COROUTINE:
             name = _qualname(awaitable)
-        elif asyncio.isfuture(awaitable):
+        elif kind is asyncio.Task or asyncio.isfuture(awaitable):
             self._take_over(index, awaitable)
             return
         else:
@@ -183,24 +198,24 @@ class Scope:
                 self._starts.pop(index, None)
             self.fail(error)
             return
-        if self._factory is not None:
-            # Such as asyncio.eager_task_factory, or one that wraps coroutines in its own.
-            if child.done():
-                if self._early != index:  # else it has settled, in the step that was its last
-                    self._ended_unseen(index, carrier, awaitable, child)
-                return
+        if child.done():  # tasks start eagerly
+            if self._early != index:  # else it has settled, in the step that was its last
+                self._ended_unseen(index, carrier, awaitable, child)
+            return
+        if child.get_coro() is not carrier:
+            # A task factory, or a tracer that has patched the loop, has wrapped it in its own:
+            #     async def traced(coroutine): await connect(); return await coroutine
             ended = functools.partial(self._ended, index, carrier, awaitable)
             child.add_done_callback(ended)
-        self._fresh[index] = awaitable
-        self._started(index, child)
-
-    def started_all(self) -> None:
-        """Note that no more children are started in this turn of the loop. To be called always."""
-        if self._fresh:
-            # The loop runs callbacks in the order in which they were registered: when this one runs
-            # each of these has made its first step, unless it was cancelled before.
-            fresh, self._fresh = self._fresh, {}
-            self._look = self.loop.call_soon(self._look_after, fresh)
+        elif not carrier.cr_suspended:  # type: ignore[attr-defined]  # it has not started eagerly
+            self._priming = True
+            carrier.send(None)
+            self._priming = False
+        self.unsettled[index] = child
+        if TRACKS_AWAITED_BY:
+            future_add_to_awaited_by(child, self._caller)
+        if self._extras:
+            self._started(index, child)
 
     def stop(self, *message: object) -> None:
         """Cancel what has not settled, each child once; `join()` will then wait for them.
@@ -232,9 +247,8 @@ class Scope:
 
         Its body may do so: `async with asyncio.timeout(1): outcome = await anext(outcomes)`.
         """
-        waiter = self._waiter = Waiter(loop=self.loop)
+        waiter = self._waiter = BodyWaiter(loop=self.loop)
         waiter.stop = self.stop
-        waiter.only_at_the_end = True
         return waiter
 
     def wake(self) -> None:
@@ -249,7 +263,6 @@ class Scope:
         """Wait until all children have settled, or for a `wake()`, whatever is thrown in."""
         waiter = self._waiter = Waiter(loop=self.loop)
         waiter.stop = self.stop
-        waiter.only_at_the_end = False
         thrown: BaseException | None = None
         try:
             await waiter
@@ -277,13 +290,12 @@ class Scope:
         interrupted by: unlike the former it has been through the event loop already.
         """
         error = self._interrupt if self._thrown is None else self._thrown
-        self._thrown = self._interrupt = self._timeouts = self._factory = None
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
-            waiter.stop = None
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None  # even a cancelled handle refers to its context
+        if error is not None:
+            self._thrown = self._interrupt = None
+        if self._timeouts is not None:
+            self._timeouts = None
+        if self._waiter is not None:
+            self._waiter = self._waiter.stop = None
         del self._caller
         return error
 
@@ -309,22 +321,29 @@ class Scope:
             self._starts[index] = self.loop.time()
         if future.done():
             self._taken_over_done(index, future)
+            return
+        if type(future) is asyncio.Task and id(future) not in self._handed_over:
+            if not self._handed_over:
+                self._handed_over = {}
+            self._handed_over[id(future)] = index
+            future.add_done_callback(self._heard)
         else:
-            future.add_done_callback(functools.partial(self._heard, index))
+            # A proxy hands somebody else to its callbacks; and one Task may be added twice.
+            future.add_done_callback(functools.partial(self._heard_of, index))
+        self.unsettled[index] = future
+        if TRACKS_AWAITED_BY:
+            future_add_to_awaited_by(future, self._caller)
+        if self._extras:
             self._started(index, future)
 
     def _started(self, index: int, child: asyncio.Future[Any]) -> None:
-        self.unsettled[index] = child
-        if TRACKS_AWAITED_BY:
-            future_add_to_awaited_by(child, self._caller)
-        if self._extras:
-            if self.stopping:
-                # What is handed over after a failure; or an eager child that stopped the scope in
-                # its first step, when the scope did not know of it yet:
-                #     async def child(): outcomes.cancel(); await forever()
-                self._cancel(index, child)
-            elif self._timeouts is not None and index != SOURCE:
-                self._timeouts.started(index, self.started_at(index))
+        if self.stopping:
+            # What is handed over after a failure; or an eager child that stopped the scope in its
+            # first step, when the scope did not know of it yet:
+            #     async def child(): outcomes.cancel(); await forever()
+            self._cancel(index, child)
+        elif self._timeouts is not None and index != SOURCE:
+            self._timeouts.started(index, self.started_at(index))
 
     def _cancel(self, index: int, child: asyncio.Future[Any], *message: object) -> None:
         if index in self.by_us:
@@ -357,9 +376,24 @@ class Scope:
 
     async def _carry(self, index: int, awaitable: Awaitable[Any]) -> Any:  # noqa: ANN401
         # The Task ends as the child does, for those who look at Tasks: monitors, task factories.
+        if self._priming:
+            try:
+                await _FIRST_STEP
+            except BaseException as error:
+                # It was cancelled before, or else it is being closed: the loop is gone.
+                _inputs.close_unstarted((awaitable,))
+                if isinstance(error, asyncio.CancelledError):
+                    self.since = self.loop.time()
+                    self._settle(index, self._ended_cancelled, without_our_frame(error))
+                raise
         since = self.loop.time() if self.timed else 0.0
         try:
             value = await awaitable
+        except Exception as error:
+            self._note_failure(index)
+            self.since = since
+            self._settle(index, self.raised, without_our_frame(error))
+            raise
         except asyncio.CancelledError as error:
             self.since = since
             self._settle(index, self._ended_cancelled, without_our_frame(error))
@@ -368,31 +402,30 @@ class Scope:
         except GeneratorExit as error:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
                 raise  # it is not the child's: this coroutine is being closed, the loop is gone
-            self._note_failure()
+            self._note_failure(index)
             self.since = since
             self._settle(index, self.raised, without_our_frame(error))
-            raise
-        except (KeyboardInterrupt, SystemExit) as error:
-            self._note_failure()
-            self._settle(index, self.interrupted, error)
             raise
         except BaseException as error:
-            self._note_failure()
-            self.since = since
-            self._settle(index, self.raised, without_our_frame(error))
+            self._note_failure(index)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                self._settle(index, self.interrupted, error)
+            else:
+                self.since = since
+                self._settle(index, self.raised, without_our_frame(error))
             raise
         self.since = since
         self._settle(index, self.returned, value)
         return value
 
-    def _note_failure(self) -> None:
+    def _note_failure(self, index: int) -> None:
         # The policy has the error: asyncio is not to report it as never retrieved. The callback
         # runs when the Task is done, and before the caller goes on.
-        task = asyncio.current_task(self.loop)
+        if not self._failed_tasks:
+            self._failed_tasks = []
+            self.loop.call_soon(retrieve_silently, self._failed_tasks)
+        task = self.unsettled.get(index) or asyncio.current_task(self.loop)  # in its eager step
         if task is not None:
-            if not self._failed_tasks:
-                self._failed_tasks = []
-                self.loop.call_soon(retrieve_silently, self._failed_tasks)
             self._failed_tasks.append(task)
 
     def _ended(self, index: int, carrier: _Carrier, awaitable: object, child: _Child) -> None:
@@ -402,8 +435,7 @@ class Scope:
     def _ended_unseen(
         self, index: int, carrier: _Carrier, awaitable: object, child: _Child
     ) -> None:
-        # What a task factory has wrapped around the carrier ended without it:
-        #     async def traced(coroutine): await connect(); return await coroutine
+        # What was wrapped around the carrier ended without it.
         carrier.close()
         _inputs.close_unstarted((awaitable,))
         self._taken_over_done(index, child)
@@ -423,7 +455,12 @@ class Scope:
             if child.done():
                 self._taken_over_done(index, child)
 
-    def _heard(self, index: int, future: asyncio.Future[Any]) -> None:
+    def _heard(self, task: asyncio.Task[Any]) -> None:
+        index = self._handed_over.pop(id(task))
+        if index in self.unsettled:
+            self._taken_over_done(index, task)
+
+    def _heard_of(self, index: int, future: asyncio.Future[Any]) -> None:
         if index in self.unsettled:
             self._taken_over_done(index, future)
 
@@ -440,14 +477,6 @@ class Scope:
             self._settle(index, self.interrupted, error)
         else:
             self._settle(index, self.raised, error)
-
-    def _look_after(self, fresh: dict[int, Awaitable[Any]]) -> None:
-        for index, awaitable in fresh.items():
-            child = self.unsettled.get(index)
-            if child is not None and child.cancelled():
-                _inputs.close_unstarted((awaitable,))
-                self.since = self.loop.time()
-                self._settle(index, self._ended_cancelled, cancellation_of(child))
 
     def _ended_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
         late = self._late.get(index) if self._extras else None
@@ -470,17 +499,23 @@ class Scope:
         except BaseException as error:  # noqa: BLE001 - it must not cost the caller its wake-up
             self.fail(error)
         if not self.unsettled:
-            if self._timeouts is not None:
-                self._timeouts.end()
-            if self._watch is not None:
-                self._watch.end()
-                self._watch = None
-            self.wake()
+            if self._extras:
+                self._end_extras()
+            if self._waiter is not None:
+                self.wake()
+
+    def _end_extras(self) -> None:
+        if self._timeouts is not None:
+            self._timeouts.end()
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
 
     def _forget(self, index: int) -> None:
-        self.by_us.pop(index, None)
-        self._late.pop(index, None)
         self._starts.pop(index, None)
+        if self.by_us:
+            self.by_us.pop(index, None)
+            self._late.pop(index, None)
         if self._timeouts is not None:
             self._timeouts.settled(index)
         if self.limit is not None and not self.stopping:

@@ -24,6 +24,8 @@ FUNCTION = "as_completed_scoped"
 class Stream(OutcomeScope):
     """The policy: every outcome is an item, and what is not taken holds back what is pulled."""
 
+    function = FUNCTION
+
     def begin(
         self,
         aws: Iterable[Awaitable[Any]] | AsyncIterable[Awaitable[Any]],
@@ -35,7 +37,7 @@ class Stream(OutcomeScope):
         _inputs.check_iterable(FUNCTION, aws, asynchronous=True)
         if timeout is not None:
             self.timeout = _inputs.check_seconds(FUNCTION, "timeout", timeout)
-        self._caller_of_add = caller = self.open(FUNCTION, limit, child_timeout)
+        self._caller_of_add = caller = self.open(limit, child_timeout)
         #: Outcomes that were not handed out yet. None marks the end: what follows is too late.
         self.ready: deque[Outcome[Any] | None] = deque()
         late = self.timeout == 0
@@ -47,7 +49,6 @@ class Stream(OutcomeScope):
         self.take(nothing, caller, late=late)
         if not self.stopping:
             self.start(SOURCE, self._feed(aws))
-            self.started_all()
 
     timeout: float | None = None
     #: Whether inputs come from an async iterable, which has not come to its end.
@@ -99,7 +100,6 @@ class Stream(OutcomeScope):
             self.waiting.append((index, awaitable))
             while self.waiting and (self.stopping or self.has_room()):
                 self.start_or_not(*self.waiting.popleft())
-        self.started_all()
 
     def refill(self) -> None:
         """Start what the outcome that is being handed out leaves room for."""

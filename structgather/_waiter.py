@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,10 @@ class Waiter(asyncio.Future[None]):
     the loop later it would fall into the child's cleanup.
     """
 
-    __slots__ = ("only_at_the_end", "stop")
+    __slots__ = ("stop",)
 
     stop: Callable[..., None] | None
-    only_at_the_end: bool
+    only_at_the_end: ClassVar[bool] = False
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ANN401 - asyncio's signature
         stop, self.stop = self.stop, None
@@ -39,3 +39,15 @@ class Waiter(asyncio.Future[None]):
                 finally:
                     _depth -= 1
         return super().cancel(msg)
+
+
+class BodyWaiter(Waiter):
+    """What a body awaits, which may go on when it is cancelled: its children go on with it.
+
+    async with asyncio.timeout(1):
+        outcome = await anext(outcomes)
+    """
+
+    __slots__ = ()
+
+    only_at_the_end = True
