@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
+from typing import TYPE_CHECKING, Generic, TypeVar, final
 
 from structgather import _failures, _inputs
 from structgather._scope import SOURCE
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from structgather._outcome import Outcome
 
 T = TypeVar("T")
+
+_OPEN = "is open"
 
 
 @final
@@ -44,7 +46,7 @@ class AsCompleted(Generic[T]):
         if self._state != "has not been entered":
             message = f"{FUNCTION}() was entered before: make a new one for each block"
             raise RuntimeError(message)
-        self._state = "is open"
+        self._state = _OPEN
         self._stream = stream = Stream()
         arguments, self._arguments = self._arguments, ((), None, None, None)
         try:
@@ -52,6 +54,7 @@ class AsCompleted(Generic[T]):
         except BaseException:
             self._state = "has been left"
             _inputs.refuse(arguments[0])
+            stream.refused()
             raise
         if stream.has_failed():
             await self.__aexit__(None, None, None)  # which raises it
@@ -104,7 +107,9 @@ class AsCompleted(Generic[T]):
         return self
 
     async def __anext__(self) -> Outcome[T]:
-        stream = self._open_stream()
+        if self._state is not _OPEN:
+            self._open_stream()  # says what is wrong
+        stream = self._stream
         if self._iterating:
             message = f"{FUNCTION}(): another task is waiting for the next outcome already"
             raise RuntimeError(message)
@@ -116,15 +121,22 @@ class AsCompleted(Generic[T]):
                     if stream.ready:  # an eager child
                         continue
                 if not stream.unsettled:
-                    _failures.raise_as_it_is(stream.exception())
+                    error = stream.exception()
+                    if error is None:
+                        raise StopAsyncIteration
+                    try:
+                        _failures.raise_as_it_is(error)
+                    finally:
+                        del error  # the traceback refers to this frame: no cycle
                 await stream.wait()
-                self._open_stream()  # it may have been left by the task that opened it
+                if self._state is not _OPEN:
+                    self._open_stream()  # it was left by the task that opened it
         finally:
             self._iterating = False
-        outcome = cast("Outcome[T]", stream.ready.popleft())
+        outcome: Outcome[T] | None = stream.ready.popleft()
         if stream.limit is not None:
             stream.refill()
-        return outcome
+        return outcome  # type: ignore[return-value]  # it is not the mark of the end
 
     def __len__(self) -> int:
         """Return how many outcomes are yet to come, those of children not started included.
@@ -177,7 +189,7 @@ class AsCompleted(Generic[T]):
         self._stream.wake()
 
     def _open_stream(self, *, to_add: bool = False) -> Stream:
-        if self._state != "is open":
+        if self._state is not _OPEN:
             message = f"{FUNCTION}(): the `async with` block {self._state}"
             raise RuntimeError(message)
         if to_add and self._stream.stopping:

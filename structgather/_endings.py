@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from structgather import _failures
@@ -33,10 +34,17 @@ def without_our_frame(error: _E) -> _E:
 
 def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
     """Return the CancelledError of a cancelled future, with the child's part of the traceback."""
+    handled = sys.exception()
     try:
         future.result()
     except asyncio.CancelledError as error:
+        if handled is not None and _failures.context_of(error) is handled:
+            # It is the caller that was handling it, not the child:
+            #     async with as_completed_scoped(...): raise ValueError
+            _failures.set_context(error, None)
         return without_our_frame(error)
+    finally:
+        del handled
     message = "only asked for a future that is cancelled"
     raise AssertionError(message)
 

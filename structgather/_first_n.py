@@ -88,8 +88,24 @@ class FirstN(Generic[T]):
 class _FirstN(OutcomeScope):
     """The policy: as many values as are asked for, or all that arrive in time."""
 
+    __slots__ = (
+        "_failed",
+        "_iterable",
+        "_n",
+        "_outcomes",
+        "_reason",
+        "_timer",
+        "_values",
+        "_within",
+    )
+
     function = FUNCTION
-    _timer: asyncio.TimerHandle | None = None
+
+    _values: list[Any]
+    _outcomes: list[Outcome[Any] | None]
+    _failed: list[tuple[int, BaseException]]
+    _reason: Reason | None
+    _timer: asyncio.TimerHandle | None
 
     def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
         self._iterable = iterable
@@ -105,14 +121,15 @@ class _FirstN(OutcomeScope):
             _inputs.check_iterable(FUNCTION, self._iterable)
             self._n = _inputs.check_count(FUNCTION, "n", n)
             self._within = _inputs.check_seconds(FUNCTION, "within", within)
-            caller = self.open(limit, child_timeout)
-            self._values: list[Any] = []
-            self._outcomes: list[Outcome[Any] | None] = []
-            self._failed: list[tuple[int, BaseException]] = []
-            self._reason: Reason | None = None
+            caller = self.open(limit, child_timeout, timed=True)
+            self._values = []
+            self._outcomes = []
+            self._failed = []
+            self._reason = self._timer = None
             self.take(self._iterable, caller, late=self._within == 0)
         except BaseException:
             _inputs.refuse(self._iterable)
+            self.refused()
             raise
         del caller
         while self.unsettled:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from structgather import _failures, _inputs
@@ -37,12 +36,38 @@ BOTH = (
 class _Gather(Scope):
     """The policy: the value of every child, or the first failure."""
 
+    __slots__ = (
+        "_arguments",
+        "_context",
+        "_earlier",
+        "_earlier_failed",
+        "_failures",
+        "_return_exceptions",
+        "_starting",
+        "_turns",
+        "_values",
+        "_waiting",
+        "_without_turn",
+    )
+
     function = FUNCTION
+
+    _values: list[Any]
+    _failures: list[tuple[int, BaseException]]
     #: Children that had ended before the first failure was heard of, and how many of them failed.
-    _earlier: Sequence[int] = ()
-    _earlier_failed = 0
-    #: With a limit: what was handed over, and takes no turn.
-    _without_turn: Collection[int] = ()
+    _earlier: Sequence[int]
+    _earlier_failed: int
+
+    # With a limit:
+
+    #: Children that wait for their turn, how many turns are free, and in which context they start.
+    _waiting: deque[tuple[int, Awaitable[Any]]]
+    _turns: int
+    _context: contextvars.Context
+    #: Whether some are being started just now.
+    _starting: bool
+    #: What was handed over, and takes no turn.
+    _without_turn: Collection[int]
 
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
         self._arguments = arguments
@@ -64,34 +89,28 @@ class _Gather(Scope):
         try:
             if return_exceptions and exception_group:
                 raise ValueError(BOTH)  # noqa: TRY301
-            places = self._check_arguments(self.open(limit, child_timeout))
+            places = self._check_arguments(self.open(limit, child_timeout, timed=False))
         except BaseException:
             _inputs.refuse(self._arguments)
+            self.refused()
             raise
         self._return_exceptions = return_exceptions
-        self._failures: list[tuple[int, BaseException]] = []
-        self._values: list[Any] = [None] * len(self._arguments)
+        self._earlier = ()
+        self._failures = []
+        self._values = [None] * len(self._arguments)
         self._start(places)
         while self.unsettled:
             await self.join()
         if self.stopping:
             _inputs.close_unstarted(self._arguments)
         self._arguments = ()
-        if self._extras or self._failures:
-            self._raise_or_let_go(exception_group)
-        values = self._values
-        if places is not None:
-            values = [values[place] for place in places]
-        return Gathered(values, self._failures) if return_exceptions else values
+        return self._result(places, exception_group)
 
     # `run` must keep no argument in a local variable: the traceback of what it raises refers to its
     # frame, and a Task that was handed over refers to its exception.
 
     def _check_arguments(self, caller: asyncio.Task[Any]) -> list[int] | None:
-        for argument in self._arguments:
-            if type(argument) is not CoroutineType:
-                _inputs.check_awaitables(FUNCTION, "argument {}", self._arguments, caller, first=1)
-                break
+        _inputs.check_awaitables(FUNCTION, "argument {}", self._arguments, caller, 1)
         return _inputs.places(self._arguments) if len(self._arguments) > 1 else None
 
     def _start(self, places: list[int] | None) -> None:
@@ -109,6 +128,7 @@ class _Gather(Scope):
         self._waiting = deque(children)
         self._context = contextvars.copy_context()
         self._starting = True
+        self._without_turn = ()
         running = [child for child in self._waiting if _inputs.is_future(child[1])]
         if running:  # they do not wait for a turn
             self._without_turn = {index for index, _ in running}
@@ -143,8 +163,10 @@ class _Gather(Scope):
             self._failures.append((index, error))
             self._values[index] = error
         elif not self.stopping:
-            # A Task that was handed over, and failed before, is heard of later in the same turn.
-            self._earlier = [at for at, child in self.unsettled.items() if child.done()]
+            self._earlier_failed = 0
+            if not _inputs.is_future(self._arguments[index]):
+                # A Task that was handed over, and failed before, is heard of later in this turn.
+                self._earlier = [at for at, child in self.unsettled.items() if child.done()]
             self._failures.append((index, error))
             self.stop()
         elif index in self._earlier:
@@ -164,22 +186,25 @@ class _Gather(Scope):
 
     # The end of the call.
 
-    def _raise_or_let_go(self, exception_group: bool) -> None:  # noqa: FBT001 - only called above
+    def _result(self, places: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
         error = self.close()
-        failures = self._failures
+        values, self._values = self._values, []
+        failures, self._failures = self._failures, []
         if error is None:
-            if self._return_exceptions or not failures:
-                return
-            self._values, self._failures = [], []
+            if places is not None:
+                values = [values[place] for place in places]
+            if self._return_exceptions:
+                return Gathered(values, failures)
+            if not failures:
+                return values
             if exception_group:
                 raise _failures.group(FUNCTION, failures)
             error = failures[0][1]
-        self._values, self._failures = [], []
         _failures.show(error, FUNCTION, failures)
         try:
             _failures.raise_as_it_is(error)
         finally:
-            del error, failures  # the traceback refers to this frame: no cycle
+            del error, failures, values  # the traceback refers to this frame: no cycle
 
 
 # As typeshed has it for asyncio.gather: overlapping overloads are the only way to have acceptable

@@ -56,13 +56,15 @@ def check_awaitables(
     function: str, position: str, values: Iterable[object], caller: asyncio.Task[Any], first: int
 ) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
-    loop = caller.get_loop()
     for number, value in enumerate(values, first):
         if type(value) is CoroutineType:
             continue
-        if type(value) is asyncio.Task and value is not caller and value.get_loop() is loop:
-            continue
-        check_awaitable(function, position.format(number), value, caller)
+        if (
+            type(value) is not asyncio.Task
+            or value is caller
+            or value.get_loop() is not caller.get_loop()
+        ):
+            check_awaitable(function, position.format(number), value, caller)
 
 
 def is_future(value: object) -> bool:
@@ -155,7 +157,7 @@ def take_all(
     taken: list[Awaitable[Any]] = []
     try:
         taken.extend(values)
-        check_awaitables(function, "item {} of its input", taken, caller, first=0)
+        check_awaitables(function, "item {} of its input", taken, caller, 0)
         if len(set(map(id, taken))) != len(taken):
             _refuse_doubles(function, taken)
     except BaseException:

@@ -19,20 +19,24 @@ if TYPE_CHECKING:
     from structgather._outcome import Outcome
 
 
+#: Holds nothing: without a limit nothing waits.
+_NOTHING_WAITS: deque[tuple[int, Awaitable[Any]]] = deque(maxlen=0)
+
+
 class OutcomeScope(Scope):
     """What `first_n_within` and `as_completed_scoped` have in common."""
 
-    timed = True
+    __slots__ = ("_overdue", "_seconds", "source", "source_error", "starting", "waiting")
 
     #: Where inputs are pulled from one by one; None where all were taken at once.
-    source: Source | None = None
-    source_error: BaseException | None = None
+    source: Source | None
+    source_error: BaseException | None
     #: Inputs that were taken or added, and wait for their turn; with their index.
-    waiting: deque[tuple[int, Awaitable[Any]]] = deque(maxlen=0)  # noqa: RUF012 - holds nothing
+    waiting: deque[tuple[int, Awaitable[Any]]]
     #: How many are making their first step just now, where tasks start eagerly.
-    starting = 0
+    starting: int
     #: When the time of the whole call was over: how long it was, and the names of what ran then.
-    _seconds: float | None = None
+    _seconds: float | None
     _overdue: dict[int, str]
 
     # What a policy says.
@@ -66,6 +70,9 @@ class OutcomeScope(Scope):
 
         With `late` the time is over already: only what was done before the call counts.
         """
+        self.source = self.source_error = self._seconds = None
+        self.starting = 0
+        self.waiting = _NOTHING_WAITS
         if self.limit is not None:
             self.waiting = deque()
             if not late or not isinstance(inputs, Collection):

@@ -42,7 +42,7 @@ import functools
 import operator
 import sys
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from structgather import _inputs, _stuck
 from structgather._child_timeout import ChildTimeouts
@@ -91,31 +91,63 @@ else:
 class Scope:
     """The children of one call, from the first start to the last settlement."""
 
+    # Slots, and all of them set in `open()`: a call pays for each look at an attribute, and Python
+    # is quick only where a class has no default for it.
+    __slots__ = (
+        "_caller",
+        "_early",
+        "_extras",
+        "_failed_tasks",
+        "_handed_over",
+        "_interrupt",
+        "_late",
+        "_priming",
+        "_starts",
+        "_thrown",
+        "_timeouts",
+        "_waiter",
+        "_watch",
+        "by_us",
+        "limit",
+        "loop",
+        "opened",
+        "since",
+        "stopping",
+        "timed",
+        "unsettled",
+    )
+
     #: What the user called, for messages.
-    function: str
+    function: ClassVar[str]
     #: Whether `since` is to be set, which costs a look at the clock for each child.
-    timed = False
+    timed: bool
     #: When the child that is settling was started, by the loop's clock.
     since: float
-
-    # What most calls never touch stands here, and not in `open()`: it costs them nothing.
-    limit: int | None = None
-    stopping = False
-    #: Whether there is more to do for a child than to note it in `unsettled`.
-    _extras = False
-    _timeouts: ChildTimeouts | None = None
-    _waiter: Waiter | None = None
-    #: The indices of Tasks that were handed over and are not done, by their ids.
-    _handed_over: dict[int, int] = {}  # noqa: RUF012 - replaced before it is changed
+    #: Children that have not settled, in the order in which they were started.
+    unsettled: dict[int, asyncio.Future[Any]]
+    limit: int | None
+    stopping: bool
+    #: When we cancelled a child, if we did ...
+    by_us: dict[int, float]
+    #: ... and what it is told, if we did because its own time was over.
+    _late: dict[int, TimeoutError]
+    #: When each unsettled child was started.
+    _starts: dict[int, float]
+    #: Whether there is more to do for a child than to note it in `unsettled`: to keep these three.
+    _extras: bool
+    _timeouts: ChildTimeouts | None
+    _waiter: Waiter | None
+    _watch: _stuck.Watch | None
+    #: The indices of Tasks that were handed over and have not been heard of.
+    _handed_over: dict[asyncio.Task[Any], int]
     #: Whether a carrier is being brought to where it waits for its Task's first step.
-    _priming = False
+    _priming: bool
     #: The last child that settled before `start()` had been told that there is one.
-    _early = -2
-    _watch: _stuck.Watch | None = None
+    _early: int
     #: Tasks that have failed in this turn of the loop.
-    _failed_tasks: list[asyncio.Future[Any]] = []  # noqa: RUF012 - replaced before it is changed
-    _thrown: BaseException | None = None
-    _interrupt: BaseException | None = None
+    _failed_tasks: list[asyncio.Future[Any]] | None
+    _thrown: BaseException | None
+    _interrupt: BaseException | None
 
     # What a policy says. A child settles by one of the first four.
 
@@ -141,10 +173,12 @@ class Scope:
 
     # What a policy asks for.
 
-    def open(self, limit: int | None, child_timeout: float | None) -> asyncio.Task[Any]:
+    def open(
+        self, limit: int | None, child_timeout: float | None, *, timed: bool
+    ) -> asyncio.Task[Any]:
         """Bind the scope to the running loop and to the task that makes the call; return that."""
         if limit is not None:
-            self.limit = _inputs.check_limit(self.function, limit)
+            limit = _inputs.check_limit(self.function, limit)
         if child_timeout is not None:
             child_timeout = _inputs.check_seconds(self.function, "child_timeout", child_timeout)
         try:
@@ -160,14 +194,24 @@ class Scope:
         self.loop = loop
         self._caller = caller
         self.opened = loop.time()
-        #: Children that have not settled, in the order in which they were started.
-        self.unsettled: dict[int, asyncio.Future[Any]] = {}
+        self.timed = timed
+        self.limit = limit
+        self.unsettled = {}
+        self.stopping = self._extras = self._priming = False
+        self._handed_over = {}
+        self._waiter = self._failed_tasks = None
+        self._thrown = self._interrupt = self._timeouts = self._watch = None
+        self._early = SOURCE - 1
         if child_timeout is not None:
             self._timeouts = ChildTimeouts(child_timeout, loop, self._cancel_late)
             self._keep_extras()
         elif limit is not None:
             self._keep_extras()
         return caller
+
+    def refused(self) -> None:
+        """Let go of all that the scope refers to: its call has an argument that is not taken."""
+        self._timeouts = None
 
     def start(self, index: int, awaitable: Awaitable[Any]) -> None:
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
@@ -308,12 +352,9 @@ class Scope:
     def _keep_extras(self) -> None:
         if not self._extras:
             self._extras = True
-            #: When each unsettled child was started.
-            self._starts: dict[int, float] = {}
-            #: When we cancelled it, if we did ...
-            self.by_us: dict[int, float] = {}
-            #: ... and what it is told, if we did because its own time was over.
-            self._late: dict[int, TimeoutError] = {}
+            self._starts = {}
+            self.by_us = {}
+            self._late = {}
 
     def _take_over(self, index: int, future: asyncio.Future[Any]) -> None:
         if self.timed:
@@ -322,10 +363,8 @@ class Scope:
         if future.done():
             self._taken_over_done(index, future)
             return
-        if type(future) is asyncio.Task and id(future) not in self._handed_over:
-            if not self._handed_over:
-                self._handed_over = {}
-            self._handed_over[id(future)] = index
+        if type(future) is asyncio.Task and future not in self._handed_over:
+            self._handed_over[future] = index
             future.add_done_callback(self._heard)
         else:
             # A proxy hands somebody else to its callbacks; and one Task may be added twice.
@@ -424,7 +463,9 @@ class Scope:
         if not self._failed_tasks:
             self._failed_tasks = []
             self.loop.call_soon(retrieve_silently, self._failed_tasks)
-        task = self.unsettled.get(index) or asyncio.current_task(self.loop)  # in its eager step
+        task = self.unsettled.get(index)
+        if task is None:  # it is its first step, and eager
+            task = asyncio.current_task(self.loop)
         if task is not None:
             self._failed_tasks.append(task)
 
@@ -456,7 +497,7 @@ class Scope:
                 self._taken_over_done(index, child)
 
     def _heard(self, task: asyncio.Task[Any]) -> None:
-        index = self._handed_over.pop(id(task))
+        index = self._handed_over.pop(task)
         if index in self.unsettled:
             self._taken_over_done(index, task)
 

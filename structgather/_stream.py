@@ -24,7 +24,29 @@ FUNCTION = "as_completed_scoped"
 class Stream(OutcomeScope):
     """The policy: every outcome is an item, and what is not taken holds back what is pulled."""
 
+    __slots__ = (
+        "_caller_of_add",
+        "_count",
+        "_feeding",
+        "_numbered",
+        "_room",
+        "_timer",
+        "late",
+        "ready",
+        "timeout",
+    )
+
     function = FUNCTION
+
+    #: Outcomes that were not handed out yet. None marks the end: what follows is too late.
+    ready: deque[Outcome[Any] | None]
+    timeout: float | None
+    #: Whether inputs come from an async iterable, which has not come to its end.
+    _feeding: bool
+    #: How many children ran when `timeout` was over; None before.
+    late: int | None
+    _room: asyncio.Future[None] | None
+    _timer: asyncio.TimerHandle | None
 
     def begin(
         self,
@@ -36,11 +58,13 @@ class Stream(OutcomeScope):
         """Start what may be started at once."""
         _inputs.check_iterable(FUNCTION, aws, asynchronous=True)
         if timeout is not None:
-            self.timeout = _inputs.check_seconds(FUNCTION, "timeout", timeout)
-        self._caller_of_add = caller = self.open(limit, child_timeout)
-        #: Outcomes that were not handed out yet. None marks the end: what follows is too late.
-        self.ready: deque[Outcome[Any] | None] = deque()
-        late = self.timeout == 0
+            timeout = _inputs.check_seconds(FUNCTION, "timeout", timeout)
+        self._caller_of_add = caller = self.open(limit, child_timeout, timed=True)
+        self.ready = deque()
+        self.timeout = timeout
+        self._feeding = False
+        self.late = self._room = self._timer = None
+        late = timeout == 0
         if isinstance(aws, (list, tuple)) or not isinstance(aws, AsyncIterable):
             self.take(aws, caller, late=late)
             return
@@ -49,14 +73,6 @@ class Stream(OutcomeScope):
         self.take(nothing, caller, late=late)
         if not self.stopping:
             self.start(SOURCE, self._feed(aws))
-
-    timeout: float | None = None
-    #: Whether inputs come from an async iterable, which has not come to its end.
-    _feeding = False
-    #: How many children ran when `timeout` was over; None before.
-    late: int | None = None
-    _room: asyncio.Future[None] | None = None
-    _timer: asyncio.TimerHandle | None = None
 
     def expect(self, count: int) -> None:
         # In a collection each input has its place, and what is added is numbered from the end on.
@@ -184,8 +200,8 @@ class Stream(OutcomeScope):
             self._end_here()
         self.late = self.stop_late(self.timeout or 0)
 
-    def exception(self) -> BaseException:
-        """Return what the iteration has to raise when all children have settled."""
+    def exception(self) -> BaseException | None:
+        """Return what the iteration has to raise when all have settled, or None: it just ends."""
         if self.source_error is not None:
             error, self.source_error = self.source_error, None
         elif self._thrown is not None:
@@ -195,7 +211,7 @@ class Stream(OutcomeScope):
         elif self.ready and self.late is not None:
             return self._too_late()
         else:
-            return StopAsyncIteration()
+            return None
         if isinstance(error, StopAsyncIteration):  # it would look like the end
             ended = RuntimeError(f"{FUNCTION}(): its input raised StopAsyncIteration")
             ended.__cause__ = error
@@ -210,8 +226,7 @@ class Stream(OutcomeScope):
 
     def has_failed(self) -> bool:
         """Tell whether there is something to raise that is not a child's failure."""
-        errors = (self.source_error, self._thrown, self._interrupt)
-        return any(error is not None for error in errors)
+        return not (self.source_error is None and self._thrown is None and self._interrupt is None)
 
     def is_over(self) -> bool:
         """Tell whether nothing is left to cancel, to hand out, to raise or to let go of."""

@@ -1,108 +1,103 @@
-"""Every schedule of the three-child world, counted: ours, asyncio.gather's and TaskGroup's.
+"""The long search: every schedule of small worlds, samples of bigger ones, and random programs.
 
-    python tests/search.py          a minute: with 0, 1 and 2 outer cancellations, as Markdown
-    python tests/search.py --full   ten: also with events racing, and sampled where there are more
+    python tests/search.py                  a minute: the three children, as Markdown
+    python tests/search.py long --jobs 2    hours: everything; stop it, and it goes on from there
+    python tests/search.py long --publish   write what all Pythons have found into tests/README.md
 
-The tests assert the same of many more worlds, in test_*_every_schedule.py.
+It runs on the Python that starts it. Counts belong to a version of the package: they are dropped
+when it changes. The exit code is 1 if a promise was broken; how to repeat that is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import platform
+import signal
 import sys
-import time
-from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
-import structgather
-from harness.behaviours import three_children
-from harness.calls import first, stream
-from harness.choosers import explore, sample
-from harness.oracles import violated
-from harness.run import Program, Run
-from harness.worlds import Call
+from searching.campaign import Budget, Campaign
+from searching.plan import load
+from searching.report import publish, report, totals
+from searching.state import FOLDER, State, open_state
 
-Coro = Coroutine[Any, Any, Any]
-
-ORPHANS = "no_child_pending"
-LOST = "outer_cancel_surfaces"
+README = Path(__file__).with_name("README.md")
 
 
-async def task_group(*coroutines: Coro) -> list[Any]:
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    return [task.result() for task in tasks]
+def say(line: str) -> None:
+    """Failures and progress go where they do not mix with the tables."""
+    print(line, file=sys.stderr, flush=True)
 
 
-async def gather(*coroutines: Coro) -> list[Any]:
-    return await asyncio.gather(*coroutines)
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("plan", nargs="?", default="quick", help="quick, long, endless, or module:function")
+    add("--schedules", type=int, default=2_000_000, help="random schedules in all (2,000,000)")
+    add("--programs", type=int, default=100_000, help="random programs in all (100,000)")
+    add("--minutes", type=float, help="stop after so many; the next time goes on")
+    add("--jobs", type=int, default=1, help="processes (1)")
+    add("--state", type=Path, help="the file to go on from (one for each Python in .search_cache)")
+    add("--publish", action="store_true", help="search nothing; write the README's figures")
+    add("--readme", type=Path, default=README, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
 
 
-CALLS: dict[str, Call] = {
-    "`asyncio.gather`": gather,
-    "`asyncio.TaskGroup`": task_group,
-    "`gather_structured`": structgather.gather_structured,
-    "`gather_structured(return_exceptions=True)`": partial(
-        structgather.gather_structured, return_exceptions=True
-    ),
-    "`first_n_within(n=2)`": partial(first, n=2),
-    "`first_n_within(n=2, within=1)`": partial(first, n=2, within=1),
-    "`as_completed_scoped`": stream,
-    "`as_completed_scoped(timeout=1)`": partial(stream, timeout=1),
-}
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
+    if options.publish:
+        return publish_all(options)
+    path = options.state
+    if path is None and options.plan != "quick":
+        path = FOLDER / "{}.{}.json".format(*sys.version_info)
+    state, news = open_state(path) if path else (State.new(), "")
+    if news:
+        say(news)
+    budget = Budget(options.schedules, options.programs, options.minutes)
+    campaign = Campaign(options.plan, state, budget, path, options.jobs, say)
+
+    def stop(number: int, _frame: object) -> None:
+        say("stopping: what is begun is finished and saved")
+        campaign.stopping = True
+        signal.signal(number, signal.SIG_DFL)  # the second time it is meant
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    say(f"{len(campaign.items)} searches")
+    try:
+        campaign.go()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    print(report(campaign.items, [state]))
+    left = sum(not campaign.is_done(item) for item in campaign.items)
+    if left:
+        say(f"{left} searches are not done: start it again to go on")
+    return 1 if totals(campaign.items, state)[2] else 0
 
 
-def judge(runs: Iterable[Run]) -> Counter[str]:
-    """Count the schedules, and those that break a promise."""
-    found = Counter[str]()
-    for run in runs:
-        found["schedules"] += 1
-        names = violated(run)
-        found["wrong"] += bool(names)
-        found.update(names)
-    return found
-
-
-def searches(program: Program, *, full: bool, runs: int) -> Iterator[tuple[str, Iterable[Run]]]:
-    for cancels in range(3):
-        yield f"{cancels}", explore(program, cancels=cancels)
-    if full:
-        yield "0, racing", explore(program, mode="racy", cancels=0)
-        yield "1, racing, sampled", sample(program, runs, mode="racy", cancels=1)
-        yield "3, sampled", sample(program, runs, cancels=3)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--full", action="store_true", help="also with events racing: minutes")
-    parser.add_argument("--runs", type=int, default=50_000, help="how many are sampled (50,000)")
-    options = parser.parse_args()
-    structgather.warn_stuck_after(None)  # its timers would be choices
-    print(f"CPython {platform.python_version()}\n")
-    print("| call | outer cancels | schedules | leave orphans | lose a cancellation |")
-    print("|---|---|---:|---:|---:|")
-    begin, total, wrong = time.monotonic(), 0, 0
-    for name, call in CALLS.items():
-        ours = not name.startswith("`asyncio")
-        for cancels, runs in searches(three_children(call), full=options.full, runs=options.runs):
-            found = judge(runs)
-            print(
-                f"| {name} | {cancels} | {found['schedules']:,} | {found[ORPHANS]:,} "
-                f"| {found[LOST]:,} |",
-                flush=True,
-            )
-            total += found["schedules"] if ours else 0
-            wrong += found["wrong"] if ours else 0
-    seconds = time.monotonic() - begin
-    print(f"\nOf structgather's {total:,} schedules {wrong:,} break any promise. {seconds:.0f} s")
-    return int(wrong > 0)
+def publish_all(options: argparse.Namespace) -> int:
+    """Put the figures of all Pythons, of this version of the package only, into the README."""
+    paths = [options.state] if options.state else sorted(FOLDER.glob("*.json"))
+    now, states = State.new(), list[State]()
+    for path in paths:
+        state = State.load(path)
+        now.python = state.python
+        if change := state.differs(now):
+            say(f"{change}: the counts in {path.name} are left out")
+        else:
+            states.append(state)
+    if not states:
+        say("there is nothing to publish")
+        return 2
+    text = report(load(options.plan), states)
+    options.readme.write_text(publish(options.readme.read_text("utf-8"), text), "utf-8")
+    print(text)
+    return 0
 
 
 if __name__ == "__main__":

@@ -278,3 +278,31 @@ async def test_a_timeout_ends_the_source_too() -> None:
             await anext(outcomes)
     assert feed.log == ["closed"]
     feed.close()
+
+
+class Rows:
+    """An async iterator that is no generator, as database cursors are; it may break."""
+
+    def __init__(self, *rows: Any) -> None:
+        self._rows = iter(rows)
+
+    def __aiter__(self) -> Rows:
+        return self
+
+    async def __anext__(self) -> Any:
+        for row in self._rows:
+            if isinstance(row, Exception):
+                raise row
+            return after(1, row)
+        raise StopAsyncIteration
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@virtual
+async def test_an_async_iterator_that_is_no_generator(limit: int | None) -> None:
+    """It is taken to its end, or to its error, and needs no `aclose`."""
+    async with as_completed_scoped(Rows("a", "b"), limit=limit) as outcomes:
+        assert [await outcome async for outcome in outcomes] == ["a", "b"]
+    async with as_completed_scoped(Rows(OSError("it is lost")), limit=limit) as outcomes:
+        with pytest.raises(OSError, match="it is lost"):
+            await anext(outcomes)

@@ -253,3 +253,9 @@ def test_a_bad_argument_beside_a_child_that_has_started() -> None:
         started.close()
 
     run(main())
+
+
+def test_both_ways_without_a_child() -> None:
+    """What excludes each other does so also where nothing is to be done."""
+    with pytest.raises(ValueError, match="exclude each other"):
+        run(call(return_exceptions=True, exception_group=True))

@@ -6,20 +6,15 @@ Each test runs over both. What is meant to differ is in `test_gather_unlike_gath
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 import pytest
+from both_sides import Gather, both_modes, over_both
+from virtual_tests import virtual
 from virtual_time import after, now, run
-
-from structgather import gather_structured
-
-Gather = Callable[..., Awaitable[Any]]
-
-over_both = pytest.mark.parametrize(
-    "gather", [asyncio.gather, gather_structured], ids=["asyncio", "structgather"]
-)
-both_modes = pytest.mark.parametrize("return_exceptions", [False, True])
 
 
 class Awaited:
@@ -214,7 +209,7 @@ def test_a_cancelled_caller(gather: Gather, *, return_exceptions: bool) -> None:
 def test_interrupts_go_through(
     gather: Gather, error: type[BaseException], *, return_exceptions: bool
 ) -> None:
-    """KeyboardInterrupt and SystemExit end the program; they never become a value."""
+    """KeyboardInterrupt and SystemExit end the program."""
     values: list[Any] = []
 
     async def main() -> None:
@@ -225,6 +220,115 @@ def test_interrupts_go_through(
     with pytest.raises(error):
         run(main())
     assert values == []
+
+
+@over_both
+@virtual
+async def test_a_cancelled_child_cancels_nobody(gather: Gather) -> None:
+    """That somebody cancels one child is a value like any other with `return_exceptions`."""
+    first, second = (asyncio.create_task(after(2, name)) for name in "ab")
+    asyncio.get_running_loop().call_later(1, first.cancel)
+    values = await gather(first, second, return_exceptions=True)
+    assert isinstance(values[0], asyncio.CancelledError)
+    assert values[1] == "b"
+    assert now() == 2
+
+
+@over_both
+@virtual
+async def test_a_shielded_child_outlives_the_call(gather: Gather) -> None:
+    """`asyncio.shield` keeps a cancellation of the call from what it protects."""
+    task = asyncio.create_task(after(2, "a"))
+
+    async def caller() -> None:
+        await gather(asyncio.shield(task), after(2, "b"))
+
+    call = asyncio.create_task(caller())
+    await asyncio.sleep(1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert now() == 1
+    assert await task == "a"
+
+
+@over_both
+@virtual
+async def test_what_is_over_cannot_be_cancelled(gather: Gather) -> None:
+    """To cancel a call that has raised is refused, and cancels no child."""
+    protected = asyncio.create_task(after(2, "b"))
+    call = asyncio.ensure_future(gather(after(1, ValueError("first")), asyncio.shield(protected)))
+    with pytest.raises(ValueError, match="first"):
+        await call
+    assert not call.cancel()
+    assert await protected == "b"
+
+
+@over_both
+@both_modes
+@virtual
+async def test_a_cancelled_call_does_not_touch_what_is_done(
+    gather: Gather, *, return_exceptions: bool
+) -> None:
+    """Only children that have not completed are cancelled with the call."""
+    done, running = asyncio.create_task(after(1, "a")), asyncio.create_task(after(3, "b"))
+    call = asyncio.ensure_future(gather(done, running, return_exceptions=return_exceptions))
+    await asyncio.sleep(2)
+    assert call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert done.result() == "a"
+    assert running.cancelled()
+
+
+@over_both
+@virtual
+async def test_no_failure_is_reported_behind_the_call(gather: Gather) -> None:
+    """What a child raises when the call has failed already is not logged as never retrieved."""
+
+    async def fails_twice() -> None:
+        await gather(after(1, ValueError("first")), after(1, TypeError("second")))
+
+    with pytest.raises(ValueError, match="first"):
+        await fails_twice()
+    await asyncio.sleep(9)
+    gc.collect()  # the loop of these tests fails them if asyncio reports anything
+
+
+# What is refused
+
+
+@over_both
+@pytest.mark.parametrize("bad", [3, None, "name", [], print], ids=repr)
+@virtual
+async def test_what_cannot_be_awaited(gather: Gather, bad: Any) -> None:
+    """A TypeError."""
+    with pytest.raises(TypeError):
+        await gather(bad)
+
+
+@over_both
+@virtual
+async def test_all_futures_are_of_the_same_loop(gather: Gather) -> None:
+    """A Future of another event loop is a ValueError."""
+    other = asyncio.new_event_loop()
+    with contextlib.closing(other):
+        here, there = asyncio.get_running_loop().create_future(), other.create_future()
+        with pytest.raises(ValueError, match="loop"):
+            await gather(here, there)
+        here.cancel()
+
+
+@over_both
+def test_futures_can_be_gathered_from_outside(gather: Gather) -> None:
+    """`loop.run_until_complete` takes a call that is made before the loop runs."""
+    loop = asyncio.new_event_loop()
+    with contextlib.closing(loop):
+        futures = [loop.create_future() for _ in range(2)]
+        call: Any = gather(*futures)
+        for value, future in enumerate(futures):
+            loop.call_soon(future.set_result, value)
+        assert loop.run_until_complete(call) == [0, 1]
 
 
 # What stands around it

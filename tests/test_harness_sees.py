@@ -18,6 +18,7 @@ from harness.behaviours import (
     fails_in_cleanup,
     hangs,
     ignores_one_cancellation,
+    nests,
     returns,
     sleeps,
     three_children,
@@ -72,6 +73,10 @@ def one_that_is_late(call: Call) -> Program:
     return world(call, deadline=wrong.WITHIN, a=sleeps(wrong.WITHIN / 2), b=sleeps(60))
 
 
+def one_inside_the_other(call: Call) -> Program:
+    return world(call, a=nests(call, x=fails(), y=cleans_up_slowly()), b=fails(points=2))
+
+
 class Fault(NamedTuple):
     """A wrong call, and the search that must find it: `oracle` names what is violated."""
 
@@ -86,6 +91,7 @@ FAULTS = [
     Fault(wrong.cancels_without_joining, "every_cleanup_has_run"),
     Fault(wrong.joins_once, "no_child_pending", cancels=1),
     Fault(wrong.swallows_the_cancellation, "outer_cancel_surfaces", cancels=1),
+    Fault(wrong.swallows_the_cancellation, "inner_cancel_surfaces", one_inside_the_other),
     Fault(wrong.uncancels_too_much, "cancelling_balanced", cancels=1),
     Fault(wrong.cancels_twice, "no_child_cancelled_twice", cancels=1),
     Fault(wrong.never_retrieves, "handler_never_called", cancels=1),

@@ -217,3 +217,22 @@ async def test_a_foreign_coroutine_whose_turn_never_comes() -> None:
     found = await first_n_within([after(1, "a"), Foreign(after(1, "b"))], 1, limit=1)
     assert found.outcomes[0] == Ok("a", 0, 1.0)
     assert isinstance(found.outcomes[1], Cancelled)
+
+
+class Unhashable:
+    """An awaitable that can't be in a set."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __await__(self) -> Generator[Any, None, object]:
+        yield from asyncio.sleep(1).__await__()
+        return object()
+
+
+@virtual
+async def test_doubles_of_what_cannot_be_hashed() -> None:
+    """The very same object runs once and fills each of its places."""
+    one, two = Unhashable(), Unhashable()
+    a, b, c = await gather_structured(one, two, one)
+    assert a is c
+    assert a is not b

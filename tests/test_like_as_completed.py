@@ -1,44 +1,23 @@
-"""What the documentation of `asyncio.as_completed` says, of both; and where they differ on purpose.
+"""What the documentation of `asyncio.as_completed` says, of both.
 
-Each test runs with the standard library's function and with this one, under one adapter.
+Each test runs with the standard library's function, iterated in each of its ways, and with this
+one, under one adapter. What is meant to differ is in `test_unlike_as_completed.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeAlias
+from collections.abc import Generator
+from typing import Any
 
 import pytest
-from virtual_tests import forever, stops_slowly, virtual
-from virtual_time import after, now
+from both_sides import Loop, of_both
+from virtual_tests import forever, virtual
+from virtual_time import after, now, run
 
 from structgather import as_completed_scoped
-
-Loop: TypeAlias = Callable[..., AbstractAsyncContextManager[AsyncIterator[Awaitable[Any]]]]
-
-
-@asynccontextmanager
-async def standard(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
-    """asyncio.as_completed, whose awaitables are handed over; what it leaves running is ended."""
-
-    async def each() -> AsyncIterator[Awaitable[Any]]:
-        for earliest in asyncio.as_completed(aws, **options):
-            yield earliest
-
-    try:
-        yield each()
-    finally:
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-
-BOTH: list[Loop] = [standard, as_completed_scoped]
-of_both = pytest.mark.parametrize("as_completed", BOTH, ids=["asyncio", "structgather"])
 
 
 async def values(as_completed: Loop, aws: Any, **options: Any) -> list[Any]:
@@ -50,7 +29,12 @@ async def values(as_completed: Loop, aws: Any, **options: Any) -> list[Any]:
     return got
 
 
-# What is the same.
+class Awaited:
+    """An awaitable that is neither a coroutine nor a Future."""
+
+    def __await__(self) -> Generator[Any, None, str]:
+        yield from asyncio.sleep(1).__await__()
+        return "awaited"
 
 
 @of_both
@@ -79,7 +63,8 @@ async def test_any_iterable_of_any_awaitables(as_completed: Loop) -> None:
     assert await values(as_completed, [future]) == ["future"]
     assert await values(as_completed, {asyncio.create_task(after(1, "task"))}) == ["task"]
     assert await values(as_completed, [after(1, "coroutine")]) == ["coroutine"]
-    if as_completed is not standard or sys.version_info >= (3, 12):
+    assert await values(as_completed, (Awaited(),)) == ["awaited"]
+    if as_completed is as_completed_scoped or sys.version_info >= (3, 12):
         assert await values(as_completed, (after(1, name) for name in "a")) == ["a"]
     assert await values(as_completed, []) == []
 
@@ -132,8 +117,9 @@ async def test_a_single_one_is_refused(as_completed: Loop) -> None:
     child.close()
 
 
+@of_both
 @virtual
-async def test_a_body_written_for_asyncio_runs_unchanged() -> None:
+async def test_a_body_written_for_asyncio_runs_unchanged(as_completed: Loop) -> None:
     """Two lines change, the body does not: it awaits, catches, counts and breaks as before."""
 
     async def body(completed: Any, log: list[Any]) -> None:
@@ -145,92 +131,74 @@ async def test_a_body_written_for_asyncio_runs_unchanged() -> None:
             if len(log) == 3:
                 break
 
-    logs: list[list[Any]] = []
-    for as_completed in BOTH:
-        aws = [after(1, "a"), after(2, ValueError("b")), after(3, "c"), forever()]
-        log: list[Any] = []
-        async with as_completed(aws) as completed:
-            await body(completed, log)
-        logs.append(log)
-    assert logs == [["a", "b", "c"]] * 2
-
-
-# What differs, on purpose.
+    log: list[Any] = []
+    async with as_completed(
+        [after(1, "a"), after(2, ValueError("b")), after(3, "c"), forever()]
+    ) as completed:
+        await body(completed, log)
+    assert log == ["a", "b", "c"]
 
 
 @of_both
 @virtual
-async def test_what_a_break_leaves_running(as_completed: Loop) -> None:
-    """Asyncio's leaves the others running; here none is left when the block is."""
-    log: list[str] = []
-    children = [after(1, "a"), stops_slowly(log), stops_slowly(log)]
-    tasks = [asyncio.create_task(child) for child in children]
-    if as_completed is standard:
-        for earliest in asyncio.as_completed(tasks):
-            await earliest
-            break
-    else:
-        async with as_completed(tasks) as completed:
-            async for outcome in completed:
-                await outcome
+async def test_a_child_that_cancels_itself(as_completed: Loop) -> None:
+    """Its item raises CancelledError; the caller is not cancelled, and the loop can go on."""
+    task = asyncio.create_task(after(3, "a"))
+    asyncio.get_running_loop().call_later(1, task.cancel)
+    got: list[Any] = []
+    async with as_completed([task, after(2, "b")]) as completed:
+        async for earliest in completed:
+            try:
+                got.append(await earliest)
+            except asyncio.CancelledError:
+                got.append("cancelled")
+    assert got == ["cancelled", "b"]
+
+
+@of_both
+@virtual
+async def test_no_item_is_lost_at_a_break(as_completed: Loop) -> None:
+    """The iteration can be taken up again where it was left."""
+    got: list[Any] = []
+    async with as_completed([after(number, number) for number in range(4)]) as completed:
+        async for earliest in completed:
+            got.append(await earliest)
+            if len(got) == 2:
                 break
-    assert sum(not task.done() for task in tasks) == (2 if as_completed is standard else 0)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        async for earliest in completed:
+            got.append(await earliest)  # noqa: PERF401
+    assert got == [0, 1, 2, 3]
 
 
 @of_both
 @virtual
-async def test_what_a_timeout_leaves_running(as_completed: Loop) -> None:
-    """Asyncio's raises TimeoutError and lets the late one run; here it was cancelled and joined."""
-    log: list[str] = []
-    task = asyncio.create_task(stops_slowly(log))
-
-    async def loop() -> None:
-        if as_completed is standard:
-            for earliest in asyncio.as_completed([task], timeout=1):
-                await earliest
-        else:
-            await values(as_completed, [task], timeout=1)
-
-    with pytest.raises(TimeoutError):
-        await loop()
-    assert log == ([] if as_completed is standard else ["cleaned up"])
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def test_what_comes_can_be_told(as_completed: Loop) -> None:
+    """What an item stands for is known if it is awaited; it is no coroutine that was given."""
+    given = [after(2, "b"), after(1, "a")]
+    got: dict[str, Any] = {}
+    async with as_completed(given) as completed:
+        async for earliest in completed:
+            got[await earliest] = earliest
+    assert [*got] == ["a", "b"]
+    assert not set(map(id, got.values())) & set(map(id, given))
 
 
 @of_both
-@virtual
-async def test_one_task_twice(as_completed: Loop) -> None:
-    """Asyncio's runs it once and yields it once; here two places for one child are refused."""
-    task = asyncio.create_task(after(1, "a"))
-    if as_completed is standard:
-        assert await values(as_completed, [task, task]) == ["a"]
-    else:
-        with pytest.raises(ValueError, match="are the same object"):
-            await values(as_completed, [task, task])
-        assert await task == "a"
+def test_an_interrupt_goes_through(as_completed: Loop) -> None:
+    """A child's KeyboardInterrupt ends the program, and is no item's value."""
+    got: list[Any] = []
+
+    async def main() -> None:
+        got.extend(await values(as_completed, [after(1, KeyboardInterrupt()), after(1, "b")]))
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main())
+    assert got == []
 
 
-@virtual
-async def test_what_is_yielded_knows_which_one_it_is() -> None:
-    """Asyncio's yields wrappers (or Tasks, on 3.13); here each item has the place in the input."""
-    async with as_completed_scoped([after(2, "b"), after(1, "a")]) as outcomes:
-        assert [outcome.index async for outcome in outcomes] == [1, 0]
-
-
-@virtual
-async def test_a_generator_may_be_pulled_lazily() -> None:
-    """Asyncio's takes the whole input first; here `limit` bounds how far ahead it is pulled."""
-    asked: list[int] = []
-
-    def inputs() -> Iterator[Any]:
-        for number in range(100):
-            asked.append(number)
-            yield after(1, number)
-
-    async with as_completed_scoped(inputs(), limit=3) as outcomes:
-        await anext(outcomes)
-        assert len(asked) == 4
+@of_both
+def test_it_needs_a_running_loop(as_completed: Loop) -> None:
+    """Where no loop runs a coroutine can't be a child."""
+    child = after(1, "a")
+    with contextlib.closing(child), pytest.raises(RuntimeError):
+        values(as_completed, [child]).send(None)

@@ -7,13 +7,14 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from virtual_time import now, run
 
-from structgather import gather_structured, warn_stuck_after
+from structgather import _stuck, gather_structured, warn_stuck_after
 
 
 async def stubborn(seconds: float) -> str:
@@ -199,3 +200,68 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
     run(main())
     assert len(timers) >= 3
+
+
+def test_no_time_at_all_is_refused() -> None:
+    """A warning at once about each cancelled child is nobody's wish: None turns it off."""
+    with pytest.raises(ValueError, match="must be more than 0; None, or 'off', turns the warning"):
+        warn_stuck_after(0)
+
+
+class Proxy:
+    """What a child awaits: an awaitable of its own class, which shows something for a frame."""
+
+    def __init__(self, shown: Callable[[], object]) -> None:
+        self._shown = shown
+
+    def __await__(self) -> Proxy:
+        return self
+
+    def __iter__(self) -> Proxy:
+        return self
+
+    def __next__(self) -> None:
+        """Let the loop go on, for ever."""
+
+    @property
+    def cr_frame(self) -> object:
+        return self._shown()
+
+    @property
+    def cr_await(self) -> object:
+        return self
+
+
+async def stands_at(awaitable: Any) -> str:
+    async def child() -> None:
+        await awaitable
+
+    task = asyncio.create_task(child())
+    await asyncio.sleep(0)
+    line = _stuck.where(task)
+    task.cancel()
+    await asyncio.wait([task])
+    return line
+
+
+def no_frame() -> object:
+    raise LookupError
+
+
+def test_a_proxy_that_does_not_say_where_it_stands() -> None:
+    """What cannot be looked into is left out: the line is the one that awaits it."""
+    assert run(stands_at(Proxy(no_frame))).endswith(" in child")
+
+
+def test_a_proxy_that_awaits_itself() -> None:
+    """To look for the line ends, also where what is awaited has no end."""
+    assert run(stands_at(Proxy(sys._getframe))).endswith(" in cr_frame")
+
+
+def test_a_future_has_no_line() -> None:
+    """Of a Future that was handed over nobody knows where it stands."""
+
+    async def main() -> str:
+        return _stuck.where(asyncio.get_running_loop().create_future())
+
+    assert run(main()) == "an unknown line"

@@ -171,3 +171,22 @@ async def test_a_factory_that_takes_no_options(call: Call, limit: int | None) ->
 
     async with task_factory(factory):
         assert await call(after(1, "a"), after(2, "b"), limit=limit) == ["a", "b"]
+
+
+@each_call
+@with_and_without_limit
+@virtual
+async def test_a_wrapper_that_swallows_what_the_child_raised(call: Call, limit: int | None) -> None:
+    """The child has failed all the same, whatever the wrapper makes of it."""
+    error = OSError("the child's own")
+
+    async def swallowing(coroutine: Any, number: int) -> Any:
+        try:
+            return await coroutine
+        except OSError:
+            if number == 1:
+                return "a default"
+            raise asyncio.CancelledError from None
+
+    async with task_factory(wrapping(swallowing)):
+        assert await call(after(1, error), after(1, error), limit=limit) == [error, error]

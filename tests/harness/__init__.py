@@ -11,6 +11,7 @@ story            the log of a run, sorted by who did what
 oracles          what must be true of every run
 outcome_oracles  what must be true besides, of the functions with outcomes
 searches         small worlds, with the number of their schedules
+trees            random programs of all three functions; what fails is printed as Python
 wrong            faulty calls, which a search must find before it is trusted
 wrong_outcomes   faulty streams and races, likewise
 programs         ordinary asyncio programs, which do here what they do on the stock loop

@@ -143,6 +143,7 @@ def nests(call: Call, **children: Behaviour) -> Behaviour:
     """Awaits a scope of its own over `children`, and returns its label."""
 
     async def behave(child: Child) -> str:
+        child.log("is a program")
         inner = {f"{child.label}.{label}": behaviour for label, behaviour in children.items()}
         await child.watch(scope(f"scope of {child.label}", call, inner))
         return child.label

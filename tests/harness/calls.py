@@ -4,6 +4,7 @@
 data what they were handed, so that `outcome_oracles` can judge also a call that was cancelled.
 
     caller of <scope>    "limit"   how many children may run at a time
+    caller of <scope>    "handed over"  the label of a child that is a Task or a Future
     source of <scope>    "pulled"  one more child was asked for
     source of <scope>    "opened", "closed"
     consumer of <scope>  "asks"    for the next outcome
@@ -223,7 +224,7 @@ def adds_a_child(points: int = 1) -> Behaviour:
 
 
 def _add_another() -> None:
-    outcomes, more = _open[born_in.get()]
+    outcomes, more = _open.get(born_in.get(), (None, iter(())))
     for child in more:
         outcomes.add(child)
         break

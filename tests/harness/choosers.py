@@ -6,7 +6,7 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from typing import Any, Unpack, cast
+from typing import Any, TypeAlias, Unpack, cast
 
 from hypothesis import strategies as st
 
@@ -31,12 +31,26 @@ class First(Chooser):
         return 0
 
 
-class DepthFirst(Chooser):
-    """Visits every schedule once: `advance()` between the runs, until it returns False."""
+# The [choice, options] of every choice of a run, cancellations included, and how many of them, from
+# the first on, may not be changed: the schedules that are left to visit.
+Subtree: TypeAlias = tuple[list[list[int]], int]
 
-    def __init__(self) -> None:
-        self._path: list[list[int]] = []  # [choice, options] of every choice, cancels included
+
+class DepthFirst(Chooser):
+    """Visits every schedule once: `advance()` between the runs, until it returns False.
+
+    `left` says where it is. Another one that is given that goes on from there.
+    """
+
+    def __init__(self, left: Subtree = ([], 0)) -> None:
+        self._path = [list(choice) for choice in left[0]]
+        self._fixed = left[1]
         self._depth = 0
+
+    @property
+    def left(self) -> Subtree:
+        """The schedules from the coming run on."""
+        return [list(choice) for choice in self._path], self._fixed
 
     def begin(self, cancels: int) -> None:
         self._depth = 0
@@ -60,12 +74,22 @@ class DepthFirst(Chooser):
         path = self._path
         if self._depth < len(path):
             raise Diverged(f"the run ended after {self._depth} choices, it had {len(path)}")
-        while path:
+        while len(path) > self._fixed:
             path[-1][0] += 1
             if path[-1][0] < path[-1][1]:
                 return True
             path.pop()
         return False
+
+
+def split(left: Subtree) -> list[Subtree]:
+    """The same schedules in two parts, each of them in one only, if there are two."""
+    path, fixed = left
+    for depth in range(fixed, len(path)):
+        choice, options = path[depth]
+        if choice + 1 < options:
+            return [(path, depth + 1), ([*path[:depth], [choice + 1, options]], depth)]
+    return [left]
 
 
 class Steps(Chooser):
@@ -104,6 +128,35 @@ class Seeded(Steps):
         self._left = sorted(self._random.randrange(self._horizon) for _ in range(cancels))
 
     def choose(self, options: int) -> int:
+        return self._random.randrange(options)
+
+
+class Biased(Seeded):
+    """Chooses at random, but not evenly, and otherwise in each run.
+
+    Even choices make events happen early. Here some runs mostly do what asyncio would do, as on an
+    idle machine, and some take the newest event first. Every second cancellation follows closely
+    on the one before, where it meets what that one has begun.
+    """
+
+    def __init__(self, seed: int | str, horizon: int = 40) -> None:
+        super().__init__(seed, horizon)
+        self._head = self._random.choice((0.0, 0.0, 0.5, 0.8, 0.95))
+        self._newest = self._random.choice((0.0, 0.0, 0.0, 0.7))
+
+    def begin(self, cancels: int) -> None:
+        steps: list[int] = []
+        for _ in range(cancels):
+            close = steps and self._random.random() < 0.5
+            step = steps[-1] + self._random.randrange(6) if close else None
+            steps.append(self._random.randrange(self._horizon) if step is None else step)
+        self._left = sorted(steps)
+
+    def choose(self, options: int) -> int:
+        if self._random.random() < self._head:
+            return 0
+        if self._random.random() < self._newest:
+            return options - 1
         return self._random.randrange(options)
 
 

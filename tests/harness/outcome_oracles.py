@@ -61,7 +61,11 @@ def nothing_dropped(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
             if not _agree(piece.ending, told.children[piece.place].ending):
                 yield f"{piece} was handed out, the truth was {told.children[piece.place].ending}"
         if not run.interrupts:
-            started = {at for at, child in enumerate(told.children) if child.started is not None}
+            started = {
+                at
+                for at, (label, child) in enumerate(zip(told.labels, told.children, strict=True))
+                if child.started is not None and (child.owners == 1 or label in told.handed_over)
+            }
             if missing := started - set(indices):
                 yield f"no outcome for {sorted(missing)}"
 
@@ -70,8 +74,11 @@ def nothing_dropped(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 def in_the_order_of_their_ends(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """A stream hands its outcomes out in the order in which the children ended."""
     streams: list[tuple[Kept, ...]] = logged(run, f"consumer of {name}", "kept")
+    others = told.handed_over  # of their ends the call hears a turn later
     for pieces in streams:
-        children = [told.children[piece.place] for piece in pieces]
+        children = [
+            told.children[piece.place] for piece in pieces if told.labels[piece.place] not in others
+        ]
         ends = [child.ended[0] for child in children if child.ended]
         if ends != sorted(ends):
             yield f"handed out as {[piece.place for piece in pieces]}"
@@ -80,8 +87,11 @@ def in_the_order_of_their_ends(run: Run, name: str, told: ScopeStory) -> Iterato
 @oracle
 def elapsed_to_the_tick(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """`elapsed` is the time from the child's start to its end. Judged in mode `fifo` only."""
+    others = told.handed_over  # their time counts from then on
     for piece in (piece for pieces in kept(run, name) for piece in pieces):
         child = told.children[piece.place]
+        if told.labels[piece.place] in others:
+            continue
         true = 0.0
         if child.started is not None:
             true = run.events[child.ended[0]].time - run.events[child.started].time
@@ -93,11 +103,22 @@ def elapsed_to_the_tick(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 def limit_holds(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """No more children run at a time than the limit says, and no more are pulled ahead."""
     for limit in filter(None, logged(run, f"caller of {name}", "limit")):
-        running = pulled = taken = 0
+        running = pulled = 0
+        # Of a Task that others have cancelled before its first step nothing is seen.
+        taken = sum(
+            label in told.handed_over and not child.ended
+            for label, child in zip(told.labels, told.children, strict=True)
+        )
         streams = bool(logged(run, f"consumer of {name}", "asks"))
+        take_turns = {
+            label
+            for label, child in zip(told.labels, told.children, strict=True)
+            if child.owners == 1 and label not in told.handed_over
+        }
         for event in run.events:
             is_child = event.who in told.labels
-            running += is_child and (event.what == "started") - (event.what == "ended")
+            takes_a_turn = event.who in take_turns
+            running += takes_a_turn and (event.what == "started") - (event.what == "ended")
             pulled += (event.who, event.what) == (f"source of {name}", "pulled")
             taken += (
                 (event.who, event.what) == (f"consumer of {name}", "asks")
@@ -106,7 +127,7 @@ def limit_holds(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
             )
             if running > limit:
                 yield f"{running} children run at step {event.step}, the limit is {limit}"
-            if pulled > limit + taken:
+            if pulled > limit + taken and told.child_seconds != 0:  # then all are over at once
                 yield f"{pulled} pulled when {taken} had been asked for, the limit is {limit}"
 
 
@@ -127,15 +148,25 @@ def source_closed(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
 @oracle
 def the_first_values(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
     """`values` are the first by time, and `reason` says why there are no more."""
+    # What was handed over may have returned before, or without having been taken.
+    children = [
+        child
+        for label, child in zip(told.labels, told.children, strict=True)
+        if child.owners == 1 and label not in told.handed_over
+    ]
+    others = len(children) < len(told.children)
     arrived = [
         child.ending.what
-        for child in sorted(told.children, key=lambda child: child.ended)
-        if child.ending is not None and child.ending.how == "returned" and not child.cancelled
+        for child in sorted(children, key=lambda child: child.ended)
+        if child.ending is not None
+        and child.ending.how == "returned"
+        and not (child.cancelled or child.ending.cancels)
     ]
     for found in logged(run, f"caller of {name}", "found"):
         count = len(found.values)
-        if list(found.values) != arrived[:count] or (
-            found.reason != "met" and not found.adopted and count != len(arrived)
+        values = [value for value in found.values if value in arrived or not others]
+        if values != arrived[: len(values)] or (
+            found.reason != "met" and not found.adopted and len(values) != len(arrived)
         ):
             yield f"the values are {found.values}, what arrived was {arrived}"
         if (found.reason == "met") != (count == found.wanted):
@@ -153,6 +184,8 @@ def losers_are_told(run: Run, name: str, told: ScopeStory) -> Iterator[str]:
         expected = {"met": "Cancelled", "deadline": "TimedOut", "exhausted": None}[found.reason]
         for piece in found.outcomes:
             child = told.children[piece.place]
-            by_us = child.ending is not None and child.ending.how == "cancelled" and child.cancelled
-            if by_us and child.deadline is None and piece.kind != expected:
+            cancelled = child.ending is not None and child.ending.how == "cancelled"
+            by_us = cancelled and child.cancelled and not child.self_cancelled()
+            timed = child.deadline is not None or told.child_seconds is not None
+            if by_us and not timed and piece.kind != expected:
                 yield f"{piece} in a call that ended by {found.reason!r}"

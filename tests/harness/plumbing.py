@@ -162,7 +162,7 @@ class BaseLoop(asyncio.AbstractEventLoop):
         return [
             task
             for task in tasks
-            if task is not None and not task.done() and task.born_in.startswith(inside)
+            if task is not None and not task.done() and f"{task.born_in}/".startswith(f"{inside}/")
         ]
 
     # -- running --------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ class ChildStory:
     ended: list[int] = field(default_factory=list[int])
     ending: Ending | None = None
     deadline: float | None = None
+    must_end: float | None = None
+    notes: set[str] = field(default_factory=set[str])  # what else it logged
+    owners: int = 0  # the scopes that it is a child of
+    groups: int = 0  # the TaskGroups in its task that have failed
 
     def add(self, place: int, what: str, detail: Any) -> None:
         """Take in one event; a world may log others, for itself."""
@@ -37,14 +41,18 @@ class ChildStory:
                 self.ending = detail
             case "deadline":
                 self.deadline = detail
+            case "must end by":
+                self.must_end = detail
             case _:
-                pass
+                self.notes.add(what)
 
     def self_cancelled(self) -> bool:
-        """Whether it ended cancelled though nobody had cancelled it."""
-        if self.ending is None or self.ending.how != "cancelled":
+        """Whether it ended cancelled though nobody had cancelled it, or another of its owners."""
+        if self.ending is None:
+            return self.owners > 1  # before its first step
+        if self.ending.how != "cancelled":
             return False
-        return self.by_itself or not self.ending.cancels
+        return self.by_itself or not self.ending.cancels or self.owners > 1
 
 
 @dataclass(slots=True)
@@ -53,6 +61,9 @@ class ScopeStory:
 
     labels: tuple[str, ...]
     children: list[ChildStory]
+    entered_at: int
+    handed_over: set[str] = field(default_factory=set[str])  # they ran already
+    child_seconds: float | None = None
     over_at: int | None = None
     over: Over | None = None
     after: After | None = None
@@ -67,6 +78,8 @@ class ScopeStory:
                 self.after = detail
             case "deadline":
                 self.deadline = detail
+            case "time of each child":
+                self.child_seconds = detail
             case _:
                 pass
 
@@ -91,9 +104,16 @@ def sort_events(run: Run) -> Story:
     told = Story()
     for place, (_, _, who, what, detail) in enumerate(run.events):
         if what == "entered":
-            children = [ChildStory() for _ in detail]
-            told.scopes[who] = ScopeStory(detail, children)
-            told.children.update(zip(detail, children, strict=True))
+            # A Task may be a child of several scopes.
+            children = [told.children.setdefault(label, ChildStory()) for label in detail]
+            for one in children:
+                one.owners += 1
+            told.scopes[who] = ScopeStory(detail, children, place)
+        elif what == "handed over":
+            told.scopes[who.removeprefix("caller of ")].handed_over.add(detail)
+        elif what == "group failed":
+            if (child := told.children.get(who.rstrip("'"))) is not None:
+                child.groups += 1
         elif (someone := told.children.get(who) or told.scopes.get(who)) is not None:
             someone.add(place, what, detail)
     return told

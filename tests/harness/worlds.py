@@ -16,12 +16,19 @@ call says. These are the events; the first word of each line says who logs them.
     child  "cancels itself"
     child  "ended"     an `Ending`; its outermost `finally` has run
     both   "deadline"  the time after which nothing may go on undisturbed
+    scope  "time of each child"   its `child_timeout`
+    child  "must end by"          the earliest deadline of all that is around it
+    child  "is a Future"          nothing of it runs
+    child  "is a program"         it awaits more than points: calls, groups, cleanups with calls
+    child  "in the outer task"    it has no task of its own
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from harness.loop import DeterministicLoop, current
@@ -31,6 +38,9 @@ from harness.run import Program
 Call: TypeAlias = Callable[..., Awaitable[Any]]
 
 SCOPE = "scope"  # the label of the outermost scope
+
+# The earliest deadline of all that is around the running task.
+must_end: ContextVar[float] = ContextVar("must_end", default=math.inf)
 
 
 class ChildError(Exception):
@@ -42,7 +52,7 @@ class Ending(NamedTuple):
 
     how: str  # "returned", "raised", "cancelled", "closed" (its coroutine, before it was over)
     what: Any = None  # the value returned, or the exception as text
-    identity: int = 0  # of the exception
+    identity: int = 0  # of the exception; of a cancellation's cause
     cancels: int = 0  # by how much `cancelling()` of its task rose while it ran
     place: int = -1  # the child's index in the call, where the piece says so
 
@@ -123,11 +133,19 @@ Behaviour: TypeAlias = Callable[[Child], Coroutine[Any, Any, Any]]
 def _cancels_of_this_task() -> int:
     # A function of its own: no frame that an exception may keep alive has the task as a local.
     task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+    if task is None:
+        return 0
+    # One that was asked for, and that the task hasn't seen yet, is still to come.
+    return task.cancelling() - getattr(task, "_must_cancel", False)
 
 
-async def live(label: str, behaviour: Behaviour, deadline: float | None = None) -> Any:
-    """One child: runs `behaviour` and logs what becomes of it."""
+async def live(
+    label: str, behaviour: Behaviour, deadline: float | None = None, end: float = math.inf
+) -> Any:
+    """One child: runs `behaviour` and logs what becomes of it.
+
+    It has `deadline` seconds, and at the time `end` what is around it ends.
+    """
     loop = current()
     child = Child(label, loop)
     token = _Token()
@@ -136,6 +154,10 @@ async def live(label: str, behaviour: Behaviour, deadline: float | None = None) 
     loop.log(label, "started")
     if deadline is not None:
         loop.log(label, "deadline", loop.time() + deadline)
+        end = min(end, loop.time() + deadline)
+    if end < math.inf:
+        loop.log(label, "must end by", end)
+    must_end.set(end)
     before = _cancels_of_this_task()
     ending = Ending("closed")
     try:
@@ -144,7 +166,8 @@ async def live(label: str, behaviour: Behaviour, deadline: float | None = None) 
         if isinstance(error, asyncio.CancelledError):
             if not child.disturbed:
                 child.was_cancelled()
-            ending = Ending("cancelled")
+            # What a call that was cancelled has to tell of its children's failures is the cause.
+            ending = Ending("cancelled", identity=id(error.__cause__) if error.__cause__ else 0)
         elif not isinstance(error, GeneratorExit):
             ending = describe(error)
             loop.track(f"the error of {label}", error)
@@ -169,14 +192,18 @@ async def scope(
     ending, complete = Ending("closed"), False
     handed: tuple[Ending, ...] = ()
     loop.log(name, "entered", tuple(children))
+    end = must_end.get()
     if deadline is not None:
         loop.log(name, "deadline", loop.time() + deadline)
+        end = min(end, loop.time() + deadline)
     outside = born_in.set(f"{born_in.get()}/{name}")
     try:
-        value = await call(*[live(label, do, child_deadline) for label, do in children.items()])
+        value = await call(
+            *[live(label, do, child_deadline, end) for label, do in children.items()]
+        )
     except BaseException as error:
         ending = describe(error)
-        handed = tuple(describe(leaf) for leaf in _leaves(error))
+        handed = tuple(describe(piece) for piece in _pieces_of(error))
         raise
     else:
         ending = Ending("returned")
@@ -252,8 +279,8 @@ def _pieces(value: Any) -> tuple[tuple[Ending, ...], bool]:
     return tuple(describe(piece)._replace(place=at) for at, piece in enumerate(found)), True
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
+def _pieces_of(error: BaseException) -> tuple[BaseException, ...]:
+    """What a call raised: the failures in its group, each of which may be a child's own group."""
     if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return [leaf for inner in group.exceptions for leaf in _leaves(inner)]
+        return (error,)
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions

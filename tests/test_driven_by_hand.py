@@ -1,0 +1,136 @@
+"""A call that is thrown into, closed or interrupted, or whose loop is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+import pytest
+from each_call import Call, each_call, first, gather
+from virtual_tests import forever, stops_slowly, virtual
+from virtual_time import after, now
+
+from harness.run import listening
+from structgather import gather_structured
+from structgather._gather import _Gather
+
+
+@types.coroutine
+def thrown_into(call: Coroutine[Any, Any, Any], *errors: BaseException) -> Generator[Any, Any, Any]:
+    """Drive a coroutine as wrappers do, and throw these into it, one after the other."""
+    awaited = call.send(None)
+    yield from asyncio.sleep(1).__await__()  # the children begin
+    for error in errors:
+        awaited = call.throw(error)
+    while True:
+        yield awaited
+        try:
+            awaited = call.send(None)
+        except StopIteration as end:
+            return end.value
+
+
+@each_call
+@virtual
+async def test_what_is_thrown_in(call: Call) -> None:
+    """It comes out when all children have finished: of several the first."""
+    log: list[str] = []
+    one, other = LookupError("first"), LookupError("second")
+    with pytest.raises(LookupError) as caught:
+        await thrown_into(call(stops_slowly(log, 0), stops_slowly(log)), one, other)
+    assert caught.value is one
+    assert log == ["cleaned up"] * 2
+
+
+@pytest.mark.parametrize("call", [gather, first])
+@virtual
+async def test_a_call_that_is_closed(call: Call) -> None:
+    """Who closes a call's coroutine has its children cancelled: they can't be waited for."""
+    log: list[str] = []
+    running = call(forever(log), forever(log))
+    running.send(None)
+    await asyncio.sleep(1)
+    running.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert log == ["cancelled"] * 2
+
+
+async def gather_of_asyncio(*children: Any) -> Any:
+    return await asyncio.gather(*children)
+
+
+def reported(call: Any) -> list[str]:
+    """Close a loop when the call has made its first step, its children none, and collect it."""
+    complaints: list[str] = []
+    unfinished: list[str] = []
+
+    async def child() -> None:
+        pytest.fail("it has begun")
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: unfinished.append(context["message"]))
+    with listening(complaints, complaints), contextlib.closing(loop):
+        task = loop.create_task(call(child(), child()))
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+        del task
+        gc.collect()
+    return sorted(complaints + unfinished)
+
+
+@each_call
+def test_a_loop_that_is_closed_before_the_first_step(call: Call) -> None:
+    """Nothing else is reported than of gather's: Tasks are pending, coroutines have not begun."""
+    assert set(reported(call)) == set(reported(gather_of_asyncio))
+
+
+@each_call
+def test_two_interrupts(call: Call) -> None:
+    """Each goes through the loop; if the loop goes on, the call raises the first one."""
+
+    async def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    async def exits() -> None:
+        try:
+            await forever()
+        finally:
+            raise SystemExit
+
+    async def main() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            await call(exits(), interrupts())
+
+    loop = asyncio.new_event_loop()
+    with contextlib.closing(loop):
+        task = loop.create_task(main())
+        for interrupt in (KeyboardInterrupt, SystemExit):
+            with pytest.raises(interrupt):
+                loop.run_until_complete(task)
+        loop.run_until_complete(task)
+
+
+@virtual
+async def test_an_interrupt_that_strikes_while_a_child_settles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The caller hears of it, and does not wait for ever."""
+    returned = _Gather.returned
+
+    def struck(self: _Gather, index: int, value: Any) -> None:
+        returned(self, index, value)
+        if index == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Gather, "returned", struck)
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        await gather_structured(after(1, "a"), stops_slowly(log))
+    assert log == ["cleaned up"]
+    assert now() == 2
