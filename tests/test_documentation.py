@@ -35,9 +35,8 @@ from harness.choosers import First
 from harness.loop import DeterministicLoop
 
 ROOT = Path(__file__).resolve().parent.parent
-# What this one shows needs libraries that cannot be had on every Python.
-INTEGRATIONS = "tests/integrations/README.md"
-DOCUMENTS = ["README.md", "tests/README.md", "benchmarks/README.md", INTEGRATIONS]
+# The one in tests/integrations has a test of its own there: it needs other packages.
+DOCUMENTS = ["README.md", "tests/README.md", "benchmarks/README.md"]
 FENCE = re.compile(r" *(?P<fence>`{3,}|~{3,}) *(?P<language>[^\s`]*) *(?P<options>[^`]*)")
 STEPS = 1_000_000
 
@@ -80,12 +79,12 @@ def blocks(document: str, text: str) -> Iterator[Block]:
         yield before
 
 
-DOCUMENTED = [
-    block
-    for document in DOCUMENTS
-    if (ROOT / document).exists()
-    for block in blocks(document, (ROOT / document).read_text("utf-8"))
-]
+def blocks_of(document: str) -> list[Block]:
+    """Read the blocks of a document."""
+    return [*blocks(document, (ROOT / document).read_text("utf-8"))]
+
+
+DOCUMENTED = [block for document in DOCUMENTS for block in blocks_of(document)]
 
 
 def run_virtually(main: Coroutine[Any, Any, object], **_: object) -> object:
@@ -186,12 +185,7 @@ def check_all(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("block", DOCUMENTED, ids=str)
 def test_the_documentation_holds(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each block of the documentation does what it shows."""
-    try:
-        check(block, monkeypatch)
-    except ModuleNotFoundError as error:
-        if block.document != INTEGRATIONS:
-            raise
-        pytest.skip(f"needs {error.name}, which is not installed")
+    check(block, monkeypatch)
 
 
 def test_the_first_two_commands_are_the_benchmarks_and_the_tests() -> None:
