@@ -14,6 +14,7 @@ if __name__ == "__main__":
 from benchmarks.contenders import own_operations
 from benchmarks.drivers import (
     ToolError,
+    admissions,
     blocked,
     calling,
     cancelled,
@@ -67,6 +68,7 @@ CASES = {
     "cancelled": Case("join", 100, 12, calling(blocked, 100), cancelled),
     "limit": Case("limit", 100, 12, calling(yield_once, 100)),
     "as-completed": Case("as_completed", 100, 12, calling(yield_once, 100)),
+    "rate-limit": Case("admit", 100, 12, admissions(100)),
 }
 MEANING = {
     "none": "no child",
@@ -82,6 +84,7 @@ MEANING = {
     "cancelled": "the caller is cancelled, and 100 children with it",
     "limit": "limit=20, 100 children that yield once",
     "as-completed": "one by one, 100 children that yield once",
+    "rate-limit": "100 admissions, one after the other, that nobody holds up",
 }
 
 

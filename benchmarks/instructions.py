@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.contenders import AGAIN, GATHER, OURS, own_operations
+from benchmarks.contenders import AGAIN, GATHER, is_ours, own_operations
 from benchmarks.counted import CASES, MEANING
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def show(name: str, counts: dict[str, Count], functions: int) -> None:
         each = f"{count.total / children:12,.0f} a child" if children else ""
         print(f"  {contender:<22}{count.total:14,.0f} a call{each:>20}  {ratio:6.3f}")
     if functions:
-        ours = next(count for contender, count in counts.items() if contender in OURS)
+        ours = next(count for contender, count in counts.items() if is_ours(contender))
         apart = {
             function: ours.functions.get(function, 0) - baseline.functions.get(function, 0)
             for function in {*ours.functions, *baseline.functions}
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name: {
                 contender: pool.submit(counter.count, name, contender)
                 for place, contender in enumerate(operations[CASES[name].operation])
-                if place == 0 or contender in OURS or (options.all and contender != AGAIN)
+                if place == 0 or is_ours(contender) or (options.all and contender != AGAIN)
             }
             for name in names
         }
