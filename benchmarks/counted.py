@@ -88,13 +88,15 @@ MEANING = {
 }
 
 
-def work(case: Case, name: str, calls: int, *, collector: bool) -> None:
+def work(case: Case, name: str, calls: int, *, collector: bool, eager: bool) -> None:
     """Warm up, then make so many calls."""
     call = own_operations()[case.operation][name]
     if case.around is not None:
         call = case.around(call)
 
     async def main() -> None:
+        if sys.version_info >= (3, 12) and eager:
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         await case.drive(call, WARM_UP, time.perf_counter)
         gc.collect()
         gc.freeze()
@@ -106,5 +108,11 @@ def work(case: Case, name: str, calls: int, *, collector: bool) -> None:
 
 
 if __name__ == "__main__":
-    _, _, name, contender, calls, collector = sys.argv
-    work(CASES[name], contender, int(calls), collector=bool(collector))
+    _, _, name, contender, calls, *options = sys.argv
+    work(
+        CASES[name],
+        contender,
+        int(calls),
+        collector="collector" in options,
+        eager="eager" in options,
+    )
