@@ -290,11 +290,11 @@ def test_a_waiter_cancelled_in_the_turn_of_its_admission_has_spent_nothing() -> 
 
     async def main() -> Provider:
         provider = Provider(RateLimit(concurrent=1, requests=2, tokens=10, per=60))
-        await provider.limit(tokens=1).__aenter__()
+        held = await provider.limit(tokens=1).__aenter__()
         waiting = asyncio.create_task(provider.call("cancelled", tokens=9))
         after = asyncio.create_task(provider.call("next", tokens=9))
         await asyncio.sleep(1)
-        provider.limit._gate.leave()  # admits the one that waits ...
+        await held.__aexit__(None, None, None)  # admits the one that waits ...
         waiting.cancel()  # ... and before it goes on, it is cancelled
         await gather_structured(waiting, after, return_exceptions=True)
         return provider
