@@ -148,7 +148,8 @@ class Gate:
         if call.loop is not self._loop:
             return  # it was under way when its loop was closed, and is collected now: see `_bind`
         self.running -= 1
-        if self._queue:
+        # While the timer is set, the head waits for room in the window, not for a place.
+        if self._queue and self._timer is None:
             self._admit()
 
     def settle(self, call: Admission, tokens: float) -> None:

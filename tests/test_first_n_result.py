@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import pickle
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -33,6 +35,23 @@ async def test_all_failures_in_input_order() -> None:
         "first_n_within(): 2 children failed",
     )
     assert found.exception_group() is not group
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@virtual
+async def test_it_can_be_pickled_and_copied(protocol: int) -> None:
+    """With any protocol; what was short is known to the twin as well."""
+    found = await first_n_within([after(2, BROKEN), after(1, "a"), after(3, "b")], within=2.5)
+    dumped = pickle.dumps(found, protocol)
+    for twin in (pickle.loads(dumped), copy.deepcopy(found)):  # noqa: S301 - made right here
+        assert (twin.values, twin.reason) == (found.values, found.reason)
+        assert list(map(type, twin.outcomes)) == list(map(type, found.outcomes))
+        with pytest.raises(ExceptionGroup, match="values arrived within") as caught:
+            twin.raise_if_short()
+        assert list(map(str, caught.value.exceptions)) == [
+            "broken",
+            str(found.outcomes[2].exception()),
+        ]
 
 
 @virtual
