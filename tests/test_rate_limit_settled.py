@@ -115,6 +115,28 @@ async def test_who_was_not_admitted_has_nothing_to_settle(tokens: int) -> None:
         assert now() == 60
 
 
+@virtual
+async def test_who_leaves_while_the_first_waits_for_tokens_changes_nothing() -> None:
+    """A call that ends looks at no window: it can give back a place, and no tokens."""
+    limit = RateLimit(tokens=100, concurrent=2, per=60)
+    first = await limit(tokens=50).__aenter__()
+    second = await limit(tokens=30).__aenter__()
+    order: list[tuple[str, float]] = []
+
+    async def call(name: str, tokens: int) -> None:
+        async with limit(tokens=tokens):
+            order.append((name, now()))
+
+    waits_for_a_place = asyncio.create_task(call("small", 20))
+    waits_for_tokens = asyncio.create_task(call("large", 100))
+    await asyncio.sleep(1)
+    await first.__aexit__(None, None, None)
+    await asyncio.sleep(1)
+    await second.__aexit__(None, None, None)
+    await gather_structured(waits_for_a_place, waits_for_tokens)
+    assert order == [("small", 1), ("large", 61)]
+
+
 def test_a_call_of_a_closed_loop_leaves_no_place_behind() -> None:
     """It is collected while calls of the next loop are under way; their number stays what it is."""
     limit = RateLimit(concurrent=1)
