@@ -111,7 +111,7 @@ def test_a_group_that_failed_leaves_a_cancellation_uncounted() -> None:
 
 
 def test_a_group_that_fails_in_a_cleanup_cancels_the_cleanup() -> None:
-    """3.13 to 3.15: a group that fails in the `finally` of a cancelled task cancels it once more."""
+    """3.13 to 3.15: a group that fails in the `finally` of a cancelled task cancels it again."""
     # It takes the cancellation that the task is cleaning up after for a new one.
 
     async def main(group: Group) -> str:
@@ -452,7 +452,7 @@ def test_uncancel_does_not_take_back_what_was_not_delivered() -> None:
 
 
 def test_an_async_generator_stays_busy_when_its_consumer_is_collected() -> None:
-    """3.11 and 3.12: who is closed while it awaits `anext` leaves a generator that can't be closed."""
+    """3.11 and 3.12: who is closed while it awaits `anext` leaves a generator nobody can close."""
     # Mended in 3.13.
 
     async def generator() -> AsyncIterator[int]:
