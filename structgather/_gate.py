@@ -73,8 +73,8 @@ class Gate:
         "_pace",
         "_per",
         "_queue",
+        "_rings_at",
         "_timer",
-        "_wakes_at",
         "_windowed",
         "requests",
         "running",
@@ -95,8 +95,7 @@ class Gate:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Admission] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        #: When it is due. Not every loop's handle has a `when()`, nor an exact one.
-        self._wakes_at = math.inf
+        self._rings_at = math.inf
         #: How many calls are under way.
         self.running: int = 0
         #: What was admitted in the last `per` seconds, oldest first, and what it adds up to.
@@ -292,13 +291,13 @@ class Gate:
 
     def _wake_at(self, due: float) -> None:
         if self._timer is not None:
-            if self._wakes_at == due:
+            if self._rings_at == due:  # the timers of uvloop or Qt can't be asked
                 return
             self._timer.cancel()
             self._timer = None
         if due != math.inf and self._loop is not None:
             self._timer = self._loop.call_at(due, self._on_time)
-            self._wakes_at = due
+            self._rings_at = due
 
     def _on_time(self) -> None:
         self._timer = None
