@@ -354,7 +354,7 @@ class Admission(Spent):
             TypeError: It is not a number.
             RuntimeError: The call has not been admitted.
         """
-        check_weight("tokens", tokens, math.inf)
+        _inputs.check_number("settle", "tokens", tokens)
         if self._state != ENTERED:
             message = "settle() tells what a call has used: enter it first, with `async with`"
             raise RuntimeError(message)
@@ -365,5 +365,6 @@ def check_weight(argument: str, value: float, most: float) -> None:
     """Check what a call is to count for: a number that can be admitted."""
     number = _inputs.check_number("RateLimit", argument, value)
     if number > most:
+        hint = "" if most >= 1 else f": let it be 1 in a longer `per`, not {most:g} in a shorter"
         message = f"RateLimit: {value!r} {argument} can never be admitted, {most:g} is the most"
-        raise ValueError(message)
+        raise ValueError(message + hint)

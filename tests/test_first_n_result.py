@@ -204,6 +204,20 @@ async def test_a_generator_function_in_place_of_its_generator() -> None:
 
 
 @virtual
+async def test_a_coroutine_function_or_an_async_generator_in_place_of_awaitables() -> None:
+    """Each is refused with what was probably meant."""
+
+    async def children() -> Any:
+        yield never()
+
+    calls = r"Did you forget to call it: first_n_within\(\[never\(\.\.\.\)\]\)\?$"
+    with pytest.raises(TypeError, match=calls):
+        await first_n_within(never)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"as_completed_scoped\(\) takes async iterables$"):
+        await first_n_within(children())
+
+
+@virtual
 async def test_the_same_coroutine_twice() -> None:
     """One object in two places is refused, with both places: it has one result."""
     child = never()

@@ -428,6 +428,12 @@ def test_a_weight_that_can_never_fit_is_refused(
         limit(**weights)
 
 
+def test_a_rate_of_less_than_one_call_says_how_it_is_meant() -> None:
+    """One call in two seconds is not half a call in one."""
+    with pytest.raises(ValueError, match=r"0\.5 is the most: let it be 1 in a longer `per`"):
+        RateLimit(requests=0.5, per=1)()
+
+
 def test_an_admission_is_entered_once_and_settled_after_it_was_entered() -> None:
     """Errors that say what to do."""
 
