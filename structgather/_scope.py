@@ -530,7 +530,11 @@ class Scope:
             wrapped.carrier.close()
         _inputs.close_unstarted((wrapped.awaitable,))
         retrieve_silently([child])
-        if wrapped.report is None:
+        by_us = self._extras and index in self.by_us
+        if wrapped.report is None or (
+            # It was cancelled by what is wrapped around it, which says why: its time was over.
+            wrapped.report == self._ended_cancelled and not (by_us or child.cancelled())
+        ):
             self._taken_over_done(index, child)
         else:
             self.since = wrapped.since

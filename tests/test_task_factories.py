@@ -279,6 +279,25 @@ async def test_values_of_children_whose_wrappers_go_on(
     assert found.values == ["a", "b"]
 
 
+@each_call
+@with_and_without_limit
+@starts
+@virtual
+async def test_a_wrapper_that_cancels_the_child(
+    call: Call, limit: int | None, start: Callable[[Factory], Factory]
+) -> None:
+    """The child has failed with what the wrapper raises: no cancellation is invented."""
+
+    async def with_a_deadline(coroutine: Any, number: int) -> Any:
+        async with asyncio.timeout(1):
+            return await coroutine
+
+    async with task_factory(start(wrapping(with_a_deadline))):
+        found = await call(forever(), after(0, "a"), limit=limit)
+    assert isinstance(found[0], TimeoutError)
+    assert found[1] == "a"
+
+
 @virtual
 async def test_wrappers_that_are_cancelled_before_their_first_step() -> None:
     """The coroutines in them are closed, also where the caller goes on before it is told so."""
