@@ -176,8 +176,12 @@ class _Gather(Scope):
             self._values[index] = error
         elif not self.stopping:
             self._earlier_failed = 0
-            if not _inputs.is_future(self._arguments[index]):
-                # A Task that was handed over, and failed before, is heard of later in this turn.
+            if (
+                not _inputs.is_future(self._arguments[index])
+                and asyncio.current_task(self.loop) is not None
+            ):
+                # It is the child's last step, and not a callback: a Task that was handed over, and
+                # failed before, is heard of later in this turn.
                 self._earlier = [at for at, child in self.unsettled.items() if child.done()]
             self._failures.append((index, error))
             self.stop()
