@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """Measures which branches of the package no test takes.
 
-    python .ci/branches.py [PYTHON ...]
+    .ci/branches.py [PYTHON ...]
 
 Each PYTHON, this one by default, is an interpreter that has the dependency group `proof`. Some
 branches are there for some Pythons only: what several of them take is put together. The searches of
