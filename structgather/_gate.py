@@ -69,6 +69,7 @@ class Gate:
         "_pace",
         "_per",
         "_queue",
+        "_rings_at",
         "_timer",
         "_windowed",
         "requests",
@@ -90,6 +91,7 @@ class Gate:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queue: deque[Admission] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
         #: How many calls are under way.
         self.running: int = 0
         #: What was admitted in the last `per` seconds, oldest first, and what it adds up to.
@@ -252,12 +254,13 @@ class Gate:
 
     def _wake_at(self, due: float) -> None:
         if self._timer is not None:
-            if self._timer.when() == due:
+            if self._rings_at == due:  # uvloop's timers can't be asked
                 return
             self._timer.cancel()
             self._timer = None
         if due != math.inf and self._loop is not None:
             self._timer = self._loop.call_at(due, self._on_time)
+            self._rings_at = due
 
     def _on_time(self) -> None:
         self._timer = None
