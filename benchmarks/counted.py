@@ -88,7 +88,7 @@ MEANING = {
 }
 
 
-def work(case: Case, name: str, calls: int, *, collector: bool, eager: bool) -> None:
+def work(case: Case, name: str, calls: int, *, collector: bool, eager: bool = False) -> None:
     """Warm up, then make so many calls."""
     call = own_operations()[case.operation][name]
     if case.around is not None:

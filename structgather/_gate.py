@@ -35,6 +35,9 @@ PARTS = 4096
 # Where an admission or a debt stands that is not in the window: its place there is 0 or more.
 NEW, WAITING = -2, -1
 
+#: For how many windows a debt may keep everybody waiting. Beyond, it is no number of tokens.
+MOST_WINDOWS = 100_000
+
 
 class Spent:
     """What takes room in the window: an admission, or the debt of one."""
@@ -79,7 +82,7 @@ class Gate:
         "_part_requests",
         "_part_tokens",
         "_per",
-        "_timer",
+        "_rings_at",
         "_times",
         "changes",
         "last",
@@ -97,6 +100,7 @@ class Gate:
         "queue",
         "requests",
         "running",
+        "timer",
         "tokens",
         "windowed",
     )
@@ -114,7 +118,8 @@ class Gate:
         self.windowed = requests != math.inf or tokens != math.inf
         self.loop: asyncio.AbstractEventLoop | None = None
         self.queue: deque[tuple[Admission, asyncio.Future[None]]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf
         #: How many calls are under way.
         self.running: int = 0
         #: The entries of the window without the last one, oldest first, and what they add up to
@@ -138,8 +143,7 @@ class Gate:
         self._part_tokens = _part(tokens)
         #: Debts that count already, but whose `per` seconds have not begun, in order.
         self._later: list[Debt] = []
-        #: When the first entry leaves, or a little earlier. No later debt comes before that: what
-        #: comes before a debt is a whole limit.
+        #: When the first entry leaves or the first of the later debts comes, or a little earlier.
         self.changes = math.inf
         #: When, at an even pace, `burst` requests would be free again.
         self._full_again = -math.inf
@@ -172,11 +176,14 @@ class Gate:
 
     def settle(self, call: Admission, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
+        if tokens > MOST_WINDOWS * self.max_tokens or tokens == math.inf:
+            message = f"settle(): no call has used {tokens!r} tokens"
+            raise ValueError(message)
         if self.max_tokens == math.inf or self.loop is None:
             return
         more = tokens - call.tokens - sum(debt.tokens for debt in call.debts)
         if more > 0:
-            self._owe(call, more, self.loop.time())
+            call.debts += self._owe(more, self.loop.time())
             return
         for spent in (*reversed(call.debts), call):
             back = min(-more, spent.tokens)
@@ -196,7 +203,7 @@ class Gate:
         self.loop = loop
         self.running = 0
         self.queue.clear()
-        self._timer = None
+        self.timer = None
         if (ahead := self.last_time - loop.time()) > 0:
             # Another clock. What was spent last was spent now, as far as is known.
             self._times = deque(since - ahead for since in self._times)
@@ -275,37 +282,62 @@ class Gate:
         times, later, per = self._times, self._later, self._per
         while later and later[0].since <= now:
             debt = later.pop(0)
-            if debt.tokens:
-                self.tokens -= debt.tokens
-                self.spend(debt, 0, max(debt.since, self.last_time))
+            self.tokens -= debt.tokens
+            self.spend(debt, 0, max(debt.since, self.last_time))
         while times and times[0] + per <= now:
             times.popleft()
             self.requests -= self._of_requests.popleft()
             self.tokens -= self._of_tokens.popleft()
-        if not times and self.last_time + per <= now:
-            # There is no later debt either: what comes before it stays until then.
+        if not times and not later and self.last_time + per <= now:
             self.last_time = self.most_until = -math.inf
             self.requests = self.tokens = self.last_requests = self.last_tokens = 0
             self.changes = math.inf
             self.last += 1  # so that nothing is given back to an entry that is over
             return
         self.changes = (times[0] if times else self.last_time) + per
+        if later:
+            self.changes = min(self.changes, later[0].since)
 
-    def _owe(self, call: Admission, more: float, now: float) -> None:
-        """Count tokens from now on, for as many windows as it takes to repay them."""
+    def _owe(self, tokens: float, now: float) -> tuple[Debt, ...]:
+        """Let `tokens` be repaid: they take the next room in the window, before who waits for it.
+
+        Where a debt counted beside what fills the window, it would leave the window with that, and
+        nobody would have repaid it.
+        """
         if self.changes <= now:
             self._pass(now)
-        since = now
-        while more > 0:
-            debt = Debt(min(more, self.max_tokens), since)
-            if since == now:
-                self.spend(debt, 0, now)
-            else:
+        debts: list[Debt] = []
+        taken, since = self.tokens + self.last_tokens, now
+        if taken < self.max_tokens:
+            debt = Debt(min(tokens, self.max_tokens - taken), now)
+            self.spend(debt, 0, now)
+            debts.append(debt)
+            taken += debt.tokens
+            tokens -= debt.tokens
+        if tokens <= 0:
+            return tuple(debts)
+        last = (self.last_time, self.last_tokens)
+        entries = chain(zip(self._times, self._of_tokens, strict=True), (last,))
+        leaving = [(entered, size) for entered, size in entries if size]
+        leaving += [(debt.since, debt.tokens) for debt in self._later if debt.tokens]
+        while tokens > 0:
+            if not leaving:
+                taken = 0  # but for rounding
+            if taken < self.max_tokens:
+                debt = Debt(min(tokens, self.max_tokens - taken), since)
                 self.tokens += debt.tokens
                 bisect.insort(self._later, debt, key=_since)
-            call.debts = (*call.debts, debt)
-            more -= debt.tokens
-            since += self._per
+                debts.append(debt)
+                bisect.insort(leaving, (since, debt.tokens))
+                taken += debt.tokens
+                tokens -= debt.tokens
+            else:
+                entered, size = leaving.pop(0)
+                taken -= size
+                since = max(since, entered + self._per)
+        self.changes = min(self.changes, self._later[0].since)
+        self.most_until = -math.inf
+        return tuple(debts)
 
     def _give_back(self, spent: Spent, tokens: float, requests: float = 0) -> None:
         spent.tokens -= tokens
@@ -355,16 +387,17 @@ class Gate:
         self._wake_at(next_due)
 
     def _wake_at(self, due: float) -> None:
-        if self._timer is not None:
-            if self._timer.when() == due:
+        if self.timer is not None:
+            if self._rings_at == due:  # the timers of uvloop or Qt can't be asked
                 return
-            self._timer.cancel()
-            self._timer = None
+            self.timer.cancel()
+            self.timer = None
         if due != math.inf and self.loop is not None:
-            self._timer = self.loop.call_at(due, self._on_time)
+            self.timer = self.loop.call_at(due, self._on_time)
+            self._rings_at = due
 
     def _on_time(self) -> None:
-        self._timer = None
+        self.timer = None
         self.admit()
 
 
@@ -372,11 +405,13 @@ class Gate:
 class Admission(Spent):
     """One call under a `RateLimit`, to be entered once."""
 
-    __slots__ = ("debts", "gate", "requests")
+    __slots__ = ("debts", "gate", "loop", "requests")
 
     gate: Gate
     requests: float
     debts: tuple[Debt, ...]
+    #: On which it is under way, from its admission on.
+    loop: asyncio.AbstractEventLoop | None
 
     async def __aenter__(self) -> Self:
         if self.place != NEW:
@@ -389,6 +424,7 @@ class Admission(Spent):
         if gate.queue or gate.running >= gate.max_concurrent:
             self.place = WAITING
             await gate.wait(self, loop)
+            self.loop = loop
             return self
         if not gate.windowed:
             self.place = 0
@@ -416,10 +452,12 @@ class Admission(Spent):
             elif gate.due(self, now) > now:
                 self.place = WAITING
                 await gate.wait(self, loop)
+                self.loop = loop
                 return self
             else:
                 gate.spend(self, self.requests, now)
         gate.running += 1
+        self.loop = loop
         return self
 
     async def __aexit__(
@@ -429,8 +467,11 @@ class Admission(Spent):
         traceback: TracebackType | None,
     ) -> None:
         gate = self.gate
+        if self.loop is not gate.loop:
+            return  # it was under way when its loop was closed, and is collected now: see `bind`
         gate.running -= 1
-        if gate.queue:
+        # While the timer is set, the head waits for room in the window, not for a place.
+        if gate.queue and gate.timer is None:
             gate.admit()
 
     def settle(self, *, tokens: float) -> None:
@@ -443,15 +484,12 @@ class Admission(Spent):
             tokens: How many in all, the estimate included.
 
         Raises:
-            ValueError: It is negative, or infinite.
+            ValueError: It is negative, or beyond all measure.
             TypeError: It is not a number.
-            RuntimeError: The call has not been admitted yet.
+            RuntimeError: The call has not been admitted.
         """
-        used = check_weight("tokens", tokens, math.inf)
-        if used == math.inf:
-            message = "RateLimit: tokens must be a number that can be repaid, not inf"
-            raise ValueError(message)
-        if self.place < 0:
+        used = _inputs.check_number("settle", "tokens", tokens)
+        if self.loop is None:
             message = "settle() tells what a call has used: enter it first, with `async with`"
             raise RuntimeError(message)
         self.gate.settle(self, used)
@@ -461,6 +499,7 @@ def check_weight(argument: str, value: float, most: float) -> float:
     """Check what a call is to count for: a number that can be admitted."""
     number = _inputs.check_number("RateLimit", argument, value)
     if number > most:
+        hint = "" if most >= 1 else f": let it be 1 in a longer `per`, not {most:g} in a shorter"
         message = f"RateLimit: {value!r} {argument} can never be admitted, {most:g} is the most"
-        raise ValueError(message)
+        raise ValueError(message + hint)
     return number

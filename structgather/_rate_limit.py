@@ -100,6 +100,7 @@ class RateLimit:
         call.requests = requests
         call.tokens = tokens
         call.debts = ()
+        call.loop = None
         return call
 
     def __repr__(self) -> str:

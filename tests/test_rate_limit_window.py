@@ -61,11 +61,14 @@ class Window:
         entries = self.of_call[name]
         more = tokens - sum(entry.tokens for entry in entries)
         since = now()
-        while more > 0:
-            entries.append(Entry(since, 0, min(more, self.tokens)))
-            self.entries.append(entries[-1])
-            more -= entries[-1].tokens
-            since += PER
+        while more > 0:  # at the next time at which there is room
+            held = sum(e.tokens for e in self.entries if e.since + PER > since)
+            if room := max(0, self.tokens - held):
+                entries.append(Entry(since, 0, min(more, room)))
+                self.entries.append(entries[-1])
+                more -= entries[-1].tokens
+            else:
+                since = min(e.since + PER for e in self.entries if e.since + PER > since)
         for entry in reversed(entries):
             back = min(max(-more, 0), entry.tokens)
             entry.tokens -= back
@@ -233,7 +236,7 @@ async def test_an_admission_that_was_undone_may_not_be_settled() -> None:
         await task
     with pytest.raises(RuntimeError, match="enter it first"):
         waits.settle(tokens=5)
-    with pytest.raises(ValueError, match="not inf"):
+    with pytest.raises(ValueError, match="no call has used"):
         held.settle(tokens=math.inf)
     assert counts(limit) == (1, 10)
 

@@ -63,10 +63,8 @@ async def some_turns() -> None:
 
 
 def test_a_group_loses_the_callers_cancellation() -> None:
-    """3.11 and 3.12: a child fails while its group is being cancelled, and the caller goes on.
-
-    Mended in 3.13 (gh-116720).
-    """
+    """3.11 and 3.12: a child fails while its group is being cancelled, and the caller goes on."""
+    # Mended in 3.13 (gh-116720).
 
     async def main(group: Group) -> bool:
         async def caller() -> None:
@@ -100,10 +98,8 @@ def test_a_group_loses_a_timeout_around_it() -> None:
 
 
 def test_a_group_that_failed_leaves_a_cancellation_uncounted() -> None:
-    """3.11 and 3.12: `cancelling()` stays one too high after a failure that was handled.
-
-    Whoever compares it with 0, as `asyncio.timeout` did until 3.12, takes it for a cancellation.
-    """
+    """3.11 and 3.12: `cancelling()` stays one too high after a failure that was handled."""
+    # Whoever compares it with 0, as `asyncio.timeout` did until 3.12, takes it for a cancellation.
 
     async def main(group: Group) -> int:
         await group(fails())
@@ -115,10 +111,8 @@ def test_a_group_that_failed_leaves_a_cancellation_uncounted() -> None:
 
 
 def test_a_group_that_fails_in_a_cleanup_cancels_the_cleanup() -> None:
-    """3.13 to 3.15: a group that fails in the `finally` of a cancelled task cancels it once more.
-
-    It takes the cancellation that the task is cleaning up after for a new one.
-    """
+    """3.13 to 3.15: a group that fails in the `finally` of a cancelled task cancels it again."""
+    # It takes the cancellation that the task is cleaning up after for a new one.
 
     async def main(group: Group) -> str:
         log: list[str] = []
@@ -143,10 +137,8 @@ def test_a_group_that_fails_in_a_cleanup_cancels_the_cleanup() -> None:
 
 
 def test_a_group_that_is_aborting_swallows_the_message_of_a_cancellation() -> None:
-    """All: it comes while a failed group waits for the rest, and nobody hears why.
-
-    On 3.11 and 3.12 it is lost as a whole; since 3.13 it comes out later, without its message.
-    """
+    """All: it comes while a failed group waits for the rest, and nobody hears why."""
+    # On 3.11 and 3.12 it is lost as a whole; since 3.13 it comes out later, without its message.
 
     async def main(group: Group) -> Any:
         async def cleans_up() -> None:
@@ -174,10 +166,8 @@ def test_a_group_that_is_aborting_swallows_the_message_of_a_cancellation() -> No
 
 
 def test_a_group_disturbs_cleanups_where_every_task_is_cancelled() -> None:
-    """All: who cancels child and caller in one turn has the child cancelled twice.
-
-    The group hears of the caller's cancellation a turn later, when the child is cleaning up.
-    """
+    """All: who cancels child and caller in one turn has the child cancelled twice."""
+    # The group hears of the caller's cancellation a turn later, when the child is cleaning up.
 
     async def main(group: Group) -> list[str]:
         log: list[str] = []
@@ -462,10 +452,8 @@ def test_uncancel_does_not_take_back_what_was_not_delivered() -> None:
 
 
 def test_an_async_generator_stays_busy_when_its_consumer_is_collected() -> None:
-    """3.11 and 3.12: who is closed while it awaits `anext` leaves a generator that can't be closed.
-
-    Mended in 3.13.
-    """
+    """3.11 and 3.12: who is closed while it awaits `anext` leaves a generator nobody can close."""
+    # Mended in 3.13.
 
     async def generator() -> AsyncIterator[int]:
         await asyncio.sleep(3600)
