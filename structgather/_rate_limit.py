@@ -7,7 +7,8 @@ import sys
 from typing import final
 
 from structgather import _inputs
-from structgather._gate import NEW, Admission, Gate, check_weight
+from structgather._admission import Admission, check_weight
+from structgather._gate import NEW, Gate
 
 #: Up to here a float tells each whole number from the next.
 MOST_EXACT = 2.0**53

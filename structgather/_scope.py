@@ -512,7 +512,7 @@ class Scope:
     def _is_own_task(self) -> bool:
         task = asyncio.current_task(self.loop)
         try:
-            return task.get_coro().cr_code is _CARRY  # type: ignore[union-attr]  # or it raises
+            return task.get_coro().cr_code is Scope._carry.__code__  # type: ignore[union-attr]  # or it raises
         except AttributeError:
             return False
 
@@ -627,6 +627,3 @@ class Scope:
             self._timeouts.settled(index)
         if self.limit is not None and not self.stopping:
             self.made_room(index)
-
-
-_CARRY = Scope._carry.__code__  # noqa: SLF001 - it is of this module

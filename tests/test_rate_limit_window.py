@@ -17,7 +17,7 @@ from virtual_time import now, run
 from structgather import RateLimit
 
 if TYPE_CHECKING:
-    from structgather._gate import Admission
+    from structgather._admission import Admission
 
 PER = 12
 
