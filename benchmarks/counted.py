@@ -14,6 +14,7 @@ if __name__ == "__main__":
 from benchmarks.contenders import own_operations
 from benchmarks.drivers import (
     ToolError,
+    admissions,
     blocked,
     calling,
     cancelled,
@@ -67,6 +68,7 @@ CASES = {
     "cancelled": Case("join", 100, 12, calling(blocked, 100), cancelled),
     "limit": Case("limit", 100, 12, calling(yield_once, 100)),
     "as-completed": Case("as_completed", 100, 12, calling(yield_once, 100)),
+    "rate-limit": Case("admit", 100, 12, admissions(100)),
 }
 MEANING = {
     "none": "no child",
@@ -82,16 +84,19 @@ MEANING = {
     "cancelled": "the caller is cancelled, and 100 children with it",
     "limit": "limit=20, 100 children that yield once",
     "as-completed": "one by one, 100 children that yield once",
+    "rate-limit": "100 admissions, one after the other, that nobody holds up",
 }
 
 
-def work(case: Case, name: str, calls: int, *, collector: bool) -> None:
+def work(case: Case, name: str, calls: int, *, collector: bool, eager: bool = False) -> None:
     """Warm up, then make so many calls."""
     call = own_operations()[case.operation][name]
     if case.around is not None:
         call = case.around(call)
 
     async def main() -> None:
+        if sys.version_info >= (3, 12) and eager:
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
         await case.drive(call, WARM_UP, time.perf_counter)
         gc.collect()
         gc.freeze()
@@ -103,5 +108,11 @@ def work(case: Case, name: str, calls: int, *, collector: bool) -> None:
 
 
 if __name__ == "__main__":
-    _, _, name, contender, calls, collector = sys.argv
-    work(CASES[name], contender, int(calls), collector=bool(collector))
+    _, _, name, contender, calls, *options = sys.argv
+    work(
+        CASES[name],
+        contender,
+        int(calls),
+        collector="collector" in options,
+        eager="eager" in options,
+    )

@@ -22,7 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.contenders import AGAIN, GATHER, OURS, own_operations
+from benchmarks.contenders import AGAIN, GATHER, is_ours, own_operations
 from benchmarks.counted import CASES, MEANING
 
 if TYPE_CHECKING:
@@ -74,10 +74,11 @@ class Counter:
     package: Path
     cache: Path
     collector: bool = False
+    eager: bool = False
 
     def command(self, name: str, contender: str, calls: int) -> list[str]:
         """Say what is run."""
-        collector = "collector" if self.collector else ""
+        options = {"collector": self.collector, "eager": self.eager}
         script = str(HERE.with_name("counted.py"))
         return [
             sys.executable,
@@ -87,7 +88,7 @@ class Counter:
             name,
             contender,
             str(calls),
-            collector,
+            *(option for option, given in options.items() if given),
         ]
 
     def environment(self) -> dict[str, str]:
@@ -131,7 +132,7 @@ def show(name: str, counts: dict[str, Count], functions: int) -> None:
         each = f"{count.total / children:12,.0f} a child" if children else ""
         print(f"  {contender:<22}{count.total:14,.0f} a call{each:>20}  {ratio:6.3f}")
     if functions:
-        ours = next(count for contender, count in counts.items() if contender in OURS)
+        ours = next(count for contender, count in counts.items() if is_ours(contender))
         apart = {
             function: ours.functions.get(function, 0) - baseline.functions.get(function, 0)
             for function in {*ours.functions, *baseline.functions}
@@ -168,6 +169,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--all", action="store_true", help="the other code by hand, too, such as a bare TaskGroup"
     )
+    made.add_argument(
+        "--eager", action="store_true", help="on a loop with asyncio.eager_task_factory"
+    )
     made.add_argument("--collector", action="store_true", help="leave the garbage collector on")
     made.add_argument(
         "--jobs", type=int, default=os.cpu_count(), metavar="N", help="how many processes at a time"
@@ -185,6 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if shutil.which("valgrind") is None:
         print("valgrind is not installed", file=sys.stderr)
         return 2
+    if options.eager and sys.version_info < (3, 12):
+        made.error("--eager needs Python 3.12")
     operations = own_operations()
     print(
         f"Python {sys.version.split()[0]}, instructions, the ratio to the first; {options.package}"
@@ -194,13 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         copy = Path(cache) / "copy"
         for part in ("structgather", "benchmarks"):
             shutil.copytree(options.package / part, copy / part)
-        counter = Counter(copy, Path(cache) / "compiled", options.collector)
+        counter = Counter(copy, Path(cache) / "compiled", options.collector, options.eager)
         counter.compile()
         waiting = {
             name: {
                 contender: pool.submit(counter.count, name, contender)
                 for place, contender in enumerate(operations[CASES[name].operation])
-                if place == 0 or contender in OURS or (options.all and contender != AGAIN)
+                if place == 0 or is_ours(contender) or (options.all and contender != AGAIN)
             }
             for name in names
         }

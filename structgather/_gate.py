@@ -5,6 +5,8 @@ The rules:
 1.  Everything that an admission takes, it takes at one instant of the loop's clock, or nothing.
 2.  What was admitted in the last `per` seconds is remembered one by one, so that no window of that
     length, wherever it begins, holds more than the limit. Counters or buckets can't promise that.
+    What is small against the limit and came shortly after each other is remembered as one, as if
+    all had come with the last of it: that keeps the promise, and bounds the memory.
 3.  Only the head of the queue is looked at. Nobody overtakes.
 4.  Who is cancelled while waiting, or in the turn in which he is admitted, has spent nothing.
 """
@@ -15,6 +17,7 @@ import asyncio
 import bisect
 import math
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, final
 
 from structgather import _inputs
@@ -24,8 +27,13 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-NEW, WAITING, ENTERED = range(3)
+#: What together is at most this part of each limit, and came within this part of `per`, is
+#: remembered as one. So there are never more than some ten thousand entries, and who waits for room
+#: waits longer by this part of `per` at most. Up to 4096 requests or tokens it is exact.
+PARTS = 4096
 
+# Where an admission or a debt stands that is not in the window: its place there is 0 or more.
+NEW, WAITING = -2, -1
 
 #: For how many windows a debt may keep everybody waiting. Beyond, it is no number of tokens.
 MOST_WINDOWS = 100_000
@@ -34,29 +42,31 @@ MOST_WINDOWS = 100_000
 class Spent:
     """What takes room in the window: an admission, or the debt of one."""
 
-    __slots__ = ("counts", "requests", "since", "tokens")
+    __slots__ = ("place", "tokens")
 
-    #: For how much it counts ...
-    requests: float
+    #: Which entry of the window it is counted in, from the first one ever; or NEW or WAITING.
+    place: int
+    #: For how many it counts.
     tokens: float
-    #: ... for `per` seconds from here on ...
-    since: float
-    #: ... until it has left the window, or was undone.
-    counts: bool
 
 
 class Debt(Spent):
     """Tokens that were used beyond an estimate."""
 
-    __slots__ = ()
+    __slots__ = ("since",)
 
-    def __init__(self, tokens: float) -> None:
-        self.requests = 0
+    def __init__(self, tokens: float, since: float) -> None:
+        self.place = WAITING
         self.tokens = tokens
+        self.since = since
 
 
-def _since(spent: Spent) -> float:
-    return spent.since
+def _since(debt: Debt) -> float:
+    return debt.since
+
+
+def _part(limit: float) -> float:
+    return limit if limit == math.inf else limit // PARTS or limit / PARTS
 
 
 class Gate:
@@ -64,74 +74,96 @@ class Gate:
 
     __slots__ = (
         "_full_again",
-        "_in_window",
-        "_loop",
+        "_later",
         "_max_burst",
-        "_max_concurrent",
-        "_max_requests",
-        "_max_tokens",
-        "_pace",
+        "_of_requests",
+        "_of_tokens",
+        "_part_per",
+        "_part_requests",
+        "_part_tokens",
         "_per",
-        "_queue",
         "_rings_at",
-        "_timer",
-        "_windowed",
+        "_times",
+        "changes",
+        "last",
+        "last_requests",
+        "last_time",
+        "last_tokens",
+        "loop",
+        "max_concurrent",
+        "max_requests",
+        "max_tokens",
+        "most_requests",
+        "most_tokens",
+        "most_until",
+        "pace",
+        "queue",
         "requests",
         "running",
+        "timer",
         "tokens",
+        "windowed",
     )
 
     def __init__(
         self, concurrent: float, requests: float, tokens: float, per: float, burst: float
     ) -> None:
-        self._max_concurrent = concurrent
-        self._max_requests = requests
-        self._max_tokens = tokens
+        self.max_concurrent = concurrent
+        self.max_requests = requests
+        self.max_tokens = tokens
         self._max_burst = burst
         self._per = per
         #: Seconds between requests at an even pace, where `burst` asks for one.
-        self._pace = 0.0 if burst == math.inf else per / requests
-        self._windowed = requests != math.inf or tokens != math.inf
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._queue: deque[Admission] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self.pace = 0.0 if burst == math.inf else per / requests
+        self.windowed = requests != math.inf or tokens != math.inf
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.queue: deque[tuple[Admission, asyncio.Future[None]]] = deque()
+        self.timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
         #: How many calls are under way.
         self.running: int = 0
-        #: What was admitted in the last `per` seconds, oldest first, and what it adds up to.
-        self._in_window: deque[Spent] = deque()
+        #: The entries of the window without the last one, oldest first, and what they add up to
+        #: (with the later debts). Numbers, not objects: the garbage collector does not visit them.
+        self._times: deque[float] = deque()
+        self._of_requests: deque[float] = deque()
+        self._of_tokens: deque[float] = deque()
         self.requests: float = 0
         self.tokens: float = 0
+        #: The last entry, and its place; -inf: there is none, the window is empty.
+        self.last = -1
+        self.last_time = -math.inf
+        self.last_requests: float = 0
+        self.last_tokens: float = 0
+        #: Until when, and up to what, more may go into it. What does is below the limits, too.
+        self.most_until = -math.inf
+        self.most_requests: float = 0
+        self.most_tokens: float = 0
+        self._part_per = per / PARTS
+        self._part_requests = _part(requests)
+        self._part_tokens = _part(tokens)
+        #: Debts that count already, but whose `per` seconds have not begun, in order.
+        self._later: list[Debt] = []
+        #: When the first entry leaves or the first of the later debts comes, or a little earlier.
+        self.changes = math.inf
         #: When, at an even pace, `burst` requests would be free again.
         self._full_again = -math.inf
 
     @property
+    def counts(self) -> tuple[float, float]:
+        """How many requests and tokens count."""
+        return self.requests + self.last_requests, self.tokens + self.last_tokens
+
+    @property
     def waiting(self) -> int:
         """How many calls wait to be admitted."""
-        return sum(call.waiter is not None and not call.waiter.done() for call in self._queue)
-
-    def enter(self, call: Admission) -> asyncio.AbstractEventLoop | None:
-        """Admit a call at once, or return the loop on which it has to `wait()`."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._bind(loop)
-        call.loop = loop
-        if self._queue or self.running >= self._max_concurrent:
-            return loop
-        if self._windowed:
-            now = loop.time()
-            if self._due(call, now) > now:
-                return loop
-            self._spend(call, now)
-        self.running += 1
-        return None
+        return sum(not waiter.done() for _, waiter in self.queue)
 
     async def wait(self, call: Admission, loop: asyncio.AbstractEventLoop) -> None:
         """Wait until the call is admitted."""
-        call.waiter = waiter = loop.create_future()
-        self._queue.append(call)
-        if len(self._queue) == 1:
-            self._admit()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self.queue.append((call, waiter))
+        if len(self.queue) == 1:
+            self.admit()
         try:
             await waiter
         except BaseException:
@@ -139,51 +171,132 @@ class Gate:
                 if waiter.done() and not waiter.cancelled():
                     self._undo(call)  # admitted in the very turn in which it was cancelled
                 waiter.cancel()  # which takes it out of the queue
-                self._admit()
+                self.admit()
             raise
-
-    def leave(self, call: Admission) -> None:
-        """End a call."""
-        if call.loop is not self._loop:
-            return  # it was under way when its loop was closed, and is collected now: see `_bind`
-        self.running -= 1
-        # While the timer is set, the head waits for room in the window, not for a place.
-        if self._queue and self._timer is None:
-            self._admit()
 
     def settle(self, call: Admission, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
-        if tokens > MOST_WINDOWS * self._max_tokens or tokens == math.inf:
+        if tokens > MOST_WINDOWS * self.max_tokens or tokens == math.inf:
             message = f"settle(): no call has used {tokens!r} tokens"
             raise ValueError(message)
-        more = tokens - call.used
-        call.used = tokens
-        if self._max_tokens == math.inf or self._loop is None:
+        if self.max_tokens == math.inf or self.loop is None:
             return
+        more = tokens - call.tokens - sum(debt.tokens for debt in call.debts)
         if more > 0:
-            call.debts += self._owe(more, self._loop.time())
+            call.debts += self._owe(more, self.loop.time())
             return
         for spent in (*reversed(call.debts), call):
             back = min(-more, spent.tokens)
             more += back
-            spent.tokens -= back
-            if spent.counts:
-                self.tokens -= back
-        if self._queue:
-            self._admit()
+            self._give_back(spent, back)
+        if self.queue:
+            self.admit()
 
     # The inside.
 
-    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._loop is not None and not is_closed(self._loop):
+    def bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.loop is not None and not is_closed(self.loop):
             message = "this RateLimit is in use on a different event loop: make one for each loop"
             raise RuntimeError(message)
         # The first use, or the next `asyncio.run` of a program: what was spent still counts, what
         # was under way is gone.
-        self._loop = loop
+        self.loop = loop
         self.running = 0
-        self._queue.clear()
-        self._timer = None
+        self.queue.clear()
+        self.timer = None
+        if (ahead := self.last_time - loop.time()) > 0:
+            # Another clock. What was spent last was spent now, as far as is known.
+            self._times = deque(since - ahead for since in self._times)
+            for debt in self._later:
+                debt.since -= ahead
+            self.last_time -= ahead
+            self.most_until -= ahead
+            self.changes -= ahead
+            self._full_again -= ahead
+
+    def due(self, call: Admission, now: float) -> float:
+        """When `call` may be admitted if nobody else is; `inf` if somebody must leave first."""
+        if self.running >= self.max_concurrent:
+            return math.inf
+        if self.changes <= now:
+            self._pass(now)
+        due = now
+        requests = self.requests + self.last_requests + call.requests - self.max_requests
+        tokens = self.tokens + self.last_tokens + call.tokens - self.max_tokens
+        if requests > 0 or tokens > 0:
+            entries = zip(self._times, self._of_requests, self._of_tokens, strict=True)
+            last = (self.last_time, self.last_requests, self.last_tokens)
+            later = ((debt.since, 0, debt.tokens) for debt in self._later)
+            for since, of_requests, of_tokens in chain(entries, (last,), later):
+                requests -= of_requests
+                tokens -= of_tokens
+                due = since + self._per
+                if requests <= 0 and tokens <= 0:
+                    break
+        return max(due, self._in_pace(call)) if self.pace else due
+
+    def _in_pace(self, call: Admission) -> float:
+        """When `call` may be admitted as far as the even pace goes."""
+        return self._full_again - (self._max_burst - call.requests) * self.pace
+
+    def spend(self, spent: Spent, requests: float, since: float) -> None:
+        """Have it counted for `per` seconds. Is called in the order of time."""
+        tokens = spent.tokens
+        if (
+            since <= self.most_until
+            and self.last_requests + requests <= self.most_requests
+            and self.last_tokens + tokens <= self.most_tokens
+        ):
+            self.last_requests += requests
+            self.last_tokens += tokens
+            self.last_time = since
+            spent.place = self.last
+        else:
+            self.open_entry(spent, requests, since)
+        if self.pace:
+            self._full_again = max(self._full_again, since) + requests * self.pace
+
+    def open_entry(self, spent: Spent, requests: float, since: float) -> None:
+        """Have it counted for `per` seconds, in an entry of its own."""
+        if self.last_time != -math.inf:
+            self._times.append(self.last_time)
+            self._of_requests.append(self.last_requests)
+            self._of_tokens.append(self.last_tokens)
+            self.requests += self.last_requests
+            self.tokens += self.last_tokens
+        else:
+            self.changes = since + self._per
+        spent.place = self.last = self.last + 1
+        self.last_time = since
+        self.last_requests = requests
+        self.last_tokens = spent.tokens
+        self.most_until = since + self._part_per
+        # `min()` would take a tenth of the time of an admission.
+        room, part = self.max_requests - self.requests, self._part_requests
+        self.most_requests = room if room < part else part  # noqa: FURB136 - see above
+        room, part = self.max_tokens - self.tokens, self._part_tokens
+        self.most_tokens = room if room < part else part  # noqa: FURB136 - see above
+
+    def _pass(self, now: float) -> None:
+        """Let time pass: take in the later debts whose time has come, forget what is over."""
+        times, later, per = self._times, self._later, self._per
+        while later and later[0].since <= now:
+            debt = later.pop(0)
+            self.tokens -= debt.tokens
+            self.spend(debt, 0, max(debt.since, self.last_time))
+        while times and times[0] + per <= now:
+            times.popleft()
+            self.requests -= self._of_requests.popleft()
+            self.tokens -= self._of_tokens.popleft()
+        if not times and not later and self.last_time + per <= now:
+            self.last_time = self.most_until = -math.inf
+            self.requests = self.tokens = self.last_requests = self.last_tokens = 0
+            self.changes = math.inf
+            self.last += 1  # so that nothing is given back to an entry that is over
+            return
+        self.changes = (times[0] if times else self.last_time) + per
+        if later:
+            self.changes = min(self.changes, later[0].since)
 
     def _owe(self, tokens: float, now: float) -> tuple[Debt, ...]:
         """Let `tokens` be repaid: they take the next room in the window, before who waits for it.
@@ -191,145 +304,160 @@ class Gate:
         Where a debt counted beside what fills the window, it would leave the window with that, and
         nobody would have repaid it.
         """
-        per = self._per
-        self._forget_until(now)
-        leaving = [spent for spent in self._in_window if spent.counts and spent.tokens]
-        taken, since = self.tokens, now
+        if self.changes <= now:
+            self._pass(now)
         debts: list[Debt] = []
+        taken, since = self.tokens + self.last_tokens, now
+        if taken < self.max_tokens:
+            debt = Debt(min(tokens, self.max_tokens - taken), now)
+            self.spend(debt, 0, now)
+            debts.append(debt)
+            taken += debt.tokens
+            tokens -= debt.tokens
+        if tokens <= 0:
+            return tuple(debts)
+        last = (self.last_time, self.last_tokens)
+        entries = chain(zip(self._times, self._of_tokens, strict=True), (last,))
+        leaving = [(entered, size) for entered, size in entries if size]
+        leaving += [(debt.since, debt.tokens) for debt in self._later if debt.tokens]
         while tokens > 0:
             if not leaving:
                 taken = 0  # but for rounding
-            if taken < self._max_tokens:
-                debt = Debt(min(tokens, self._max_tokens - taken))
-                self._spend(debt, since)
+            if taken < self.max_tokens:
+                debt = Debt(min(tokens, self.max_tokens - taken), since)
+                self.tokens += debt.tokens
+                bisect.insort(self._later, debt, key=_since)
                 debts.append(debt)
-                bisect.insort(leaving, debt, key=_since)
+                bisect.insort(leaving, (since, debt.tokens))
                 taken += debt.tokens
                 tokens -= debt.tokens
             else:
-                spent = leaving.pop(0)
-                taken -= spent.tokens
-                since = max(since, spent.since + per)
+                entered, size = leaving.pop(0)
+                taken -= size
+                since = max(since, entered + self._per)
+        self.changes = min(self.changes, self._later[0].since)
+        self.most_until = -math.inf
         return tuple(debts)
 
-    def _due(self, call: Admission, now: float) -> float:
-        """When `call` may be admitted if nobody else is; `inf` if somebody must leave first."""
-        if self.running >= self._max_concurrent:
-            return math.inf
-        window, per = self._in_window, self._per
-        if window and window[0].since + per <= now:
-            self._forget_until(now)
-        due = now
-        requests = self.requests + call.requests - self._max_requests
-        tokens = self.tokens + call.tokens - self._max_tokens
-        if requests > 0 or tokens > 0:
-            for spent in window:
-                requests -= spent.requests
-                tokens -= spent.tokens
-                due = spent.since + per
-                if requests <= 0 and tokens <= 0:
-                    break
-        if self._pace:
-            due = max(due, self._full_again - (self._max_burst - call.requests) * self._pace)
-        return due
-
-    def _spend(self, spent: Spent, since: float) -> None:
-        spent.since = since
-        spent.counts = True
-        self.requests += spent.requests
-        self.tokens += spent.tokens
-        window = self._in_window
-        if window and window[-1].since > since:  # there are debts: see `settle`
-            bisect.insort(window, spent, key=_since)
-        else:
-            window.append(spent)
-        if self._pace:
-            self._full_again = max(self._full_again, since) + spent.requests * self._pace
-
-    def _forget_until(self, now: float) -> None:
-        """Forget what has left the window."""
-        window, per = self._in_window, self._per
-        while window and window[0].since + per <= now:
-            self._forget(window.popleft())
-
-    def _forget(self, spent: Spent) -> None:
-        if spent.counts:
-            spent.counts = False
-            self.requests -= spent.requests
-            self.tokens -= spent.tokens
+    def _give_back(self, spent: Spent, tokens: float, requests: float = 0) -> None:
+        spent.tokens -= tokens
+        entry = spent.place - self.last
+        if spent.place == WAITING:  # a debt, and later
+            self.tokens -= tokens
+        elif not entry:
+            self.last_requests -= requests
+            self.last_tokens -= tokens
+        elif -entry <= len(self._times):  # else it has left the window
+            self._of_requests[entry] -= requests
+            self._of_tokens[entry] -= tokens
+            self.requests -= requests
+            self.tokens -= tokens
 
     def _undo(self, call: Admission) -> None:
         self.running -= 1
-        if self._windowed:
-            self._forget(call)
-            self._full_again -= call.requests * self._pace
+        if self.windowed:
+            self._give_back(call, call.tokens, call.requests)
+            self._full_again -= call.requests * self.pace
+        call.place = WAITING
 
-    def _admit(self) -> None:
+    def admit(self) -> None:
         """Admit from the head of the queue what may be, and see to it that it goes on."""
-        queue = self._queue
+        queue = self.queue
         next_due = math.inf
-        if self._loop is None or is_closed(self._loop):
+        if self.loop is None or is_closed(self.loop):
             queue.clear()  # likewise
             return
         while queue:
-            call = queue[0]
-            waiter = call.waiter
-            if waiter is None or waiter.cancelled():
+            call, waiter = queue[0]
+            if waiter.cancelled():
                 queue.popleft()
                 continue
-            now = self._loop.time()
-            due = self._due(call, now)
+            now = self.loop.time()
+            due = self.due(call, now)
             if due > now:
                 next_due = due  # or inf: it goes on when a call under way ends
                 break
             queue.popleft()
             self.running += 1
-            if self._windowed:
-                self._spend(call, now)
+            if self.windowed:
+                self.spend(call, call.requests, now)
+            else:
+                call.place = 0
             waiter.set_result(None)
         self._wake_at(next_due)
 
     def _wake_at(self, due: float) -> None:
-        if self._timer is not None:
+        if self.timer is not None:
             if self._rings_at == due:  # the timers of uvloop or Qt can't be asked
                 return
-            self._timer.cancel()
-            self._timer = None
-        if due != math.inf and self._loop is not None:
-            self._timer = self._loop.call_at(due, self._on_time)
+            self.timer.cancel()
+            self.timer = None
+        if due != math.inf and self.loop is not None:
+            self.timer = self.loop.call_at(due, self._on_time)
             self._rings_at = due
 
     def _on_time(self) -> None:
-        self._timer = None
-        self._admit()
+        self.timer = None
+        self.admit()
 
 
 @final
 class Admission(Spent):
     """One call under a `RateLimit`, to be entered once."""
 
-    __slots__ = ("_gate", "_state", "debts", "loop", "used", "waiter")
+    __slots__ = ("debts", "gate", "loop", "requests")
 
-    def __init__(self, gate: Gate, tokens: float, requests: float) -> None:
-        self._gate = gate
-        self._state = NEW
-        self.requests = requests
-        self.tokens = tokens
-        self.used: float = tokens
-        self.debts: tuple[Debt, ...] = ()
-        #: On which it is under way.
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.waiter: asyncio.Future[None] | None = None
+    gate: Gate
+    requests: float
+    debts: tuple[Debt, ...]
+    #: On which it is under way, from its admission on.
+    loop: asyncio.AbstractEventLoop | None
 
     async def __aenter__(self) -> Self:
-        if self._state != NEW:
+        if self.place != NEW:
             message = "this admission was entered before: call the RateLimit anew for each call"
             raise RuntimeError(message)
-        self._state = WAITING
-        loop = self._gate.enter(self)
-        if loop is not None:
-            await self._gate.wait(self, loop)
-        self._state = ENTERED
+        gate = self.gate
+        loop = asyncio.get_running_loop()
+        if loop is not gate.loop:
+            gate.bind(loop)
+        if gate.queue or gate.running >= gate.max_concurrent:
+            self.place = WAITING
+            await gate.wait(self, loop)
+            self.loop = loop
+            return self
+        if not gate.windowed:
+            self.place = 0
+        else:
+            now = loop.time()
+            requests = gate.last_requests + self.requests
+            tokens = gate.last_tokens + self.tokens
+            if (
+                now <= gate.most_until
+                and requests <= gate.most_requests
+                and tokens <= gate.most_tokens
+                and not gate.pace
+            ):  # what `spend` would do
+                gate.last_time = now
+                gate.last_requests = requests
+                gate.last_tokens = tokens
+                self.place = gate.last
+            elif (
+                now < gate.changes
+                and gate.requests + requests <= gate.max_requests
+                and gate.tokens + tokens <= gate.max_tokens
+                and not gate.pace
+            ):
+                gate.open_entry(self, self.requests, now)
+            elif gate.due(self, now) > now:
+                self.place = WAITING
+                await gate.wait(self, loop)
+                self.loop = loop
+                return self
+            else:
+                gate.spend(self, self.requests, now)
+        gate.running += 1
+        self.loop = loop
         return self
 
     async def __aexit__(
@@ -338,7 +466,13 @@ class Admission(Spent):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._gate.leave(self)
+        gate = self.gate
+        if self.loop is not gate.loop:
+            return  # it was under way when its loop was closed, and is collected now: see `bind`
+        gate.running -= 1
+        # While the timer is set, the head waits for room in the window, not for a place.
+        if gate.queue and gate.timer is None:
+            gate.admit()
 
     def settle(self, *, tokens: float) -> None:
         """Say how many tokens the call has really used.
@@ -354,17 +488,18 @@ class Admission(Spent):
             TypeError: It is not a number.
             RuntimeError: The call has not been admitted.
         """
-        _inputs.check_number("settle", "tokens", tokens)
-        if self._state != ENTERED:
+        used = _inputs.check_number("settle", "tokens", tokens)
+        if self.loop is None:
             message = "settle() tells what a call has used: enter it first, with `async with`"
             raise RuntimeError(message)
-        self._gate.settle(self, tokens)
+        self.gate.settle(self, used)
 
 
-def check_weight(argument: str, value: float, most: float) -> None:
+def check_weight(argument: str, value: float, most: float) -> float:
     """Check what a call is to count for: a number that can be admitted."""
     number = _inputs.check_number("RateLimit", argument, value)
     if number > most:
         hint = "" if most >= 1 else f": let it be 1 in a longer `per`, not {most:g} in a shorter"
         message = f"RateLimit: {value!r} {argument} can never be admitted, {most:g} is the most"
         raise ValueError(message + hint)
+    return number

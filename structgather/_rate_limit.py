@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import final
 
 from structgather import _inputs
-from structgather._gate import Admission, Gate, check_weight
+from structgather._gate import NEW, Admission, Gate, check_weight
+
+#: Up to here a float tells each whole number from the next.
+MOST_EXACT = 2.0**53
 
 
 @final
@@ -22,6 +26,8 @@ class RateLimit:
     begins, is more admitted than the limit says. So it makes no difference how the provider counts:
     in a sliding window, in fixed ones, or with a bucket. Strictly first come, first served: a large
     call is not overtaken by small ones for ever. A waiter that is cancelled has spent nothing.
+    Memory does not grow with the limit: above 4096 requests or tokens, what comes within a 4096th
+    of `per` is remembered as one, and who waits for room may wait so much longer.
 
     How it differs from an `asyncio.Semaphore`, or two: it limits a rate as well as a number, and it
     never holds one thing while it waits for another. To be shared by all calls of one event loop.
@@ -38,7 +44,7 @@ class RateLimit:
         TypeError, ValueError: A limit is not a positive number, or nothing is limited.
     """
 
-    __slots__ = ("_gate", "_most_requests", "_most_tokens", "_per")
+    __slots__ = ("_gate", "_most_requests", "_most_tokens", "_one", "_per")
 
     def __init__(
         self,
@@ -63,8 +69,10 @@ class RateLimit:
         in_a_window = _positive("requests", requests)
         at_once = _positive("burst", burst, whole=True)
         self._most_requests = min(in_a_window, at_once)
+        #: What most calls count for, where it can be admitted.
+        self._one = 1 if self._most_requests >= 1 else None
         self._gate = Gate(
-            _positive("concurrent", concurrent, whole=True),
+            min(_positive("concurrent", concurrent, whole=True), sys.maxsize),
             in_a_window,
             self._most_tokens,
             self._per,
@@ -83,16 +91,24 @@ class RateLimit:
             TypeError: It is not a number.
         """
         if type(tokens) is not int or not 0 <= tokens <= self._most_tokens:
-            check_weight("tokens", tokens, self._most_tokens)
-        if type(requests) is not int or not 0 <= requests <= self._most_requests:
-            check_weight("requests", requests, self._most_requests)
-        return Admission(self._gate, tokens, requests)
+            tokens = check_weight("tokens", tokens, self._most_tokens)
+        if requests is not self._one:
+            requests = check_weight("requests", requests, self._most_requests)
+        call = Admission()  # without `__init__`: it would take half as long again
+        call.gate = self._gate
+        call.place = NEW
+        call.requests = requests
+        call.tokens = tokens
+        call.debts = ()
+        call.loop = None
+        return call
 
     def __repr__(self) -> str:
         gate = self._gate
+        requests, tokens = gate.counts
         return (
             f"<RateLimit: {gate.running} calls under way, {gate.waiting} waiting; "
-            f"{gate.requests:g} requests and {gate.tokens:g} tokens in {self._per:g} s>"
+            f"{requests:g} requests and {tokens:g} tokens in {self._per:g} s>"
         )
 
 
@@ -107,4 +123,5 @@ def _positive(argument: str, value: float | None, *, whole: bool = False) -> flo
     if not number:
         message = f"RateLimit(): {argument} must be more than 0, not {value!r}"
         raise ValueError(message)
-    return number
+    # Whole numbers are compared with whole numbers much faster.
+    return int(number) if number < MOST_EXACT and number == int(number) else number

@@ -52,6 +52,15 @@ async def test_a_place_that_was_taken_back_counts_in_no_window() -> None:
 
 
 @virtual
+async def test_a_place_that_was_taken_back_takes_no_turn_of_an_even_pace() -> None:
+    """One a second: who comes in the second of the one taken back is admitted in it."""
+    limit = RateLimit(concurrent=1, requests=60, per=60, burst=1)
+    await taken_back(limit, 1)
+    async with limit():
+        assert now() == 1
+
+
+@virtual
 async def test_parts_that_do_not_add_up() -> None:
     """Numbers with a point are rounded; a full load is admitted when the window is over."""
     limit = RateLimit(tokens=1.0, per=60)  # 0.2 + 0.35 + 0.3 - 0.2 - 0.35 - 0.3 > 0
