@@ -82,8 +82,10 @@ class _Wrapped:
 
     __slots__ = ("awaitable", "carrier", "report", "since", "what")
 
+    #: Set when the Task has been made, before anybody can hear that it is over.
+    carrier: _Carrier
+
     def __init__(self) -> None:
-        self.carrier: _Carrier | None = None
         self.report: Callable[[int, Any], None] | None = None
         self.awaitable: object = None
         self.what: object = None
@@ -526,8 +528,7 @@ class Scope:
         wrapped = self._wrapped.pop(index, None)
         if wrapped is None:
             return
-        if wrapped.carrier is not None:
-            wrapped.carrier.close()
+        wrapped.carrier.close()
         _inputs.close_unstarted((wrapped.awaitable,))
         retrieve_silently([child])
         by_us = self._extras and index in self.by_us

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from virtual_time import after, run
 
-from structgather import Gathered, gather_structured
+from structgather import Gathered, _gathered_types, gather_structured
 
 
 def gathered(*children: Awaitable[Any], child_timeout: float | None = None) -> Gathered[Any]:
@@ -131,3 +131,12 @@ def test_changing_the_list_does_not_change_what_failed() -> None:
     group = values.exception_group()
     assert group is not None
     assert len(group.exceptions) == 1
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_what_type_checkers_take_it_for(number: int) -> None:
+    """The tuples that only types speak of have the methods that a Gathered has of its own."""
+    tuples: type[Any] = getattr(_gathered_types, f"Gathered{number}")
+    assert tuple in tuples.__mro__
+    public = {name for name in dir(tuples) if not name.startswith("_")} - set(dir(tuple))
+    assert public == {name for name in vars(Gathered) if not name.startswith("_")}

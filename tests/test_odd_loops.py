@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from each_call import Call, Leave, each_call, each_way_to_leave, stream
@@ -16,6 +17,7 @@ from virtual_time import run
 
 from harness.choosers import First
 from harness.loop import DeterministicLoop
+from harness.plumbing import LoopTask
 from structgather import RateLimit, gather_structured, warn_stuck_after
 
 
@@ -72,6 +74,30 @@ def test_a_timer_that_can_not_be_cancelled(call: Call, loop: WorkflowLoop) -> No
         assert log == ["cancelled", "cancelled"]
         # The block of a stream is left with its own exception; the others have none.
         assert type(error) is (asyncio.CancelledError if call is stream else EvictedError)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(workflow())
+
+
+@each_call
+def test_a_timer_that_can_not_be_cancelled_after_a_failure(call: Call, loop: WorkflowLoop) -> None:
+    """What has failed before is raised, not what the loop raises about the timer."""
+    made: list[asyncio.Task[None]] = []
+
+    def factory(_: object, child: Any, **options: Any) -> asyncio.Task[None]:
+        if made:
+            loop.evicts = True
+            raise MemoryError
+        made.append(LoopTask(child, loop=loop, **options))
+        return made[0]
+
+    async def workflow() -> None:
+        loop.set_task_factory(factory)
+        with pytest.raises(MemoryError):
+            await call(forever(), forever(), child_timeout=9)
+        loop.evicts = False
+        assert made[0].cancelled()
+        loop.set_task_factory(None)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(workflow())

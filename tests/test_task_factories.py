@@ -245,6 +245,43 @@ async def test_a_wrapper_that_goes_on_when_the_child_is_done(
     assert now() == math.ceil(5 / (limit or 5))
 
 
+class Compiled(Coroutine[Any, Any, Any]):
+    """A coroutine of a type of its own, as Cython's are."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, error: Any, *_: Any) -> Any:
+        return self._coroutine.throw(error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Any:
+        return self._coroutine.__await__()
+
+
+@each_call
+@with_and_without_limit
+@starts
+@virtual
+async def test_a_wrapper_that_is_compiled(
+    call: Call, limit: int | None, start: Callable[[Factory], Factory]
+) -> None:
+    """Nothing is asked of its coroutine that Python does not ask of any."""
+    error = OSError("the child's own")
+    children = [after(0, "a"), after(0, error), after(1, "b"), after(1, error)]
+
+    def compiled(loop: Any, coroutine: Any, **options: Any) -> Any:
+        return LoopTask(Compiled(coroutine), loop=loop, **options)
+
+    async with task_factory(start(compiled)):
+        assert await call(*children, limit=limit) == ["a", error, "b", error]
+
+
 @starts
 @pytest.mark.parametrize("return_exceptions", [False, True])
 @virtual
