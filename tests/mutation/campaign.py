@@ -1,0 +1,157 @@
+"""What is tried, what is known of it, and what is published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mutation.mutants import Mutant, mutants
+from mutation.trial import ROOT, Plot, Stage, Verdict, trials
+
+HERE = Path(__file__).parent
+CACHE = ROOT / ".mutation_cache"
+PACKAGE = ROOT / "structgather"
+
+
+def digest(*paths: Path) -> str:
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+class Campaign:
+    """Mutants, the stages of tests that each must survive, and the verdicts."""
+
+    def __init__(self, modules: list[str], match: str = "", stages: int = 9) -> None:
+        self._plan = tomllib.loads((HERE / "plan.toml").read_text("utf-8"))
+        listed = tomllib.loads((HERE / "equivalent.toml").read_text("utf-8"))
+        self.explained: dict[tuple[str, ...], str] = {}
+        for entry in listed.get("equivalent", []):
+            key = [entry[name] for name in ("module", "where", "operator", "before", "after")]
+            self.explained[(*key, str(entry.get("which", 1)))] = entry["why"]
+        self._stages = stages
+        self._path = CACHE / "{}.{}.jsonl".format(*sys.version_info)
+        self.mutants: list[Mutant] = []
+        self.of: dict[str, int] = {}
+        self._text: dict[str, str] = {}
+        for module in modules or self._plan["modules"]:
+            self._text[module] = digest(PACKAGE / module)
+            found = [*mutants(PACKAGE, module)]
+            self.of[module] = len(found)
+            drawn = self._plan["sample"].get(module, len(found))
+            if drawn < len(found):
+                found = random.Random(1).sample(found, drawn)
+            self.mutants += [mutant for mutant in found if match in str(mutant)]
+        tests = sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("harness/**/*.py")])
+        self._tests = digest(*tests)
+        self._known: dict[tuple[str, ...], dict[str, Any]] = {}
+        if self._path.exists():
+            for line in self._path.read_text("utf-8").splitlines():
+                entry = json.loads(line)
+                self._known[tuple(entry["key"])] = entry
+
+    def known(self, mutant: Mutant) -> dict[str, Any] | None:
+        """What is known of a mutant, if neither its module nor, for a survivor, a test changed."""
+        entry = self._known.get(mutant.key)
+        if entry is None or entry["text"] != self._text[mutant.module]:
+            return None
+        if entry["killed"] or (entry["tests"] == self._tests and entry["stages"] >= self._stages):
+            return entry
+        return None
+
+    def stages(self, module: str) -> list[Stage]:
+        """The tests that a mutant of the module must survive."""
+        found = []
+        done: set[str] = set()
+        for number, (name, tests) in enumerate(self._plan["modules"][module].items()):
+            new = [test for entry in tests for test in self._plan["tests"].get(entry, [entry])]
+            new = [test for test in dict.fromkeys(new) if test not in done]
+            done.update(new)
+            if new:
+                found.append(Stage(name, tuple(new), self._plan["seconds"][number]))
+        return found[: self._stages]
+
+    def run(self, jobs: int) -> None:
+        """Try what is not known."""
+        CACHE.mkdir(exist_ok=True)
+        plots = [Plot(CACHE / f"plot{number}") for number in range(jobs)]
+        wanted = [
+            mutant
+            for mutant in self.mutants
+            if self.known(mutant) is None and mutant.key not in self.explained
+        ]
+        self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
+        work: Iterator[Any] = (
+            (mutant, mutant.module, mutant.text, self.stages(mutant.module)) for mutant in wanted
+        )
+        with self._path.open("a", encoding="utf-8") as file:
+            for count, (mutant, stage, verdict) in enumerate(trials(work, plots), 1):
+                self._learn(mutant, stage, verdict)
+                file.write(json.dumps(self._known[mutant.key]) + "\n")
+                file.flush()
+                if not verdict.killed:
+                    print(f"survived: {mutant}", file=sys.stderr)
+                elif count % 25 == 0:
+                    print(f"{count} of {len(wanted)}", file=sys.stderr, flush=True)
+
+    def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
+        """The tests must pass before a mutant can be killed by one that fails."""
+        tests = {test for module in modules for stage in self.stages(module) for test in stage.tests}
+        stage = Stage("unchanged", tuple(sorted(tests)), 1800)
+        for _, _, verdict in trials(iter([(None, "__init__.py", None, [stage])] if tests else []), plots):
+            if verdict.killed:
+                message = f"before anything is changed, this fails: {verdict.by}"
+                raise SystemExit(message)
+
+    def _learn(self, mutant: Mutant, stage: str, verdict: Verdict) -> None:
+        self._known[mutant.key] = {
+            "key": mutant.key,
+            "text": self._text[mutant.module],
+            "tests": self._tests,
+            "stage": stage,
+            "stages": self._stages,
+            "killed": verdict.killed,
+            "by": verdict.by,
+            "seconds": round(verdict.seconds, 2),
+        }
+
+    def unexplained(self) -> list[Mutant]:
+        """The survivors that nobody has explained."""
+        found = []
+        for mutant in self.mutants:
+            entry = self.known(mutant)
+            if mutant.key not in self.explained and entry is not None and not entry["killed"]:
+                found.append(mutant)
+        return found
+
+    def stale(self) -> list[tuple[str, ...]]:
+        """Explanations of what is no mutant."""
+        keys = {mutant.key for mutant in self.mutants}
+        return [key for key in self.explained if key[0] in self.of and key not in keys]
+
+    def report(self) -> str:
+        """The score as Markdown, and what is to be done."""
+        lines = ["| module | mutants | tried | killed | by a timeout | equivalent | survived |",
+                 "|---|---:|---:|---:|---:|---:|---:|"]
+        total = [0] * 6
+        for module, of in self.of.items():
+            mine = [mutant for mutant in self.mutants if mutant.module == module]
+            entries = [self.known(mutant) for mutant in mine if mutant.key not in self.explained]
+            tried = [entry for entry in entries if entry is not None]
+            killed = [entry for entry in tried if entry["killed"]]
+            timeouts = sum(entry["by"] == "timeout" for entry in killed)
+            equal = len(mine) - len(entries)
+            row = [of, len(tried) + equal, len(killed), timeouts, equal, len(tried) - len(killed)]
+            total = [a + b for a, b in zip(total, row, strict=True)]
+            lines.append(f"| `{module}` | " + " | ".join(f"{n:,}" for n in row) + " |")
+        lines.append("| all | " + " | ".join(f"{n:,}" for n in total) + " |")
+        lines += [f"survived: {mutant}" for mutant in self.unexplained()]
+        lines += [f"explained, but no mutant: {key}" for key in self.stale()]
+        return "\n".join(lines)
