@@ -1,21 +1,30 @@
+#!/usr/bin/env python3
 """Measures which branches of the package no test takes.
 
-    python .ci/branches.py [PYTHON ...]
+    .ci/branches.py [PYTHON ...]
 
 Each PYTHON, this one by default, is an interpreter that has the dependency group `proof`. Some
-branches are there for some Pythons only: what several of them take is put together. The searches of
-every schedule are left out: they take their time, and take no branch that the other tests don't.
-Exits with 1 if a test fails or a branch is left.
+branches are there for some Pythons only: what several of them take is put together.
+
+Left out is what takes no branch that the other tests don't: the searches of every schedule, which
+take their time; tests/integrations, which need other people's packages and real time; the tests of
+the benchmarks and of the pages. Exits with 1 if a test fails or a branch is left.
 """
 
 import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = ["test_*_every_schedule.py", "test_benchmarks.py", "test_documentation.py"]
+LEFT_OUT = [
+    "test_*_every_schedule.py",
+    "integrations",
+    "test_benchmarks.py",
+    "test_documentation.py",
+]
 
 
 def main(pythons: list[str]) -> int:
@@ -23,18 +32,31 @@ def main(pythons: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"COVERAGE_FILE": str(Path(folder, "coverage"))}
 
-        def coverage(python: str, *arguments: str) -> int:
-            command = [python, "-m", "coverage", *arguments]
-            return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        def coverage(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [python, "-m", "coverage", *arguments],
+                cwd=ROOT,
+                env=environment,
+                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
 
-        ignored = [f"--ignore-glob=*/{name}" for name in LEFT_OUT]
-        tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored]
-        failed = [python for python in pythons if coverage(python, "run", *tests)]
-        coverage(pythons[-1], "combine", "-q")
-        left = coverage(pythons[-1], "report")
-    for python in failed:
-        print(f"The tests fail on {python}.")
-    return 1 if failed or left else 0
+        def tests(python: str) -> subprocess.CompletedProcess[str]:
+            ignored = [f"--ignore-glob=*/tests/{name}" for name in LEFT_OUT]
+            return coverage(python, "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored)
+
+        failed = False
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for python, done in zip(pythons, pool.map(tests, pythons), strict=True):
+                lines = done.stdout.splitlines()
+                print(f"{python}:", *(lines if done.returncode else lines[-1:]), sep="\n")
+                failed = failed or done.returncode != 0
+        coverage(pythons[-1], "combine")
+        report = coverage(pythons[-1], "report")
+    print(report.stdout)
+    return 1 if failed or report.returncode else 0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 _gather          gather_structured: every value, or the first failure
 _gathered        Gathered: its list, with the failures to be had
+_gathered_types  what type checkers take it for, where there are few arguments
 _first_n         first_n_within, FirstN: the first values inside a time
 _as_completed    as_completed_scoped, AsCompleted: outcomes as they come
 _rate_limit      RateLimit: requests, tokens and concurrency of a provider

@@ -19,7 +19,7 @@ def retrieve_silently(tasks: list[asyncio.Future[Any]]) -> None:
     """Look at how Tasks ended, so that none is reported as never retrieved; empty the list."""
     while tasks:
         task = tasks.pop()
-        if not task.cancelled():
+        if task.done() and not task.cancelled():  # what is wrapped around a child may go on
             task.exception()
 
 

@@ -85,6 +85,9 @@ class FirstN(Generic[T]):
     def __repr__(self) -> str:
         return f"FirstN(values={self.values!r}, reason={self.reason!r}, outcomes={self.outcomes!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.values, self.outcomes, self.reason, self._failed, self._short)
+
 
 class _FirstN(OutcomeScope):
     """The policy: as many values as are asked for, or all that arrive in time."""

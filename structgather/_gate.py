@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-NEW, ENTERED = range(2)
+NEW, WAITING, ENTERED = range(3)
+
+
+#: For how many windows a debt may keep everybody waiting. Beyond, it is no number of tokens.
+MOST_WINDOWS = 100_000
 
 
 class Spent:
@@ -111,6 +115,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._bind(loop)
+        call.loop = loop
         if self._queue or self.running >= self._max_concurrent:
             return loop
         if self._windowed:
@@ -137,27 +142,26 @@ class Gate:
                 self._admit()
             raise
 
-    def leave(self) -> None:
+    def leave(self, call: Admission) -> None:
         """End a call."""
+        if call.loop is not self._loop:
+            return  # it was under way when its loop was closed, and is collected now: see `_bind`
         self.running -= 1
-        if self._queue:
+        # While the timer is set, the head waits for room in the window, not for a place.
+        if self._queue and self._timer is None:
             self._admit()
 
     def settle(self, call: Admission, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
+        if tokens > MOST_WINDOWS * self._max_tokens or tokens == math.inf:
+            message = f"settle(): no call has used {tokens!r} tokens"
+            raise ValueError(message)
         more = tokens - call.used
         call.used = tokens
         if self._max_tokens == math.inf or self._loop is None:
             return
         if more > 0:
-            # For as many windows as it takes to repay it.
-            since = self._loop.time()
-            while more > 0:
-                debt = Debt(min(more, self._max_tokens))
-                self._spend(debt, since)
-                call.debts = (*call.debts, debt)
-                more -= debt.tokens
-                since += self._per
+            call.debts += self._owe(more, self._loop.time())
             return
         for spent in (*reversed(call.debts), call):
             back = min(-more, spent.tokens)
@@ -181,13 +185,40 @@ class Gate:
         self._queue.clear()
         self._timer = None
 
+    def _owe(self, tokens: float, now: float) -> tuple[Debt, ...]:
+        """Let `tokens` be repaid: they take the next room in the window, before who waits for it.
+
+        Where a debt counted beside what fills the window, it would leave the window with that, and
+        nobody would have repaid it.
+        """
+        per = self._per
+        self._forget_until(now)
+        leaving = [spent for spent in self._in_window if spent.counts and spent.tokens]
+        taken, since = self.tokens, now
+        debts: list[Debt] = []
+        while tokens > 0:
+            if not leaving:
+                taken = 0  # but for rounding
+            if taken < self._max_tokens:
+                debt = Debt(min(tokens, self._max_tokens - taken))
+                self._spend(debt, since)
+                debts.append(debt)
+                bisect.insort(leaving, debt, key=_since)
+                taken += debt.tokens
+                tokens -= debt.tokens
+            else:
+                spent = leaving.pop(0)
+                taken -= spent.tokens
+                since = max(since, spent.since + per)
+        return tuple(debts)
+
     def _due(self, call: Admission, now: float) -> float:
         """When `call` may be admitted if nobody else is; `inf` if somebody must leave first."""
         if self.running >= self._max_concurrent:
             return math.inf
         window, per = self._in_window, self._per
-        while window and window[0].since + per <= now:
-            self._forget(window.popleft())
+        if window and window[0].since + per <= now:
+            self._forget_until(now)
         due = now
         requests = self.requests + call.requests - self._max_requests
         tokens = self.tokens + call.tokens - self._max_tokens
@@ -214,6 +245,12 @@ class Gate:
             window.append(spent)
         if self._pace:
             self._full_again = max(self._full_again, since) + spent.requests * self._pace
+
+    def _forget_until(self, now: float) -> None:
+        """Forget what has left the window."""
+        window, per = self._in_window, self._per
+        while window and window[0].since + per <= now:
+            self._forget(window.popleft())
 
     def _forget(self, spent: Spent) -> None:
         if spent.counts:
@@ -254,7 +291,7 @@ class Gate:
 
     def _wake_at(self, due: float) -> None:
         if self._timer is not None:
-            if self._rings_at == due:  # uvloop's timers can't be asked
+            if self._rings_at == due:  # the timers of uvloop or Qt can't be asked
                 return
             self._timer.cancel()
             self._timer = None
@@ -271,7 +308,7 @@ class Gate:
 class Admission(Spent):
     """One call under a `RateLimit`, to be entered once."""
 
-    __slots__ = ("_gate", "_state", "debts", "used", "waiter")
+    __slots__ = ("_gate", "_state", "debts", "loop", "used", "waiter")
 
     def __init__(self, gate: Gate, tokens: float, requests: float) -> None:
         self._gate = gate
@@ -279,17 +316,20 @@ class Admission(Spent):
         self.requests = requests
         self.tokens = tokens
         self.used: float = tokens
-        self.debts: tuple[Spent, ...] = ()
+        self.debts: tuple[Debt, ...] = ()
+        #: On which it is under way.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.waiter: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         if self._state != NEW:
             message = "this admission was entered before: call the RateLimit anew for each call"
             raise RuntimeError(message)
-        self._state = ENTERED
+        self._state = WAITING
         loop = self._gate.enter(self)
         if loop is not None:
             await self._gate.wait(self, loop)
+        self._state = ENTERED
         return self
 
     async def __aexit__(
@@ -298,7 +338,7 @@ class Admission(Spent):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._gate.leave()
+        self._gate.leave(self)
 
     def settle(self, *, tokens: float) -> None:
         """Say how many tokens the call has really used.
@@ -310,12 +350,12 @@ class Admission(Spent):
             tokens: How many in all, the estimate included.
 
         Raises:
-            ValueError: It is negative.
+            ValueError: It is negative, or beyond all measure.
             TypeError: It is not a number.
-            RuntimeError: The call has not been entered yet.
+            RuntimeError: The call has not been admitted.
         """
-        check_weight("tokens", tokens, math.inf)
-        if self._state == NEW:
+        _inputs.check_number("settle", "tokens", tokens)
+        if self._state != ENTERED:
             message = "settle() tells what a call has used: enter it first, with `async with`"
             raise RuntimeError(message)
         self._gate.settle(self, tokens)
@@ -325,5 +365,6 @@ def check_weight(argument: str, value: float, most: float) -> None:
     """Check what a call is to count for: a number that can be admitted."""
     number = _inputs.check_number("RateLimit", argument, value)
     if number > most:
+        hint = "" if most >= 1 else f": let it be 1 in a longer `per`, not {most:g} in a shorter"
         message = f"RateLimit: {value!r} {argument} can never be admitted, {most:g} is the most"
-        raise ValueError(message)
+        raise ValueError(message + hint)

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
     from typing import TypeAlias
 
+    from structgather._gathered_types import (
+        Gathered1,
+        Gathered2,
+        Gathered3,
+        Gathered4,
+        Gathered5,
+        Gathered6,
+    )
+
     _T = TypeVar("_T")
     _T1 = TypeVar("_T1")
     _T2 = TypeVar("_T2")
@@ -167,8 +176,12 @@ class _Gather(Scope):
             self._values[index] = error
         elif not self.stopping:
             self._earlier_failed = 0
-            if not _inputs.is_future(self._arguments[index]):
-                # A Task that was handed over, and failed before, is heard of later in this turn.
+            if (
+                not _inputs.is_future(self._arguments[index])
+                and asyncio.current_task(self.loop) is not None
+            ):
+                # It is the child's last step, and not a callback: a Task that was handed over, and
+                # failed before, is heard of later in this turn.
                 self._earlier = [at for at, child in self.unsettled.items() if child.done()]
             self._failures.append((index, error))
             self.stop()
@@ -296,7 +309,82 @@ def gather_structured(  # type: ignore[overload-overlap]
     child_timeout: float | None = None,
 ) -> Coroutine[Any, Any, list[_T]]: ...
 @overload
-def gather_structured(  # pyright: ignore[reportOverlappingOverload]
+def gather_structured(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    aw1: _Awaitable[_T1],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Gathered1[_T1]]: ...
+@overload
+def gather_structured(  # type: ignore[overload-overlap]
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Gathered2[_T1, _T2]]: ...
+@overload
+def gather_structured(  # type: ignore[overload-overlap]
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Gathered3[_T1, _T2, _T3]]: ...
+@overload
+def gather_structured(  # type: ignore[overload-overlap]
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Gathered4[_T1, _T2, _T3, _T4]]: ...
+@overload
+def gather_structured(  # type: ignore[overload-overlap]
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Gathered5[_T1, _T2, _T3, _T4, _T5]]: ...
+@overload
+def gather_structured(  # type: ignore[overload-overlap]
+    aw1: _Awaitable[_T1],
+    aw2: _Awaitable[_T2],
+    aw3: _Awaitable[_T3],
+    aw4: _Awaitable[_T4],
+    aw5: _Awaitable[_T5],
+    aw6: _Awaitable[_T6],
+    /,
+    *,
+    return_exceptions: Literal[True],
+    exception_group: Literal[False] = False,
+    limit: int | None = None,
+    child_timeout: float | None = None,
+) -> Coroutine[Any, Any, Gathered6[_T1, _T2, _T3, _T4, _T5, _T6]]: ...
+@overload
+def gather_structured(
     aw1: _Awaitable[_T1],
     /,
     *,

@@ -148,6 +148,10 @@ def check_iterable(function: str, values: object, *, asynchronous: bool = False)
         hint = f". For a single one: {function}([awaitable])"
     elif inspect.isasyncgenfunction(values) or inspect.isgeneratorfunction(values):
         hint = ". Did you forget to call it?"
+    elif inspect.iscoroutinefunction(values):
+        hint = f". Did you forget to call it: {function}([{_name_of(values)}(...)])?"
+    elif hasattr(values, "__aiter__"):
+        hint = ". as_completed_scoped() takes async iterables"
     message = f"{function}() takes {wanted} of awaitables, not {_article(values)}{hint}"
     raise TypeError(message)
 
@@ -209,10 +213,16 @@ def _shown(value: object) -> str:
 
 def _hint(value: object) -> str:
     if inspect.iscoroutinefunction(value):
-        name = getattr(value, "__name__", "function")
-        return f". Did you forget to call it: {name}(...)?"
-    if isinstance(value, (list, tuple, set, frozenset, dict)) or inspect.isgenerator(value):
+        return f". Did you forget to call it: {_name_of(value)}(...)?"
+    if isinstance(value, dict):
+        return ". Did you mean its values: (*awaitables.values())?"
+    if isinstance(value, (list, tuple, set, frozenset)) or inspect.isgenerator(value):
         return ". Did you forget the star: (*awaitables)?"
     if inspect.isasyncgen(value):
         return ". An async generator is iterated, not awaited"
     return ""
+
+
+def _name_of(function: object) -> str:
+    name: str = getattr(function, "__name__", "function")
+    return name

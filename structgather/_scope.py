@@ -76,6 +76,23 @@ class _FirstStep:
 
 _FIRST_STEP: Any = _FirstStep()
 
+
+class _Wrapped:
+    """How a child ended whose Task has yet to end: a tracer's, which sends its spans now."""
+
+    __slots__ = ("awaitable", "carrier", "report", "since", "what")
+
+    def __init__(self) -> None:
+        self.carrier: _Carrier | None = None
+        self.report: Callable[[int, Any], None] | None = None
+        self.awaitable: object = None
+        self.what: object = None
+        self.since = 0.0
+
+    def settled(self, report: Callable[[int, Any], None], what: object, since: float) -> None:
+        self.report, self.what, self.since = report, what, since
+
+
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
 
@@ -109,6 +126,7 @@ class Scope:
         "_timeouts",
         "_waiter",
         "_watch",
+        "_wrapped",
         "by_us",
         "limit",
         "loop",
@@ -148,6 +166,8 @@ class Scope:
     _early: int
     #: Tasks that have failed in this turn of the loop.
     _failed_tasks: list[asyncio.Future[Any]] | None
+    #: Children whose Task does more than run our coroutine: it is over when the Task is.
+    _wrapped: dict[int, _Wrapped]
     _thrown: BaseException | None
     _interrupt: BaseException | None
 
@@ -201,6 +221,7 @@ class Scope:
         self.unsettled = {}
         self.stopping = self._extras = self._priming = False
         self._handed_over = {}
+        self._wrapped = {}
         self._waiter = self._failed_tasks = None
         self._thrown = self._interrupt = self._timeouts = self._watch = None
         self._early = SOURCE - 1
@@ -215,7 +236,7 @@ class Scope:
         """Let go of all that the scope refers to: its call has an argument that is not taken."""
         self._timeouts = None
 
-    def start(self, index: int, awaitable: Awaitable[Any]) -> None:  # noqa: C901 - calls are dear
+    def start(self, index: int, awaitable: Awaitable[Any]) -> None:  # noqa: C901, PLR0912 - calls are dear
         """Make a child of `awaitable`: a Task of its own, or the Future that it is."""
         if self._extras:
             self._starts[index] = self.loop.time()
@@ -241,14 +262,19 @@ class Scope:
             self._not_made(index, carrier, awaitable, error)
             return
         if child.done():  # tasks start eagerly
-            if self._early != index:  # else it has settled, in the step that was its last
-                self._ended_unseen(index, carrier, awaitable, child)
-            return
-        if child.get_coro() is not carrier:
+            if self._early != index or index in self._wrapped:
+                self._wrapped_in(index, carrier, awaitable)
+                self._ended(index, child)
+            return  # else it has settled, in the step that was its last
+        try:
+            wrapped = child.get_coro() is not carrier
+        except AttributeError:  # a task factory may return any Future
+            wrapped = True
+        if wrapped:
             # A task factory, or a tracer that has patched the loop, has wrapped it in its own:
             #     async def traced(coroutine): await connect(); return await coroutine
-            ended = functools.partial(self._ended, index, carrier, awaitable)
-            child.add_done_callback(ended)
+            self._wrapped_in(index, carrier, awaitable)
+            child.add_done_callback(functools.partial(self._ended, index))
         elif not carrier.cr_suspended:  # type: ignore[attr-defined]  # else it started eagerly
             self._priming = True
             carrier.send(None)
@@ -426,7 +452,7 @@ class Scope:
 
     # ... to its settlement.
 
-    async def _carry(self, index: int, awaitable: Awaitable[Any]) -> Any:  # noqa: ANN401
+    async def _carry(self, index: int, awaitable: Awaitable[Any]) -> Any:  # noqa: ANN401, C901
         # The Task ends as the child does, for those who look at Tasks: monitors, task factories.
         if self._priming:
             try:
@@ -438,6 +464,8 @@ class Scope:
                     self.since = self.loop.time()
                     self._settle(index, self._ended_cancelled, without_our_frame(error))
                 raise
+        elif index not in self.unsettled and not self._is_own_task():
+            self._wrapped[index] = _Wrapped()  # it starts eagerly, in what is wrapped around it
         since = self.loop.time() if self.timed else 0.0
         try:
             value = await awaitable
@@ -460,10 +488,10 @@ class Scope:
             raise
         except BaseException as error:
             self._note_failure(index)
+            self.since = since
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 self._settle(index, self.interrupted, error)
             else:
-                self.since = since
                 self._settle(index, self.raised, without_our_frame(error))
             raise
         self.since = since
@@ -481,17 +509,36 @@ class Scope:
             task = asyncio.current_task(self.loop)
         self._failed_tasks.append(task)  # type: ignore[arg-type]  # this is a step of a Task
 
-    def _ended(self, index: int, carrier: _Carrier, awaitable: object, child: _Child) -> None:
-        if index in self.unsettled:
-            self._ended_unseen(index, carrier, awaitable, child)
+    def _is_own_task(self) -> bool:
+        task = asyncio.current_task(self.loop)
+        try:
+            return task.get_coro().cr_code is _CARRY  # type: ignore[union-attr]  # or it raises
+        except AttributeError:
+            return False
 
-    def _ended_unseen(
-        self, index: int, carrier: _Carrier, awaitable: object, child: _Child
-    ) -> None:
-        # What was wrapped around the carrier ended without it.
-        carrier.close()
-        _inputs.close_unstarted((awaitable,))
-        self._taken_over_done(index, child)
+    def _wrapped_in(self, index: int, carrier: _Carrier, awaitable: object) -> None:
+        wrapped = self._wrapped.setdefault(index, _Wrapped())
+        wrapped.carrier = carrier
+        wrapped.awaitable = awaitable
+
+    def _ended(self, index: int, child: _Child) -> None:
+        # A Task that was wrapped around the carrier. How the child itself ended is what counts.
+        wrapped = self._wrapped.pop(index, None)
+        if wrapped is None:
+            return
+        if wrapped.carrier is not None:
+            wrapped.carrier.close()
+        _inputs.close_unstarted((wrapped.awaitable,))
+        retrieve_silently([child])
+        by_us = self._extras and index in self.by_us
+        if wrapped.report is None or (
+            # It was cancelled by what is wrapped around it, which says why: its time was over.
+            wrapped.report == self._ended_cancelled and not (by_us or child.cancelled())
+        ):
+            self._taken_over_done(index, child)
+        else:
+            self.since = wrapped.since
+            self._settle(index, wrapped.report, wrapped.what)
 
     def _thrown_in(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):
@@ -506,7 +553,10 @@ class Scope:
         # A KeyboardInterrupt that struck in here may have cost us the settlement of a child.
         for index, child in list(self.unsettled.items()):
             if child.done():
-                self._taken_over_done(index, child)
+                if index in self._wrapped:
+                    self._ended(index, child)
+                else:
+                    self._taken_over_done(index, child)
 
     def _heard(self, task: asyncio.Task[Any]) -> None:
         index = self._handed_over.pop(task)
@@ -540,6 +590,10 @@ class Scope:
             self.timed_out(index, late)
 
     def _settle(self, index: int, report: Callable[[int, Any], None], what: Any) -> None:  # noqa: ANN401
+        if self._wrapped and index in self._wrapped:
+            self._early = index
+            self._wrapped[index].settled(report, what, self.since)
+            return
         child = self.unsettled.pop(index, None)
         if child is None:
             self._early = index
@@ -573,3 +627,6 @@ class Scope:
             self._timeouts.settled(index)
         if self.limit is not None and not self.stopping:
             self.made_room(index)
+
+
+_CARRY = Scope._carry.__code__  # noqa: SLF001 - it is of this module

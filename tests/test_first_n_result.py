@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import pickle
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -33,6 +35,23 @@ async def test_all_failures_in_input_order() -> None:
         "first_n_within(): 2 children failed",
     )
     assert found.exception_group() is not group
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@virtual
+async def test_it_can_be_pickled_and_copied(protocol: int) -> None:
+    """With any protocol; what was short is known to the twin as well."""
+    found = await first_n_within([after(2, BROKEN), after(1, "a"), after(3, "b")], within=2.5)
+    dumped = pickle.dumps(found, protocol)
+    for twin in (pickle.loads(dumped), copy.deepcopy(found)):  # noqa: S301 - made right here
+        assert (twin.values, twin.reason) == (found.values, found.reason)
+        assert list(map(type, twin.outcomes)) == list(map(type, found.outcomes))
+        with pytest.raises(ExceptionGroup, match="values arrived within") as caught:
+            twin.raise_if_short()
+        assert list(map(str, caught.value.exceptions)) == [
+            "broken",
+            str(found.outcomes[2].exception()),
+        ]
 
 
 @virtual
@@ -182,6 +201,20 @@ async def test_a_generator_function_in_place_of_its_generator() -> None:
 
     with pytest.raises(TypeError, match=r"not a function: .*\. Did you forget to call it\?$"):
         await first_n_within(children)  # type: ignore[arg-type]
+
+
+@virtual
+async def test_a_coroutine_function_or_an_async_generator_in_place_of_awaitables() -> None:
+    """Each is refused with what was probably meant."""
+
+    async def children() -> Any:
+        yield never()
+
+    calls = r"Did you forget to call it: first_n_within\(\[never\(\.\.\.\)\]\)\?$"
+    with pytest.raises(TypeError, match=calls):
+        await first_n_within(never)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"as_completed_scoped\(\) takes async iterables$"):
+        await first_n_within(children())
 
 
 @virtual

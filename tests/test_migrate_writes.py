@@ -168,6 +168,18 @@ def test_bytes_that_could_not_be_written_again_are_left(project: Path, capsys: P
         assert ("in several ways" in capsys.readouterr().out) is kept
 
 
+def test_an_encoding_that_reads_what_it_can_not_write(project: Path, capsys: Printed) -> None:
+    """With more than 63 characters between two dots it can be read as idna, but not written so."""
+    path = project / "app" / "moved.py"
+    for length, kept in ((80, True), (8, False)):
+        head = f"# coding: idna .\n# {'-' * length}.\n"
+        path.write_text(head + BEFORE.replace("\n\n\n", "\n#.\n"))
+        assert main(["migrate", "--write", "app"]) == (2 if kept else 0)
+        assert path.read_text().startswith(head)
+        assert ("gather_structured" not in path.read_text()) is kept
+        assert ("could not keep its bytes" in capsys.readouterr().out) is kept
+
+
 @pytest.mark.parametrize(
     "cookie", ["rot13", "hex", "ascii", "utf-16", "undefined", "utf8_nonsense"]
 )

@@ -290,11 +290,11 @@ def test_a_waiter_cancelled_in_the_turn_of_its_admission_has_spent_nothing() -> 
 
     async def main() -> Provider:
         provider = Provider(RateLimit(concurrent=1, requests=2, tokens=10, per=60))
-        await provider.limit(tokens=1).__aenter__()
+        held = await provider.limit(tokens=1).__aenter__()
         waiting = asyncio.create_task(provider.call("cancelled", tokens=9))
         after = asyncio.create_task(provider.call("next", tokens=9))
         await asyncio.sleep(1)
-        provider.limit._gate.leave()  # admits the one that waits ...
+        await held.__aexit__(None, None, None)  # admits the one that waits ...
         waiting.cancel()  # ... and before it goes on, it is cancelled
         await gather_structured(waiting, after, return_exceptions=True)
         return provider
@@ -429,6 +429,12 @@ def test_a_weight_that_can_never_fit_is_refused(
     limit = RateLimit(tokens=100, requests=10, burst=3 if weights.get("requests") == 4 else None)
     with pytest.raises(error, match=message):
         limit(**weights)
+
+
+def test_a_rate_of_less_than_one_call_says_how_it_is_meant() -> None:
+    """One call in two seconds is not half a call in one."""
+    with pytest.raises(ValueError, match=r"0\.5 is the most: let it be 1 in a longer `per`"):
+        RateLimit(requests=0.5, per=1)()
 
 
 def test_an_admission_is_entered_once_and_settled_after_it_was_entered() -> None:

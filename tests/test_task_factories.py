@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import math
+import sys
+import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +17,7 @@ from virtual_tests import forever, virtual
 from virtual_time import after, now
 
 from harness.plumbing import LoopTask
-from structgather import as_completed_scoped
+from structgather import as_completed_scoped, first_n_within, gather_structured
 
 Factory = Callable[..., Any]
 
@@ -190,3 +194,148 @@ async def test_a_wrapper_that_swallows_what_the_child_raised(call: Call, limit: 
 
     async with task_factory(wrapping(swallowing)):
         assert await call(after(1, error), after(1, error), limit=limit) == [error, error]
+
+
+async def exporting(coroutine: Any, number: int) -> Any:
+    """What a tracer does that sends its spans when the call that it traces is over."""
+    try:
+        return await coroutine
+    finally:
+        await asyncio.sleep(1)
+
+
+def eagerly(factory: Factory) -> Factory:
+    def eager(loop: Any, coroutine: Any, **options: Any) -> Any:
+        return factory(loop, coroutine, **{**options, "eager_start": True})
+
+    return eager
+
+
+starts = pytest.mark.parametrize(
+    "start",
+    [
+        lambda factory: factory,
+        pytest.param(
+            eagerly, marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+        ),
+    ],
+    ids=["lazy", "eager"],
+)
+
+
+@each_call
+@with_and_without_limit
+@starts
+@virtual
+async def test_a_wrapper_that_goes_on_when_the_child_is_done(
+    call: Call, limit: int | None, start: Callable[[Factory], Factory]
+) -> None:
+    """The call waits for the wrapper too, and each child settles once."""
+    error = OSError("the child's own")
+
+    async def child(number: int) -> int:
+        if number == 2:
+            raise error
+        return number
+
+    async with task_factory(start(wrapping(exporting))):
+        found = await call(*map(child, range(5)), limit=limit)
+        assert len(asyncio.all_tasks()) == 1
+    assert found == [0, 1, error, 3, 4]
+    assert now() == math.ceil(5 / (limit or 5))
+
+
+@starts
+@pytest.mark.parametrize("return_exceptions", [False, True])
+@virtual
+async def test_failures_of_children_whose_wrappers_go_on(
+    start: Callable[[Factory], Factory], *, return_exceptions: bool
+) -> None:
+    """They are as many as have failed, and the first is the one that asyncio.gather raises."""
+
+    async def child(number: int) -> None:
+        raise OSError(number)
+
+    async with task_factory(start(wrapping(exporting))):
+        children = map(child, range(3))
+        if return_exceptions:
+            found = await gather_structured(*children, return_exceptions=True)
+            group = found.exception_group()
+            assert group is not None
+            assert [error.args for error in group.exceptions] == [(0,), (1,), (2,)]
+        else:
+            with pytest.raises(OSError, match="0"):
+                await gather_structured(*children)
+
+
+@starts
+@virtual
+async def test_values_of_children_whose_wrappers_go_on(
+    start: Callable[[Factory], Factory],
+) -> None:
+    """No value counts twice."""
+    async with task_factory(start(wrapping(exporting))):
+        found = await first_n_within([after(0, "a"), after(5, "b")], 2)
+    assert found.values == ["a", "b"]
+
+
+@each_call
+@with_and_without_limit
+@starts
+@virtual
+async def test_a_wrapper_that_cancels_the_child(
+    call: Call, limit: int | None, start: Callable[[Factory], Factory]
+) -> None:
+    """The child has failed with what the wrapper raises: no cancellation is invented."""
+
+    async def with_a_deadline(coroutine: Any, number: int) -> Any:
+        async with asyncio.timeout(1):
+            return await coroutine
+
+    async with task_factory(start(wrapping(with_a_deadline))):
+        found = await call(forever(), after(0, "a"), limit=limit)
+    assert isinstance(found[0], TimeoutError)
+    assert found[1] == "a"
+
+
+@virtual
+async def test_wrappers_that_are_cancelled_before_their_first_step() -> None:
+    """The coroutines in them are closed, also where the caller goes on before it is told so."""
+    caller = asyncio.current_task()
+    assert caller is not None
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        async with task_factory(wrapping(exporting)):
+            asyncio.get_running_loop().call_soon(caller.cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await gather_structured(forever(), forever())
+        caller.uncancel()
+        await asyncio.sleep(1)
+        gc.collect()
+    assert not seen
+
+
+@each_call
+@with_and_without_limit
+@virtual
+async def test_a_factory_that_returns_a_future(call: Call, limit: int | None) -> None:
+    """It need not be a Task."""
+    error = OSError("the child's own")
+
+    class Promise(asyncio.Future[Any]):
+        def set_name(self, name: object) -> None: ...
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        promise = Promise(loop=loop)
+
+        def done(task: asyncio.Task[Any]) -> None:
+            if task.exception():
+                promise.set_exception(task.exception() or OSError())
+            else:
+                promise.set_result(task.result())
+
+        LoopTask(coroutine, loop=loop).add_done_callback(done)
+        return promise
+
+    async with task_factory(factory):
+        assert await call(after(1, "a"), after(2, error), limit=limit) == ["a", error]

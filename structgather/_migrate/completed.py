@@ -18,6 +18,7 @@ catches there must not be what the loop raises now. And where the loop is left b
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -182,13 +183,10 @@ def _comes_first(module: Module, awaited: ast.Await, statement: ast.stmt) -> boo
     """Tell whether a statement always evaluates this, and calls and awaits nothing before."""
     if isinstance(statement, FunctionDef | ast.ClassDef | ast.With | ast.AsyncWith | ast.While):
         return False
-    for above in module.around(awaited):
-        if above is statement:
-            break
-        # A statement between them: the await stands in the block of an `if` or a `for`.
-        if isinstance(above, ast.stmt | ast.IfExp | ast.BoolOp | ast.Lambda | Comprehension):
-            return False
-    else:
+    between = itertools.takewhile(lambda above: above is not statement, module.around(awaited))
+    # A statement between them: the await stands in the block of an `if` or a `for`, or elsewhere.
+    choices = ast.stmt | ast.IfExp | ast.BoolOp | ast.Lambda | Comprehension
+    if any(isinstance(above, choices) for above in between):
         return False
     place = (awaited.lineno, awaited.col_offset)
     return not any(
@@ -230,9 +228,7 @@ def _on_the_way(module: Module, leaving: ast.stmt, loop: Loop) -> Iterator[ast.s
     if isinstance(leaving, ast.Break):
         block = module.block(loop)
         yield from block[block.index(loop) + 1 : block.index(loop) + 2]
-    for above in module.around(leaving):
-        if isinstance(above, FunctionDef | ast.Lambda):
-            return
+    for above in module.around_in_function(leaving):
         if isinstance(above, ast.Try | ast.TryStar):
             yield from above.finalbody
 

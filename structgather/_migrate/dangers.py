@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 from structgather._migrate import owners
-from structgather._migrate.module import FunctionDef
 from structgather._migrate.rules import Rule
 
 if TYPE_CHECKING:
@@ -137,9 +136,7 @@ def _looked_at_afterwards(module: Module, call: ast.Call) -> bool:
 def _reached_by_failure(module: Module, call: ast.Call) -> Iterator[list[ast.stmt]]:
     """Yield what runs when the call has failed, in the same function: statements in order."""
     inside: ast.AST = call
-    for above in module.around(call):
-        if isinstance(above, FunctionDef | ast.Lambda):
-            return
+    for above in module.around_in_function(call):
         caught = False
         if isinstance(above, ast.Try | ast.TryStar) and inside in above.body:
             yield from (handler.body for handler in above.handlers)
@@ -157,9 +154,7 @@ def _reached_by_failure(module: Module, call: ast.Call) -> Iterator[list[ast.stm
 
 def _after(module: Module, statement: ast.stmt) -> Iterator[ast.stmt]:
     """Yield what runs after a statement in its function."""
-    for above in [statement, *module.around(statement)]:
-        if isinstance(above, FunctionDef | ast.Lambda):
-            return
+    for above in [statement, *module.around_in_function(statement)]:
         if isinstance(above, ast.stmt):
             block = module.block(above)
             yield from block[block.index(above) + 1 :]

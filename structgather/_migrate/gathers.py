@@ -69,8 +69,6 @@ def _refused(module: Module, call: ast.Call) -> Rule | None:
         return Rule.AMBIGUOUS
     if any(strings_inside(above) for above in module.around(call)):
         return Rule.IN_STRING
-    if not module.text.stands_where_it_says(call.func):
-        return Rule.IN_STRING
     keywords = {keyword.arg for keyword in call.keywords}
     if "loop" in keywords:
         return Rule.LOOP_ARGUMENT
@@ -148,8 +146,6 @@ def _one_of_several(module: Module, node: ast.AST) -> bool:
     """Tell whether it is one of the awaitables of a call that takes several."""
     above = module.parent(node)
     if isinstance(above, ast.List | ast.Tuple | ast.ListComp | ast.GeneratorExp):
-        if isinstance(above, ast.ListComp | ast.GeneratorExp) and node is not above.elt:
-            return False
         node, above = above, module.parent(above)
     if isinstance(above, ast.Starred):
         node, above = above, module.parent(above)

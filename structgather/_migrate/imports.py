@@ -43,11 +43,12 @@ def local_name(module: Module, function: str, before: int, uses: list[ast.expr])
     otherwise = _OTHERWISE[function]
     names = (f"{otherwise}_{number}" for number in itertools.count(2))
     read = {node.id for node in scopes.of}
-    for name in itertools.chain((function, otherwise), names):
+
+    def is_free(name: str) -> bool:
         bound = set(scopes.bindings(name))
-        if not (bound or name in read) or (bound == {path} and _is_seen(module, name, uses)):
-            return name
-    raise AssertionError  # pragma: no cover - there are names enough
+        return not (bound or name in read) or (bound == {path} and _is_seen(module, name, uses))
+
+    return next(filter(is_free, itertools.chain((function, otherwise), names)))
 
 
 def _is_seen(module: Module, name: str, uses: list[ast.expr]) -> bool:

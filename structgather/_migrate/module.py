@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import warnings
-from typing import TYPE_CHECKING, TypeAlias, cast, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
-from structgather._migrate.scopes import Comprehension, Scopes
+from structgather._migrate.scopes import Scopes
 from structgather._migrate.text import Text
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ class Module:
             yield above
             node = above
 
+    def around_in_function(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yield the same, as far as it is in the function that the node stands in, if in any."""
+        return itertools.takewhile(
+            lambda above: not isinstance(above, FunctionDef | ast.Lambda), self.around(node)
+        )
+
     def function(self, node: ast.AST) -> FunctionDef | ast.Lambda | None:
         """Return the function that a node stands in."""
         return next(
@@ -83,11 +90,10 @@ class Module:
     def block(self, statement: ast.stmt) -> list[ast.stmt]:
         """Return the statements among which one stands."""
         above = self.parent(statement)
-        for field in ("body", "handlers", "orelse", "finalbody"):
-            block: object = getattr(above, field, None)
-            if isinstance(block, list) and statement in block:
-                return cast("list[ast.stmt]", block)
-        return [statement]
+        blocks: list[list[ast.stmt]] = [
+            getattr(above, field, []) for field in ("body", "orelse", "finalbody")
+        ]
+        return next(block for block in blocks if statement in block)
 
     def own(self, function: ast.AST) -> Iterator[ast.AST]:
         """Yield what stands in a function, or any other node, but not in a function inside it."""
@@ -134,10 +140,6 @@ class Module:
                 case _:
                     pass
         return None
-
-    def in_comprehension(self, node: ast.AST) -> bool:
-        """Tell whether a node stands in a comprehension."""
-        return any(isinstance(above, Comprehension) for above in self.around(node))
 
 
 def _documented(path: str) -> str:

@@ -122,14 +122,6 @@ class Text:
         line = min(bisect.bisect_right(self._starts, offset), len(self.lines))
         return line, offset - self.line_start(line) + 1
 
-    def stands_where_it_says(self, node: ast.expr) -> bool:
-        """Tell whether the node is what stands at its place: in an f-string it may not be."""
-        try:
-            found = ast.parse(f"({self.of(node)}\n)", mode="eval").body
-        except (SyntaxError, ValueError):
-            return False
-        return ast.dump(found) == ast.dump(node)
-
     @functools.cached_property
     def tokens(self) -> list[tokenize.TokenInfo]:
         """The tokens. A carriage return alone ends a line, as it does for the parser."""
@@ -179,14 +171,13 @@ class Text:
 
     def behind_brackets(self, start: int, end: int) -> int:
         """Return where the last closing bracket between two positions ends, or else the first."""
-        line, _ = self.place(start)
-        behind = bisect.bisect_left(self.tokens, line, key=lambda token: token.start[0])
-        for token in itertools.islice(self.tokens, behind, None):
-            place = self.line_start(token.start[0]) + token.start[1]
-            if place >= end:
-                break
-            if place >= start and token.type == tokenize.OP and token.string == ")":
-                start = place + 1
+        behind, before = (
+            bisect.bisect_left(self.tokens, (line, column - 1), key=lambda token: token.start)
+            for line, column in (self.place(start), self.place(end))
+        )
+        for token in self.tokens[behind:before]:
+            if token.type == tokenize.OP and token.string == ")":
+                start = self.line_start(token.end[0]) + token.end[1]
         return start
 
     def whole_lines(self, statement: ast.stmt) -> tuple[int, int] | None:

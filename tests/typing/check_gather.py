@@ -56,8 +56,20 @@ async def returned_exceptions(children: list[Awaitable[int]], either: bool) -> N
     assert_type(values.raise_failures(), list[int])
     assert_type(values.exception_group(), BaseExceptionGroup[BaseException] | None)
     assert_type(values[0], int | BaseException)
+    both = await gather_structured(integer(), text(), return_exceptions=True)
+    as_of_gather: tuple[int | BaseException, str | BaseException] = both
+    del as_of_gather
+    first, second = both
+    assert_type(first, int | BaseException)
+    assert_type(second, str | BaseException)
+    assert_type(both.exception_group(), BaseExceptionGroup[BaseException] | None)
+    assert_type(both.raise_failures(), tuple[int, str])
+    one = await gather_structured(integer(), return_exceptions=True)
+    assert_type(one.raise_failures(), tuple[int])
+    three = await gather_structured(integer(), text(), integer(), return_exceptions=True)
+    assert_type(three.raise_failures(), tuple[int, str, int])
     assert_type(
-        await gather_structured(integer(), text(), return_exceptions=True),
+        await gather_structured(integer(), text(), return_exceptions=either),
         tuple[int | BaseException, str | BaseException],
     )
     assert_type(
