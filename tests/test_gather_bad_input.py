@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import math
 import re
+from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -83,16 +84,47 @@ def test_what_is_not_awaitable(bad: object, told: str) -> None:
     run(refused(TypeError, message, bad))
 
 
-def test_a_list_in_place_of_arguments_is_closed_too() -> None:
+@pytest.mark.parametrize("collection", [list, tuple, set, deque, lambda them: dict.fromkeys(them)])
+def test_a_collection_in_place_of_arguments_is_closed_too(collection: Any) -> None:
     """Who forgets the star is not told on top of it that coroutines were never awaited."""
 
     async def main() -> None:
         children = Children()
-        with pytest.raises(TypeError, match="Did you forget the star"):
-            await call(children.coroutines)
+        with pytest.raises(TypeError, match="must be awaitable"):
+            await call(collection(children.coroutines))
         children.check_untouched()
 
     run(main())
+
+
+class Homemade(Coroutine[Any, Any, None]):
+    """A coroutine of somebody's own class, as compilers make them."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def send(self, _: Any) -> Any:
+        raise AssertionError("it must not run")
+
+    throw = send
+
+    def __await__(self) -> Any:
+        yield self.send(None)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_coroutine_of_another_class_is_closed_too() -> None:
+    """One that would complain if it were thrown away."""
+    homemade = Homemade()
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="must be awaitable"):
+            await call(homemade, 3)
+
+    run(main())
+    assert homemade.closed
 
 
 def test_a_future_of_another_loop() -> None:

@@ -161,6 +161,14 @@ async def test_awaiting_it_is_awaiting_a_finished_task(outcome: Outcome[str]) ->
     assert turns == []
 
 
+@each_outcome
+def test_it_raises_when_it_is_awaited_and_not_before(outcome: Outcome[str]) -> None:
+    """As coroutines do: what collects awaitables can take it."""
+    steps = outcome.__await__()
+    with pytest.raises((StopIteration, ValueError, TimeoutError, asyncio.CancelledError)):
+        next(steps)
+
+
 @virtual
 async def test_it_goes_wherever_an_awaitable_goes() -> None:
     """What takes an awaitable takes an outcome: wait_for, gather, ensure_future."""

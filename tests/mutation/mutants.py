@@ -167,6 +167,8 @@ def read_by_type_checkers(source: str) -> list[tuple[Position, Position]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.arg | ast.AnnAssign):
             skip(node.annotation)
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("TypeVar("):
+            skip(node)
         if isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation):
             skip(node)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -89,6 +89,7 @@ class Plot:
 
     def _run(self, stage: Stage) -> None:
         code = BROKEN
+        witness = _Witness(self.folder / "failed")
         try:
             os.setsid()
             output = os.open(self.folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -103,9 +104,11 @@ class Plot:
             files = [f"tests/{name}" for name in stage.tests]
             options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
             options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # it is imported already
-            code = int(pytest.main([*options, *files], plugins=[_Witness(self.folder / "failed")]))
+            code = int(pytest.main([*options, *files], plugins=[witness]))
         except BaseException:  # noqa: BLE001 - the parent is told
             traceback.print_exc()
+            if witness.has_begun:  # a complaint at the very end
+                code = 1
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -131,6 +134,10 @@ class Plot:
 class _Witness:
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.has_begun = False
+
+    def pytest_collection(self) -> None:
+        self.has_begun = True
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
