@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -127,19 +127,28 @@ def test_a_coroutine_of_another_class_is_closed_too() -> None:
     assert homemade.closed
 
 
-def test_a_future_of_another_loop() -> None:
-    """A Future of a different event loop is a ValueError."""
+# Also on a loop whose Tasks are asyncio's own, which are looked at more quickly.
+on_each_loop = pytest.mark.parametrize("run", [run, asyncio.run], ids=["virtual", "asyncio"])
+
+
+@on_each_loop
+@pytest.mark.parametrize("make", ["create_future", "create_task"])
+def test_a_future_of_another_loop(make: str, run: Callable[[Coro], None]) -> None:
+    """A Future or a Task of a different event loop is a ValueError."""
     other = asyncio.new_event_loop()
     try:
-        future = other.create_future()
-        message = r"gather_structured\(\): POSITION belongs to a different event loop: <.+>"
+        future = getattr(other, make)(*([child()] if make == "create_task" else []))
+        message = r"gather_structured\(\): POSITION belongs to a different event loop: <.+"
         run(refused(ValueError, message, future))
         assert not future.done()
+        future.cancel()
+        other.run_until_complete(asyncio.wait([future]))
     finally:
         other.close()
 
 
-def test_the_calling_task_itself() -> None:
+@on_each_loop
+def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
     """The task that makes the call would wait for itself: a RuntimeError."""
 
     async def main() -> None:

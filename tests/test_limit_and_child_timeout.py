@@ -64,6 +64,24 @@ def test_never_more_at_a_time_than_the_limit(limit: int, *, eager: bool) -> None
     assert crowd.most == min(limit, 7)
 
 
+class Lazy:
+    """Awaitable, and neither a coroutine nor a Future."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __await__(self) -> Any:
+        return self.coroutine.__await__()
+
+
+@lazy_and_eager
+def test_what_is_awaitable_takes_a_turn_as_a_coroutine_does(*, eager: bool) -> None:
+    """It begins to run when it is awaited: it waits for its turn."""
+    crowd = Crowd()
+    run(gather_all(*[Lazy(crowd.child(name, 1)) for name in "abc"]), eager=eager)
+    assert crowd.started == [("a", 0), ("b", 0), ("c", 1)]
+
+
 @lazy_and_eager
 def test_children_start_in_argument_order_as_soon_as_there_is_room(*, eager: bool) -> None:
     """The next one starts at the moment when one has ended."""

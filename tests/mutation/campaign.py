@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from mutation.mutants import Mutant, mutants
-from mutation.trial import ROOT, Plot, Stage, Verdict, trials
+from mutation.trial import PACKAGE, ROOT, Plot, Stage, Verdict, trials
 
 HERE = Path(__file__).parent
 CACHE = ROOT / ".mutation_cache"
-PACKAGE = ROOT / "structgather"
 
 
 def digest(*paths: Path) -> str:
@@ -52,18 +51,31 @@ class Campaign:
         tests = sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("harness/**/*.py")])
         self._tests = digest(*tests)
         self._known: dict[tuple[str, ...], dict[str, Any]] = {}
-        if self._path.exists():
-            for line in self._path.read_text("utf-8").splitlines():
+        self._elsewhere: dict[tuple[str, ...], dict[str, Any]] = {}
+        for path in sorted(CACHE.glob("*.jsonl")):
+            known = self._known if path == self._path else self._elsewhere
+            for line in path.read_text("utf-8").splitlines():
                 entry = json.loads(line)
-                self._known[tuple(entry["key"])] = entry
+                key = tuple(entry["key"])
+                if key not in known or not known[key]["killed"] or self._is_old(known[key]):
+                    known[key] = entry
+
+    def _is_old(self, entry: dict[str, Any]) -> bool:
+        """Whether the module has changed; or a test, which a survivor must survive as well."""
+        module = entry["key"][0]
+        if module in self._text and entry["text"] != self._text[module]:
+            return True
+        return not entry["killed"] and (
+            entry["tests"] != self._tests or entry["stages"] < self._stages
+        )
 
     def known(self, mutant: Mutant) -> dict[str, Any] | None:
-        """What is known of a mutant, if neither its module nor, for a survivor, a test changed."""
-        entry = self._known.get(mutant.key)
-        if entry is None or entry["text"] != self._text[mutant.module]:
-            return None
-        if entry["killed"] or (entry["tests"] == self._tests and entry["stages"] >= self._stages):
-            return entry
+        """How a mutant ended on this Python, or on another one that has killed it."""
+        for known in (self._elsewhere, self._known):
+            entry = known.get(mutant.key)
+            if entry is not None and not self._is_old(entry):
+                if entry["killed"] or known is self._known:
+                    return entry
         return None
 
     def stages(self, module: str) -> list[Stage]:

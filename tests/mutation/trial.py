@@ -21,6 +21,7 @@ import hypothesis.strategies  # noqa: F401 - what a trial would have to import
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+PACKAGE = ROOT / "structgather"
 #: What a trial may allocate.
 BYTES = 3 << 30
 #: The exit code of a trial that could not begin.
@@ -60,6 +61,10 @@ class Plot:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._texts = {
+            path.relative_to(PACKAGE).as_posix(): path.read_text("utf-8")
+            for path in PACKAGE.rglob("*.py")
+        }
         shutil.rmtree(folder, ignore_errors=True)
         forgotten = shutil.ignore_patterns("__pycache__")
         for name in ("structgather", "tests"):
@@ -79,7 +84,7 @@ class Plot:
 
     def restore(self, module: str) -> None:
         """Make a module what it is in the repository."""
-        self._write(module, (ROOT / "structgather" / module).read_text("utf-8"))
+        self._write(module, self._texts[module])
 
     def _write(self, module: str, text: str) -> None:
         path = self.folder / "structgather" / module
