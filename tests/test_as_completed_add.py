@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
-from virtual_tests import stops_slowly, virtual
+from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now, run
 
 from harness.searches import either_start
@@ -144,3 +145,26 @@ def test_an_eager_child_of_an_async_source_adds_on_entry() -> None:
 
     stream = as_completed_scoped(inputs())
     assert run(main(), eager=True) == ["first", "added"]
+
+
+@virtual
+async def test_what_is_added_while_the_last_one_is_late_has_its_own_time() -> None:
+    """Its time begins although no other child has any left."""
+    async with as_completed_scoped([stops_slowly([], 60)], child_timeout=5) as outcomes:
+        await asyncio.sleep(6)  # it was cancelled at 5, and cleans up until 65
+        outcomes.add(forever())
+        ended = {outcome.index: now() async for outcome in outcomes}
+    assert ended == {0: 65, 1: 11}
+
+
+@virtual
+async def test_no_timer_is_left() -> None:
+    """Of several children with times of their own, some over and some not."""
+    async with as_completed_scoped([forever()], child_timeout=5) as outcomes:
+        for _ in range(3):
+            await asyncio.sleep(1)
+            outcomes.add(forever())
+        await asyncio.sleep(2.5)  # the first was late at 5
+    gc.collect()
+    handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
+    assert [handle for handle in handles if "call_after_tick" in repr(handle)] == []
