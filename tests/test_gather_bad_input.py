@@ -84,7 +84,10 @@ def test_what_is_not_awaitable(bad: object, told: str) -> None:
     run(refused(TypeError, message, bad))
 
 
-@pytest.mark.parametrize("collection", [list, tuple, set, deque, lambda them: dict.fromkeys(them)])
+COLLECTIONS: list[Any] = [list, tuple, set, deque, dict.fromkeys]
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
 def test_a_collection_in_place_of_arguments_is_closed_too(collection: Any) -> None:
     """Who forgets the star is not told on top of it that coroutines were never awaited."""
 
@@ -106,7 +109,8 @@ class Homemade(Coroutine[Any, Any, None]):
     def send(self, _: Any) -> Any:
         raise AssertionError("it must not run")
 
-    throw = send
+    def throw(self, *_: Any) -> Any:
+        raise AssertionError("it must not run")
 
     def __await__(self) -> Any:
         yield self.send(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
@@ -91,7 +91,7 @@ def test_children_start_in_argument_order_as_soon_as_there_is_room(*, eager: boo
     assert crowd.started == [("a", 0), ("b", 0), ("c", 1), ("d", 2), ("e", 3)]
 
 
-async def gather_all(*children: Coroutine[Any, Any, Any]) -> Any:
+async def gather_all(*children: Awaitable[Any]) -> Any:
     return await gather_structured(*children, limit=2)
 
 

@@ -20,7 +20,7 @@ async def admitted(limit: RateLimit, **weights: float) -> float:
 
 @virtual
 async def test_what_was_given_back_is_not_given_back_once_more() -> None:
-    """When the window is over, only the rest leaves it: the next one holds no more than the limit."""
+    """When the window is over, only the rest leaves it: the next holds no more than the limit."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=100) as call:
         call.settle(tokens=30)

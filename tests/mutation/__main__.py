@@ -23,8 +23,11 @@ from mutation.campaign import Campaign  # noqa: E402 - run as a script, it finds
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add = parser.add_argument
     add("modules", nargs="*", help="modules of the package (all that plan.toml names)")
     add("--jobs", type=int, default=1, help="trials at once (1)")
@@ -35,7 +38,7 @@ def main() -> int:
     campaign = Campaign(options.modules, options.match, options.stages)
     if not options.report:
         campaign.run(options.jobs)
-    print(campaign.report())
+    print(campaign.report())  # noqa: T201 - what it is for
     return 1 if campaign.unexplained() or campaign.stale() else 0
 
 

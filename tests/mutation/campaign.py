@@ -7,15 +7,22 @@ import json
 import random
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mutation.mutants import Mutant, mutants
-from mutation.trial import PACKAGE, ROOT, Plot, Stage, Verdict, trials
+from mutation.trial import PACKAGE, ROOT, Plot, Stage, Verdict, Work, trials
 
 HERE = Path(__file__).parent
 CACHE = ROOT / ".mutation_cache"
+COLUMNS = ("mutants", "tried", "killed", "by a timeout", "equivalent", "survived")
+
+Key: TypeAlias = tuple[str, ...]
+
+
+def say(line: str) -> None:
+    """Progress goes where it does not mix with the table."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - it is a command
 
 
 def digest(*paths: Path) -> str:
@@ -25,19 +32,26 @@ def digest(*paths: Path) -> str:
     return found.hexdigest()[:16]
 
 
+def explanations() -> dict[Key, str]:
+    """Why no test can kill a mutant, by its key."""
+    found: dict[Key, str] = {}
+    listed = tomllib.loads((HERE / "equivalent.toml").read_text("utf-8"))
+    for entry in listed.get("equivalent", []):
+        what = [entry[name] for name in ("module", "where", "operator", "before", "after")]
+        found[(*what, str(entry.get("which", 1)))] = entry["why"]
+    return found
+
+
 class Campaign:
     """Mutants, the stages of tests that each must survive, and the verdicts."""
 
     def __init__(self, modules: list[str], match: str = "", stages: int = 9) -> None:
         self._plan = tomllib.loads((HERE / "plan.toml").read_text("utf-8"))
-        listed = tomllib.loads((HERE / "equivalent.toml").read_text("utf-8"))
-        self.explained: dict[tuple[str, ...], str] = {}
-        for entry in listed.get("equivalent", []):
-            key = [entry[name] for name in ("module", "where", "operator", "before", "after")]
-            self.explained[(*key, str(entry.get("which", 1)))] = entry["why"]
+        self.explained = explanations()
         self._stages = stages
         self._path = CACHE / "{}.{}.jsonl".format(*sys.version_info)
         self.mutants: list[Mutant] = []
+        #: How many there are in each module; of some only a sample is tried.
         self.of: dict[str, int] = {}
         self._text: dict[str, str] = {}
         for module in modules or self._plan["modules"]:
@@ -50,13 +64,13 @@ class Campaign:
             self.mutants += [mutant for mutant in found if match in str(mutant)]
         tests = sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("harness/**/*.py")])
         self._tests = digest(*tests)
-        self._known: dict[tuple[str, ...], dict[str, Any]] = {}
-        self._elsewhere: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._here: dict[Key, dict[str, Any]] = {}
+        self._elsewhere: dict[Key, dict[str, Any]] = {}
         for path in sorted(CACHE.glob("*.jsonl")):
-            known = self._known if path == self._path else self._elsewhere
+            known = self._here if path == self._path else self._elsewhere
             for line in path.read_text("utf-8").splitlines():
                 entry = json.loads(line)
-                key = tuple(entry["key"])
+                key: Key = tuple(entry["key"])
                 if key not in known or not known[key]["killed"] or self._is_old(known[key]):
                     known[key] = entry
 
@@ -71,16 +85,17 @@ class Campaign:
 
     def known(self, mutant: Mutant) -> dict[str, Any] | None:
         """How a mutant ended on this Python, or on another one that has killed it."""
-        for known in (self._elsewhere, self._known):
+        for known in (self._elsewhere, self._here):
             entry = known.get(mutant.key)
-            if entry is not None and not self._is_old(entry):
-                if entry["killed"] or known is self._known:
-                    return entry
+            if entry is None or self._is_old(entry):
+                continue
+            if entry["killed"] or known is self._here:
+                return entry
         return None
 
     def stages(self, module: str) -> list[Stage]:
         """The tests that a mutant of the module must survive."""
-        found = []
+        found: list[Stage] = []
         done: set[str] = set()
         for number, (name, tests) in enumerate(self._plan["modules"][module].items()):
             new = [test for entry in tests for test in self._plan["tests"].get(entry, [entry])]
@@ -100,30 +115,32 @@ class Campaign:
             if self.known(mutant) is None and mutant.key not in self.explained
         ]
         self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
-        work: Iterator[Any] = (
-            (mutant, mutant.module, mutant.text, self.stages(mutant.module)) for mutant in wanted
+        work = (
+            Work(found, found.module, found.text, self.stages(found.module)) for found in wanted
         )
         with self._path.open("a", encoding="utf-8") as file:
-            for count, (mutant, stage, verdict) in enumerate(trials(work, plots), 1):
-                self._learn(mutant, stage, verdict)
-                file.write(json.dumps(self._known[mutant.key]) + "\n")
-                file.flush()
+            for count, (piece, stage, verdict) in enumerate(trials(work, plots), 1):
+                if piece.what is not None:
+                    entry = self._learn(piece.what, stage, verdict)
+                    file.write(json.dumps(entry) + "\n")
+                    file.flush()
                 if not verdict.killed:
-                    print(f"survived: {mutant}", file=sys.stderr)
+                    say(f"survived: {piece.what}")
                 elif count % 25 == 0:
-                    print(f"{count} of {len(wanted)}", file=sys.stderr, flush=True)
+                    say(f"{count} of {len(wanted)}")
 
     def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
         """The tests must pass before a mutant can be killed by one that fails."""
-        tests = {test for module in modules for stage in self.stages(module) for test in stage.tests}
-        stage = Stage("unchanged", tuple(sorted(tests)), 1800)
-        for _, _, verdict in trials(iter([(None, "__init__.py", None, [stage])] if tests else []), plots):
+        stages = [stage for module in modules for stage in self.stages(module)]
+        tests = tuple(sorted({test for stage in stages for test in stage.tests}))
+        work = [Work(None, "__init__.py", None, [Stage("unchanged", tests, 1800)])]
+        for _, _, verdict in trials(iter(work if tests else []), plots):
             if verdict.killed:
                 message = f"before anything is changed, this fails: {verdict.by}"
                 raise SystemExit(message)
 
-    def _learn(self, mutant: Mutant, stage: str, verdict: Verdict) -> None:
-        self._known[mutant.key] = {
+    def _learn(self, mutant: Mutant, stage: str, verdict: Verdict) -> dict[str, Any]:
+        entry = self._here[mutant.key] = {
             "key": mutant.key,
             "text": self._text[mutant.module],
             "tests": self._tests,
@@ -133,26 +150,26 @@ class Campaign:
             "by": verdict.by,
             "seconds": round(verdict.seconds, 2),
         }
+        return entry
 
     def unexplained(self) -> list[Mutant]:
         """The survivors that nobody has explained."""
-        found = []
+        found: list[Mutant] = []
         for mutant in self.mutants:
             entry = self.known(mutant)
             if mutant.key not in self.explained and entry is not None and not entry["killed"]:
                 found.append(mutant)
         return found
 
-    def stale(self) -> list[tuple[str, ...]]:
+    def stale(self) -> list[Key]:
         """Explanations of what is no mutant."""
         keys = {mutant.key for mutant in self.mutants}
         return [key for key in self.explained if key[0] in self.of and key not in keys]
 
     def report(self) -> str:
         """The score as Markdown, and what is to be done."""
-        lines = ["| module | mutants | tried | killed | by a timeout | equivalent | survived |",
-                 "|---|---:|---:|---:|---:|---:|---:|"]
-        total = [0] * 6
+        lines = [f"| module | {' | '.join(COLUMNS)} |", "|---" + "|---:" * len(COLUMNS) + "|"]
+        total = [0] * len(COLUMNS)
         for module, of in self.of.items():
             mine = [mutant for mutant in self.mutants if mutant.module == module]
             entries = [self.known(mutant) for mutant in mine if mutant.key not in self.explained]
@@ -162,8 +179,8 @@ class Campaign:
             equal = len(mine) - len(entries)
             row = [of, len(tried) + equal, len(killed), timeouts, equal, len(tried) - len(killed)]
             total = [a + b for a, b in zip(total, row, strict=True)]
-            lines.append(f"| `{module}` | " + " | ".join(f"{n:,}" for n in row) + " |")
-        lines.append("| all | " + " | ".join(f"{n:,}" for n in total) + " |")
+            lines.append(f"| `{module}` | " + " | ".join(f"{number:,}" for number in row) + " |")
+        lines.append("| all | " + " | ".join(f"{number:,}" for number in total) + " |")
         lines += [f"survived: {mutant}" for mutant in self.unexplained()]
         lines += [f"explained, but no mutant: {key}" for key in self.stale()]
         return "\n".join(lines)

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import ast
 import difflib
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import parso
-from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
-from cosmic_ray.operators.operator import Operator
-from cosmic_ray.plugins import get_operator, operator_names
-from parso.python.tree import Keyword
+# They have no types, and are not installed where types are checked.
+_trees: Any = importlib.import_module("cosmic_ray.ast")
+_mutating: Any = importlib.import_module("cosmic_ray.mutating")
+_plugins: Any = importlib.import_module("cosmic_ray.plugins")
+_nodes: Any = importlib.import_module("parso.python.tree")
 
-# cosmic-ray has no types.
-# pyright: basic
+Position: TypeAlias = tuple[int, int]
 
 #: One replacement for each comparison that shifts its boundary, and one that turns it round; one
 #: for each arithmetic operator. The others of cosmic-ray's two hundred die of the same tests.
@@ -40,36 +39,27 @@ OPERATORS = re.compile(
 )
 FOR_TYPES = {"overload", "final", "override"}
 
-Position = tuple[int, int]
 
-
-class DeleteStatement(Operator):
-    """Puts `pass` in the place of a statement of a function."""
+class DeleteStatement:
+    """An operator of cosmic-ray's kind: puts `pass` in the place of a statement of a function."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Position, Position]]:
-        if node.type == "simple_stmt" and parso_function(node) and deletable(node.children[0]):
+        of_a_function = node.type == "simple_stmt" and node.search_ancestor("funcdef") is not None
+        if of_a_function and _is_deletable(node.children[0]):
             yield node.start_pos, node.end_pos
 
     def mutate(self, node: Any, _index: int) -> Any:
         first = node.get_first_leaf()
-        node.children[0] = Keyword("pass", first.start_pos, prefix=first.prefix)
+        node.children[0] = _nodes.Keyword("pass", first.start_pos, prefix=first.prefix)
         return node
 
-    @classmethod
-    def examples(cls) -> tuple[()]:
-        return ()
 
-
-def parso_function(node: Any) -> Any:
-    return parso.tree.search_ancestor(node, "funcdef")
-
-
-def deletable(statement: Any) -> bool:
+def _is_deletable(statement: Any) -> bool:
     if statement.type in {"string", "import_name", "import_from"}:
         return False
     if statement.type == "expr_stmt" and statement.children[1].type == "annassign":
-        return len(statement.children[1].children) > 2
-    code = statement.get_code().strip()
+        return len(statement.children[1].children) > 2  # it has a value
+    code: str = statement.get_code().strip()
     return code not in {"pass", "..."} and not code.startswith("raise NotImplementedError")
 
 
@@ -91,20 +81,21 @@ class Mutant(NamedTuple):
         return (self.module, self.where, self.operator, self.before, self.after, str(self.which))
 
     def __str__(self) -> str:
-        return f"{self.module}:{self.line} {self.where} [{self.operator}]\n  - {self.before}\n  + {self.after}"
+        place = f"{self.module}:{self.line} {self.where} [{self.operator}]"
+        return f"{place}\n  - {self.before}\n  + {self.after}"
 
 
 def mutants(package: Path, module: str) -> Iterator[Mutant]:
     """Yield the mutants of a module, in the order of its lines for each operator."""
     source = (package / module).read_text("utf-8")
-    skipped = read_by_type_checkers(source)
-    seen = {essence(compile(source, module, "exec"))}
+    skipped = _read_by_type_checkers(source)
+    seen = {_essence(compile(source, module, "exec"))}
     alike: dict[tuple[str, ...], int] = {}
-    tree = get_ast(source)
-    for name, operator in operators():
+    tree = _trees.get_ast(source)
+    for name, operator in _operators():
         positions = (
             (node, position)
-            for node in ast_nodes(tree)
+            for node in _trees.ast_nodes(tree)
             for position in operator.mutation_positions(node)
         )
         for occurrence, (node, (start, end)) in enumerate(positions):
@@ -112,28 +103,28 @@ def mutants(package: Path, module: str) -> Iterator[Mutant]:
                 continue  # the star of keyword-only arguments is no multiplication
             if any(first <= start and end <= last for first, last in skipped):
                 continue
-            text = mutate_code(source, operator, occurrence)
+            text: str = _mutating.mutate_code(source, operator, occurrence)
             try:
-                compiled = essence(compile(text, module, "exec"))
+                compiled = _essence(compile(text, module, "exec"))
             except SyntaxError:
                 continue
             if compiled in seen:
                 continue
             seen.add(compiled)
-            before, after = changed(source, text)
-            same = (module, function_at(source, start[0]), name, before, after)
+            before, after = _changed(source, text)
+            same = (module, _function_at(source, start[0]), name, before, after)
             alike[same] = alike.get(same, 0) + 1
             yield Mutant(*same, alike[same], start[0], text)
 
 
-def operators() -> Iterator[tuple[str, Operator]]:
+def _operators() -> Iterator[tuple[str, Any]]:
     yield "DeleteStatement", DeleteStatement()
-    for name in sorted(operator_names()):
+    for name in sorted(_plugins.operator_names()):
         if OPERATORS.fullmatch(name):
-            yield name.removeprefix("core/"), get_operator(name)()
+            yield name.removeprefix("core/"), _plugins.get_operator(name)()
 
 
-def changed(before: str, after: str) -> tuple[str, str]:
+def _changed(before: str, after: str) -> tuple[str, str]:
     old, new = [line.strip() for line in before.split("\n")], after.split("\n")
     lines = [*difflib.ndiff(before.split("\n"), new)] if len(old) != len(new) else []
     if lines:
@@ -145,46 +136,66 @@ def changed(before: str, after: str) -> tuple[str, str]:
     return " ".join(removed), " ".join(added)
 
 
-def essence(code: CodeType) -> tuple[Any, ...]:
+def _essence(code: CodeType) -> tuple[Any, ...]:
     """What a code object does, wherever its lines are."""
     constants = tuple(
-        essence(constant) if isinstance(constant, CodeType) else (type(constant), repr(constant))
+        _essence(constant)
+        if isinstance(constant, CodeType)
+        else (constant.__class__.__name__, repr(constant))
         for constant in code.co_consts
     )
-    return (code.co_code, code.co_exceptiontable, code.co_flags, code.co_names, code.co_varnames,
-            code.co_freevars, code.co_argcount, code.co_kwonlyargcount, constants)
+    return (
+        code.co_code,
+        code.co_exceptiontable,
+        code.co_flags,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_argcount,
+        code.co_kwonlyargcount,
+        constants,
+    )
 
 
-def read_by_type_checkers(source: str) -> list[tuple[Position, Position]]:
+def _read_by_type_checkers(source: str) -> list[tuple[Position, Position]]:
     """Where a module has what is never looked at when it runs."""
-    found: list[tuple[Position, Position]] = []
-
-    def skip(node: ast.expr | ast.stmt | None) -> None:
-        if node is not None:
-            end = (node.end_lineno or node.lineno, node.end_col_offset or 0)
-            found.append(((node.lineno, node.col_offset), end))
-
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.arg | ast.AnnAssign):
-            skip(node.annotation)
-        if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("TypeVar("):
-            skip(node)
-        if isinstance(node, ast.AnnAssign) and "TypeAlias" in ast.unparse(node.annotation):
-            skip(node)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            skip(node.returns)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            for decorator in node.decorator_list:
-                if ast.unparse(decorator) in FOR_TYPES:
-                    found.append(((decorator.lineno, 0), (decorator.lineno + 1, 0)))
-                    if ast.unparse(decorator) == "overload":
-                        skip(node)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            skip(node)
-    return found
+    return [
+        ((part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0))
+        if not isinstance(part, _Decorator)
+        else ((part.lineno, 0), (part.lineno + 1, 0))
+        for node in ast.walk(ast.parse(source))
+        for part in _for_type_checkers(node)
+    ]
 
 
-def function_at(source: str, line: int) -> str:
+class _Decorator(NamedTuple):
+    lineno: int
+
+
+def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorator]:
+    """Yield the parts of a node, or itself, that only type checkers read."""
+    match node:
+        case ast.arg(annotation=ast.expr() as annotation):
+            yield annotation
+        case ast.AnnAssign(annotation=annotation):
+            yield node if "TypeAlias" in ast.unparse(annotation) else annotation
+        case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar"))):
+            yield node
+        case ast.If(test=test) if "TYPE_CHECKING" in ast.unparse(test):
+            yield node
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            decorators = {ast.unparse(each): each for each in node.decorator_list}
+            for name in FOR_TYPES & decorators.keys():
+                yield _Decorator(decorators[name].lineno)
+            if "overload" in decorators:
+                yield node
+            elif not isinstance(node, ast.ClassDef) and node.returns is not None:
+                yield node.returns
+        case _:
+            return
+
+
+def _function_at(source: str, line: int) -> str:
     best = "<module>"
 
     def visit(node: ast.AST, names: tuple[str, ...]) -> None:

@@ -5,6 +5,8 @@ A trial that takes too long is killed by its alarm; so is one that would eat the
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import resource
 import shutil
@@ -17,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis
-import hypothesis.strategies  # noqa: F401 - what a trial would have to import
 import pytest
+
+from mutation.mutants import Mutant
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "structgather"
@@ -26,6 +29,8 @@ PACKAGE = ROOT / "structgather"
 BYTES = 3 << 30
 #: The exit code of a trial that could not begin.
 BROKEN = 70
+
+importlib.import_module("hypothesis.strategies")  # which each trial would import
 
 # That a mutant dies is enough to know. Otherwise as in conftest.py.
 hypothesis.settings.register_profile(
@@ -54,6 +59,15 @@ class Stage(NamedTuple):
     name: str
     tests: tuple[str, ...]
     seconds: int
+
+
+class Work(NamedTuple):
+    """A text to try in the place of a module's, which may be the same."""
+
+    what: Mutant | None
+    module: str
+    text: str | None
+    stages: list[Stage]
 
 
 class Plot:
@@ -121,19 +135,18 @@ class Plot:
 
     def verdict(self, process: int, status: int, seconds: float) -> Verdict:
         """Say how a trial ended that has ended."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)  # what it has left behind
-        except ProcessLookupError:
-            pass
         if os.WIFSIGNALED(status):
-            by = "timeout" if os.WTERMSIG(status) == signal.SIGALRM else f"signal {os.WTERMSIG(status)}"
-            return Verdict(True, by, seconds)
+            number = os.WTERMSIG(status)
+            by = "timeout" if number == signal.SIGALRM else f"signal {number}"
+            return Verdict(killed=True, by=by, seconds=seconds)
         code = os.WEXITSTATUS(status)
         if code == BROKEN:
             raise RuntimeError((self.folder / "output").read_text("utf-8"))
         failed = self.folder / "failed"
         by = failed.read_text("utf-8") if failed.exists() else f"exit code {code}"
-        return Verdict(code != 0, by, seconds)
+        return Verdict(killed=code != 0, by=by, seconds=seconds)
 
 
 class _Witness:
@@ -153,29 +166,26 @@ class _Witness:
             self._path.write_text(f"import of {report.nodeid}", "utf-8")
 
 
-def trials(
-    work: Iterator[tuple[Any, str, str | None, list[Stage]]], plots: list[Plot]
-) -> Iterator[tuple[Any, str, Verdict]]:
+def trials(work: Iterator[Work], plots: list[Plot]) -> Iterator[tuple[Work, str, Verdict]]:
     """Try each piece of work, stage by stage until it is killed, in as many plots as there are."""
-    free, running = [*plots], {}
+    free = [*plots]
+    running: dict[int, tuple[Plot, Work, float]] = {}
+
+    def start(plot: Plot, piece: Work) -> None:
+        process = plot.start(piece.module, piece.text, piece.stages[0])
+        running[process] = (plot, piece, time.monotonic())
+
     while True:
-        while free:
-            piece = next(work, None)
-            if piece is None:
-                break
-            what, module, text, stages = piece
-            plot = free.pop()
-            process = plot.start(module, text, stages[0])
-            running[process] = (plot, what, module, text, stages, time.monotonic())
+        while free and (new := next(work, None)) is not None:
+            start(free.pop(), new)
         if not running:
             return
         process, status = os.wait()
-        plot, what, module, text, stages, since = running.pop(process)
+        plot, piece, since = running.pop(process)
         verdict = plot.verdict(process, status, time.monotonic() - since)
-        if not verdict.killed and stages[1:]:
-            again = plot.start(module, text, stages[1])
-            running[again] = (plot, what, module, text, stages[1:], time.monotonic())
+        if not verdict.killed and piece.stages[1:]:
+            start(plot, piece._replace(stages=piece.stages[1:]))
             continue
-        plot.restore(module)
+        plot.restore(piece.module)
         free.append(plot)
-        yield what, stages[0].name, verdict
+        yield piece, piece.stages[0].name, verdict
