@@ -14,7 +14,7 @@ from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now, run
 
 from harness.searches import either_start
-from structgather import as_completed_scoped
+from structgather import TimedOut, as_completed_scoped
 
 NONE_YET: list[Awaitable[Any]] = []
 
@@ -168,3 +168,35 @@ async def test_no_timer_is_left() -> None:
     gc.collect()
     handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
     assert [handle for handle in handles if "call_after_tick" in repr(handle)] == []
+
+
+@virtual
+async def test_what_has_no_time_at_all_never_starts() -> None:
+    """With a `child_timeout` of 0, whenever it is added: it has taken no time."""
+    async with as_completed_scoped([after(1, "a")], child_timeout=0) as outcomes:
+        ended = [(await anext(outcomes)).elapsed]
+        await asyncio.sleep(3)
+        outcomes.add(after(1, "b"))
+        outcome = await anext(outcomes)
+        assert isinstance(outcome, TimedOut)
+        assert [*ended, outcome.elapsed] == [0, 0]
+
+
+@virtual
+async def test_the_body_may_be_timed_out_and_go_on() -> None:
+    """What it waited for goes on as well, and comes later."""
+    async with as_completed_scoped([after(2, "a")]) as outcomes:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await anext(outcomes)
+        assert (await (await anext(outcomes)), now()) == ("a", 2)
+
+
+@virtual
+async def test_a_task_that_is_added_counts_from_there() -> None:
+    """Not from when the block was entered, nor from when the Task was made."""
+    async with as_completed_scoped(NONE_YET) as outcomes:
+        task = asyncio.create_task(after(4, "a"))
+        await asyncio.sleep(3)
+        outcomes.add(task)
+        assert (await anext(outcomes)).elapsed == 1

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import types
+import weakref
 from collections.abc import Coroutine, Generator
 from typing import Any
 
@@ -15,8 +16,9 @@ from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now
 
 from harness.run import listening
-from structgather import gather_structured
+from structgather import first_n_within, gather_structured
 from structgather._gather import _Gather
+from structgather._waiter import Waiter
 
 
 @types.coroutine
@@ -44,6 +46,41 @@ async def test_what_is_thrown_in(call: Call) -> None:
         await thrown_into(call(stops_slowly(log, 0), stops_slowly(log)), one, other)
     assert caught.value is one
     assert log == ["cleaned up"] * 2
+
+
+class StruckError(Exception):
+    """Can be referred to weakly."""
+
+
+@types.coroutine
+def struck(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Drive a coroutine, throw an error into it and keep no reference to that."""
+    call.send(None)
+    yield from asyncio.sleep(0).__await__()
+    yield call.throw(StruckError())
+    call.send(None)
+
+
+@pytest.mark.parametrize("call", [gather_structured, lambda child: first_n_within([child])])
+def test_what_is_thrown_in_leaves_no_cycle(call: Any) -> None:
+    """It is gone, and all of the call with it, when nobody refers to it any more."""
+    gone: list[weakref.ref[StruckError]] = []
+
+    async def main() -> None:
+        try:
+            await struck(call(forever()))
+        except StruckError as error:
+            gone.append(weakref.ref(error))
+        await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+        assert [error() for error in gone] == [None]
+        assert [thing for thing in gc.get_objects() if isinstance(thing, Waiter)] == []
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("call", [gather, first])

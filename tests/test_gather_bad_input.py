@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import math
 import re
@@ -15,6 +16,7 @@ import pytest
 from virtual_time import run
 
 from structgather import gather_structured
+from structgather._child_timeout import ChildTimeouts
 
 Coro = Coroutine[Any, Any, None]
 call: Any = gather_structured  # no type checker lets these calls pass
@@ -305,3 +307,20 @@ def test_both_ways_without_a_child() -> None:
     """What excludes each other does so also where nothing is to be done."""
     with pytest.raises(ValueError, match="exclude each other"):
         run(call(return_exceptions=True, exception_group=True))
+
+
+def test_a_refused_call_is_gone_without_the_collector() -> None:
+    """Also where it had a time for its children: what watches over that refers to it."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError):
+            await call(3, child_timeout=5)
+        await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+        assert [thing for thing in gc.get_objects() if isinstance(thing, ChildTimeouts)] == []
+    finally:
+        gc.enable()

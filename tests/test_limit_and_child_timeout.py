@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from virtual_tests import stops_slowly
 from virtual_time import after, now, run
 
 from structgather import gather_structured
@@ -347,3 +348,16 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
     run(main())
     assert 60 in [timer.when() for timer in timers]
+
+
+def test_who_cleans_up_is_not_late() -> None:
+    """What was cancelled for another reason may clean up beyond the end of its time."""
+
+    async def main() -> BaseException:
+        children = after(1, ValueError("first")), stops_slowly([], 5)
+        with pytest.raises(ValueError, match="first") as caught:
+            await gather_structured(*children, child_timeout=2)
+        assert now() == 6
+        return caught.value
+
+    assert not hasattr(run(main()), "__notes__")

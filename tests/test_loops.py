@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
+from virtual_tests import stops_slowly
+from virtual_time import after
+
+from harness.choosers import First
+from harness.loop import DeterministicLoop
+from structgather import gather_structured
 from structgather._loops import is_closed, keeps_a_history
 
 
@@ -24,3 +32,31 @@ def test_asyncios_own_loop_is_open_until_it_is_closed_and_keeps_none() -> None:
     assert (is_closed(loop), keeps_a_history(loop)) == (False, False)
     loop.close()
     assert (is_closed(loop), keeps_a_history(loop)) == (True, False)
+
+
+class Refusal:
+    """A timer that can't be cancelled."""
+
+    def cancel(self) -> None:
+        raise OSError("no")
+
+
+class Refusing(DeterministicLoop):
+    """Refuses to cancel the timer of a child's time."""
+
+    def call_at(self, when: float, callback: Any, *args: Any, **options: Any) -> Any:
+        timer = super().call_at(when, callback, *args, **options)
+        return Refusal() if "call_after_tick" in callback.__qualname__ else timer
+
+
+def test_a_loop_that_refuses_to_cancel_a_timer() -> None:
+    """Its error comes out when all children have finished."""
+    log: list[str] = []
+
+    async def main() -> None:
+        with pytest.raises(OSError, match="no"):
+            await gather_structured(after(1, TypeError()), stops_slowly(log), child_timeout=5)
+
+    with asyncio.Runner(loop_factory=lambda: Refusing(First())) as runner:  # type: ignore[abstract]
+        runner.run(main())
+    assert log == ["cleaned up"]

@@ -8,15 +8,16 @@ import math
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
+from each_call import CALLS, Call, Leave, each_call, each_way_to_leave, with_and_without_limit
 from virtual_tests import forever, virtual
 from virtual_time import after, now
 
 from harness.plumbing import LoopTask
+from harness.run import listening
 from structgather import as_completed_scoped, first_n_within, gather_structured
 
 Factory = Callable[..., Any]
@@ -63,6 +64,38 @@ async def test_a_factory_that_raises(call: Call, limit: int | None, at: int) -> 
     assert made == at
     # Where all start in one turn, none of them has made its first step.
     assert len(log) == (0 if at <= (limit or 4) else at - 1)
+
+
+async def add_one(child: Any, other: Any) -> None:
+    other.close()
+    async with as_completed_scoped([forever()]) as outcomes:
+        outcomes.add(child)
+        await anext(outcomes)
+
+
+@pytest.mark.parametrize("call", [*CALLS, add_one], ids=lambda call: call.__name__)
+def test_of_a_child_without_a_task_nothing_is_reported(call: Any) -> None:
+    """Neither it nor what was to carry it is "never awaited"."""
+    complaints: list[str] = []
+
+    async def main() -> None:
+        made = 0
+
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made == 2:
+                raise MemoryError
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        async with task_factory(factory):
+            with suppress(MemoryError):
+                await call(forever(), forever())
+
+    with listening(complaints, complaints):
+        asyncio.run(main())
+        gc.collect()
+    assert complaints == []
 
 
 @virtual
@@ -339,3 +372,27 @@ async def test_a_factory_that_returns_a_future(call: Call, limit: int | None) ->
 
     async with task_factory(factory):
         assert await call(after(1, "a"), after(2, error), limit=limit) == ["a", error]
+
+
+class CustomBaseError(BaseException):
+    """Not an Exception."""
+
+
+@each_call
+@pytest.mark.parametrize("kind", [ValueError, GeneratorExit, CustomBaseError])
+@virtual
+async def test_a_task_ends_as_its_child_does(call: Call, kind: type[BaseException]) -> None:
+    """For those who look at Tasks: tracers, monitors, `asyncio.Task` in a debugger."""
+    made: list[asyncio.Task[Any]] = []
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        made.append(LoopTask(coroutine, loop=loop, **options))
+        return made[-1]
+
+    error = kind("the child's own")
+    async with task_factory(factory):
+        found = await call(after(1, "a"), after(1, error))
+        await asyncio.sleep(0)
+    assert found == ["a", error]
+    assert made[0].result() == "a"
+    assert made[1].exception() is error
