@@ -114,6 +114,7 @@ class Campaign:
             for mutant in self.mutants
             if self.known(mutant) is None and mutant.key not in self.explained
         ]
+        random.Random(1).shuffle(wanted)  # so that what was tried, wherever it stops, is a sample
         self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
         work = (
             Work(found, found.module, found.text, self.stages(found.module)) for found in wanted
