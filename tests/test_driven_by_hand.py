@@ -15,6 +15,8 @@ from each_call import Call, each_call, first, gather
 from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now
 
+from harness.choosers import First
+from harness.loop import DeterministicLoop
 from harness.run import listening
 from structgather import first_n_within, gather_structured
 from structgather._gather import _Gather
@@ -171,3 +173,27 @@ async def test_an_interrupt_that_strikes_while_a_child_settles(
         await gather_structured(after(1, "a"), stops_slowly(log))
     assert log == ["cleaned up"]
     assert now() == 2
+
+
+def test_an_interrupt_that_costs_a_settlement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the loop goes on, and the caller is cancelled, the call ends all the same."""
+    settle = _Gather._settle
+    struck: list[int] = []
+
+    def lost(self: _Gather, index: int, *how: Any) -> None:
+        if not struck:
+            struck.append(index)
+            raise KeyboardInterrupt
+        settle(self, index, *how)
+
+    monkeypatch.setattr(_Gather, "_settle", lost)
+    log: list[str] = []
+    loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
+    task = loop.create_task(gather(after(1, "a"), stops_slowly(log)))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
+    assert (struck, log) == ([0], ["cleaned up"])

@@ -396,3 +396,51 @@ async def test_a_task_ends_as_its_child_does(call: Call, kind: type[BaseExceptio
     assert found == ["a", error]
     assert made[0].result() == "a"
     assert made[1].exception() is error
+
+
+async def add_all(*children: Any) -> None:
+    async with as_completed_scoped([after(0, "first")]) as outcomes:
+        for child in children:
+            outcomes.add(child)
+        async for _ in outcomes:
+            pass
+
+
+@pytest.mark.parametrize("call", [*CALLS, add_all], ids=lambda call: call.__name__)
+def test_of_a_child_that_its_wrapper_leaves_out_nothing_is_reported(call: Any) -> None:
+    """It has never started: that is what the wrapper wanted."""
+    complaints: list[str] = []
+
+    async def cached(_coroutine: Any, number: int) -> int:
+        return number
+
+    async def main() -> None:
+        async with task_factory(
+            lambda loop, coroutine, **options: asyncio.Task(
+                cached(coroutine, 1), loop=loop, **options
+            )
+        ):
+            await call(forever(), forever())
+
+    with listening(complaints, complaints):
+        asyncio.run(main())
+        gc.collect()
+    assert complaints == []
+
+
+@virtual
+async def test_each_wrapped_child_has_a_time_of_its_own() -> None:
+    """Although one has ended, and waits for its wrapper, when the other begins."""
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        try:
+            return await coroutine
+        finally:
+            await asyncio.sleep(5)
+
+    async with task_factory(wrapping(traced)):
+        async with as_completed_scoped([after(1, "a")]) as outcomes:
+            await asyncio.sleep(2)
+            outcomes.add(after(1, "b"))
+            await asyncio.sleep(2)
+            assert [outcome.elapsed async for outcome in outcomes] == [6, 6]
