@@ -193,6 +193,16 @@ async def test_the_body_may_be_timed_out_and_go_on() -> None:
 
 
 @virtual
+@pytest.mark.parametrize("end", ["a", ValueError(), asyncio.CancelledError()], ids=repr)
+async def test_how_long_a_child_has_taken(end: Any) -> None:
+    """From its own start to its end, however it ended."""
+    async with as_completed_scoped(NONE_YET) as outcomes:
+        await asyncio.sleep(3)
+        outcomes.add(after(2, end))
+        assert (await anext(outcomes)).elapsed == 2
+
+
+@virtual
 async def test_a_task_that_is_added_counts_from_there() -> None:
     """Not from when the block was entered, nor from when the Task was made."""
     async with as_completed_scoped(NONE_YET) as outcomes:
