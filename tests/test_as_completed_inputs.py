@@ -306,3 +306,13 @@ async def test_an_async_iterator_that_is_no_generator(limit: int | None) -> None
     async with as_completed_scoped(Rows(OSError("it is lost")), limit=limit) as outcomes:
         with pytest.raises(OSError, match="it is lost"):
             await anext(outcomes)
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@virtual
+async def test_an_empty_input_is_never_late(limit: int | None) -> None:
+    """Whenever it is iterated over: nothing is missing."""
+    nothing: list[Any] = []
+    async with as_completed_scoped(nothing, limit=limit, timeout=1) as outcomes:
+        await asyncio.sleep(2)
+        assert [outcome async for outcome in outcomes] == []
