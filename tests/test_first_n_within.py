@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import contextlib
 from collections.abc import Iterator
 from typing import Any
@@ -302,3 +303,12 @@ async def test_what_a_late_child_returns_is_in_outcomes() -> None:
     assert found.values == ["in time"]
     assert found.reason == "exhausted"
     assert found.outcomes[0].result() == "late"
+
+
+@virtual
+async def test_no_timer_is_left_when_the_values_are_there() -> None:
+    """A deadline of an hour keeps nothing for an hour."""
+    assert (await first_n_within([after(1, "a")], within=3600)).met
+    gc.collect()
+    handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
+    assert [handle for handle in handles if "call_after_tick" in repr(handle)] == []

@@ -350,6 +350,20 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 60 in [timer.when() for timer in timers]
 
 
+@lazy_and_eager
+def test_children_that_end_at_once_behind_one_that_does_not(*, eager: bool) -> None:
+    """When there is room, thousands of them start and end one after the other."""
+
+    async def at_once(number: int) -> int:
+        return number
+
+    async def main() -> None:
+        children = [after(1, 0), *map(at_once, range(1, 3_000))]
+        assert await gather_structured(*children, limit=1) == [*range(3_000)]
+
+    run(main(), eager=eager)
+
+
 def test_who_cleans_up_is_not_late() -> None:
     """What was cancelled for another reason may clean up beyond the end of its time."""
 
