@@ -18,7 +18,7 @@ from virtual_time import after, now
 from harness.choosers import First
 from harness.loop import DeterministicLoop
 from harness.run import listening
-from structgather import first_n_within, gather_structured
+from structgather import gather_structured
 from structgather._gather import _Gather
 from structgather._waiter import Waiter
 
@@ -63,7 +63,7 @@ def struck(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     call.send(None)
 
 
-@pytest.mark.parametrize("call", [gather_structured, lambda child: first_n_within([child])])
+@pytest.mark.parametrize("call", [gather, first])
 def test_what_is_thrown_in_leaves_no_cycle(call: Any) -> None:
     """It is gone, and all of the call with it, when nobody refers to it any more."""
     gone: list[weakref.ref[StruckError]] = []

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -312,3 +312,10 @@ async def test_no_timer_is_left_when_the_values_are_there() -> None:
     gc.collect()
     handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
     assert [handle for handle in handles if "call_after_tick" in repr(handle)] == []
+
+
+@virtual
+async def test_what_is_late_from_the_beginning_is_told_so() -> None:
+    """With `within=0` a child that was not done has had 0 seconds."""
+    found = await first_n_within([asyncio.ensure_future(forever())], within=0)
+    assert "was not done within 0 s" in str(found.outcomes[0].exception())

@@ -415,11 +415,10 @@ def test_of_a_child_that_its_wrapper_leaves_out_nothing_is_reported(call: Any) -
         return number
 
     async def main() -> None:
-        async with task_factory(
-            lambda loop, coroutine, **options: asyncio.Task(
-                cached(coroutine, 1), loop=loop, **options
-            )
-        ):
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            return asyncio.Task(cached(coroutine, 1), loop=loop, **options)
+
+        async with task_factory(factory):
             await call(forever(), forever())
 
     with listening(complaints, complaints):
@@ -438,12 +437,11 @@ async def test_each_wrapped_child_has_a_time_of_its_own() -> None:
         finally:
             await asyncio.sleep(5)
 
-    async with task_factory(wrapping(traced)):
-        async with as_completed_scoped([after(1, "a")]) as outcomes:
-            await asyncio.sleep(2)
-            outcomes.add(after(1, "b"))
-            await asyncio.sleep(2)
-            assert [outcome.elapsed async for outcome in outcomes] == [6, 6]
+    async with task_factory(wrapping(traced)), as_completed_scoped([after(1, "a")]) as outcomes:
+        await asyncio.sleep(2)
+        outcomes.add(after(1, "b"))
+        await asyncio.sleep(2)
+        assert [outcome.elapsed async for outcome in outcomes] == [6, 6]
 
 
 class Compiled(Coroutine[Any, Any, Any]):
@@ -472,7 +470,8 @@ def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
 
     async def main() -> None:
         def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-            return asyncio.Task(Compiled(coroutine), loop=loop, **options | {"eager_start": True})
+            options["eager_start"] = True
+            return asyncio.Task(Compiled(coroutine), loop=loop, **options)
 
         async with task_factory(factory):
             assert await call(after(0, "a"), after(0.001, "b")) == ["a", "b"]

@@ -32,12 +32,13 @@ def main() -> int:
     add("modules", nargs="*", help="modules of the package (all that plan.toml names)")
     add("--jobs", type=int, default=1, help="trials at once (1)")
     add("--report", action="store_true", help="try nothing; print what is known")
+    add("--survivors", action="store_true", help="only what has survived before")
     add("--match", default="", help="only mutants whose description contains this")
     add("--stages", type=int, default=9, help="only so many stages of tests for each (all)")
     options = parser.parse_args()
     campaign = Campaign(options.modules, options.match, options.stages)
     if not options.report:
-        campaign.run(options.jobs)
+        campaign.run(options.jobs, survivors=options.survivors)
     print(campaign.report())  # noqa: T201 - what it is for
     return 1 if campaign.unexplained() or campaign.stale() else 0
 

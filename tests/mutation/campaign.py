@@ -105,14 +105,16 @@ class Campaign:
                 found.append(Stage(name, tuple(new), self._plan["seconds"][number]))
         return found[: self._stages]
 
-    def run(self, jobs: int) -> None:
-        """Try what is not known."""
+    def run(self, jobs: int, *, survivors: bool = False) -> None:
+        """Try what is not known; or of that only what has survived before."""
         CACHE.mkdir(exist_ok=True)
         plots = [Plot(CACHE / f"plot{number}") for number in range(jobs)]
         wanted = [
             mutant
             for mutant in self.mutants
-            if self.known(mutant) is None and mutant.key not in self.explained
+            if self.known(mutant) is None
+            and mutant.key not in self.explained
+            and (not survivors or mutant.key in self._here)
         ]
         random.Random(1).shuffle(wanted)  # so that what was tried, wherever it stops, is a sample
         self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
