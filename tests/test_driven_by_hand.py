@@ -50,6 +50,16 @@ async def test_what_is_thrown_in(call: Call) -> None:
     assert log == ["cleaned up"] * 2
 
 
+@each_call
+@virtual
+async def test_a_cancellation_with_two_messages_is_thrown_in(call: Call) -> None:
+    """A child can be told one of them."""
+    log: list[str] = []
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await thrown_into(call(stops_slowly(log)), asyncio.CancelledError("one", "two"))
+    assert (caught.value.args, log) == (("one", "two"), ["cleaned up"])
+
+
 class StruckError(Exception):
     """Can be referred to weakly."""
 
