@@ -466,14 +466,25 @@ class Compiled(Coroutine[Any, Any, Any]):
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
 @each_call
 def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
-    """Nothing can be asked of such a coroutine: its child ends as it would without it."""
+    """Nothing can be asked of such a coroutine: it is joined as others are."""
+    log: list[str] = []
+
+    async def at_once() -> str:
+        return "c"
+
+    async def traced(coroutine: Any) -> Any:
+        value = await coroutine
+        await asyncio.sleep(0.001)
+        log.append("sent")
+        return value
 
     async def main() -> None:
         def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
             options["eager_start"] = True
-            return asyncio.Task(Compiled(coroutine), loop=loop, **options)
+            return asyncio.Task(Compiled(traced(coroutine)), loop=loop, **options)
 
         async with task_factory(factory):
-            assert await call(after(0, "a"), after(0.001, "b")) == ["a", "b"]
+            assert await call(after(0, "a"), after(0.001, "b"), at_once()) == ["a", "b", "c"]
+            assert log == ["sent"] * 3
 
     asyncio.run(main())
