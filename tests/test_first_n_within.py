@@ -319,3 +319,29 @@ async def test_what_is_late_from_the_beginning_is_told_so() -> None:
     """With `within=0` a child that was not done has had 0 seconds."""
     found = await first_n_within([asyncio.ensure_future(forever())], within=0)
     assert "was not done within 0 s" in str(found.outcomes[0].exception())
+
+
+@virtual
+async def test_within_0_a_generator_with_a_limit_is_asked_for_nothing() -> None:
+    """It could have no end; and what it makes could not be done."""
+    asked: list[int] = []
+
+    def generator() -> Iterator[Any]:
+        for number in range(10):
+            asked.append(number)
+            yield after(0, number)
+
+    found = await first_n_within(generator(), within=0, limit=2)
+    assert (found.outcomes, found.reason, asked) == ([], "deadline", [])
+
+
+@virtual
+async def test_within_0_with_a_limit_what_is_done_counts() -> None:
+    """Of what exists already, wherever it stands."""
+    done = asyncio.get_running_loop().create_future()
+    done.set_result("done")
+    found = await first_n_within([after(0, "a"), after(0, "b"), done], within=0, limit=1)
+    assert (found.values, [type(outcome) for outcome in found.outcomes]) == (
+        ["done"],
+        [Cancelled, Cancelled, Ok],
+    )
