@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
-from virtual_tests import stops_slowly, virtual
+from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now, run
 
 from harness.searches import either_start
-from structgather import as_completed_scoped
+from structgather import TimedOut, as_completed_scoped
 
 NONE_YET: list[Awaitable[Any]] = []
 
@@ -144,3 +145,68 @@ def test_an_eager_child_of_an_async_source_adds_on_entry() -> None:
 
     stream = as_completed_scoped(inputs())
     assert run(main(), eager=True) == ["first", "added"]
+
+
+@virtual
+async def test_what_is_added_while_the_last_one_is_late_has_its_own_time() -> None:
+    """Its time begins although no other child has any left."""
+    async with as_completed_scoped([stops_slowly([], 60)], child_timeout=5) as outcomes:
+        await asyncio.sleep(6)  # it was cancelled at 5, and cleans up until 65
+        outcomes.add(forever())
+        ended = {outcome.index: now() async for outcome in outcomes}
+    assert ended == {0: 65, 1: 11}
+
+
+@virtual
+async def test_no_timer_is_left() -> None:
+    """Of several children with times of their own, some over and some not."""
+    async with as_completed_scoped([forever()], child_timeout=5) as outcomes:
+        for _ in range(3):
+            await asyncio.sleep(1)
+            outcomes.add(forever())
+        await asyncio.sleep(2.5)  # the first was late at 5
+    gc.collect()
+    handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
+    assert [handle for handle in handles if "call_after_tick" in repr(handle)] == []
+
+
+@virtual
+async def test_what_has_no_time_at_all_never_starts() -> None:
+    """With a `child_timeout` of 0, whenever it is added: it has taken no time."""
+    async with as_completed_scoped([after(1, "a")], child_timeout=0) as outcomes:
+        ended = [(await anext(outcomes)).elapsed]
+        await asyncio.sleep(3)
+        outcomes.add(after(1, "b"))
+        outcome = await anext(outcomes)
+        assert isinstance(outcome, TimedOut)
+        assert [*ended, outcome.elapsed] == [0, 0]
+
+
+@virtual
+async def test_the_body_may_be_timed_out_and_go_on() -> None:
+    """What it waited for goes on as well, and comes later."""
+    async with as_completed_scoped([after(2, "a")]) as outcomes:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await anext(outcomes)
+        assert (await (await anext(outcomes)), now()) == ("a", 2)
+
+
+@virtual
+@pytest.mark.parametrize("end", ["a", ValueError(), asyncio.CancelledError()], ids=repr)
+async def test_how_long_a_child_has_taken(end: Any) -> None:
+    """From its own start to its end, however it ended."""
+    async with as_completed_scoped(NONE_YET) as outcomes:
+        await asyncio.sleep(3)
+        outcomes.add(after(2, end))
+        assert (await anext(outcomes)).elapsed == 2
+
+
+@virtual
+async def test_a_task_that_is_added_counts_from_there() -> None:
+    """Not from when the block was entered, nor from when the Task was made."""
+    async with as_completed_scoped(NONE_YET) as outcomes:
+        task = asyncio.create_task(after(4, "a"))
+        await asyncio.sleep(3)
+        outcomes.add(task)
+        assert (await anext(outcomes)).elapsed == 1

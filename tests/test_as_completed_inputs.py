@@ -306,3 +306,39 @@ async def test_an_async_iterator_that_is_no_generator(limit: int | None) -> None
     async with as_completed_scoped(Rows(OSError("it is lost")), limit=limit) as outcomes:
         with pytest.raises(OSError, match="it is lost"):
             await anext(outcomes)
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+@virtual
+async def test_an_empty_input_is_never_late(limit: int | None) -> None:
+    """Whenever it is iterated over: nothing is missing."""
+    nothing: list[Any] = []
+    async with as_completed_scoped(nothing, limit=limit, timeout=1) as outcomes:
+        await asyncio.sleep(2)
+        assert [outcome async for outcome in outcomes] == []
+
+
+class Once:
+    """An iterator that counts how often it was asked after its end."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = [*items]
+        self.asked = 0
+
+    def __iter__(self) -> Once:
+        return self
+
+    def __next__(self) -> Any:
+        if self.items:
+            return self.items.pop()
+        self.asked += 1
+        raise StopIteration
+
+
+@virtual
+async def test_an_input_that_has_ended_is_not_asked_again() -> None:
+    """It may wait for a network each time."""
+    items = Once(after(1, "a"), after(1, "b"))
+    async with as_completed_scoped(items, limit=3) as outcomes:
+        assert [await outcome async for outcome in outcomes] == ["b", "a"]
+    assert items.asked == 1

@@ -11,7 +11,7 @@ import pytest
 from virtual_tests import forever, virtual
 from virtual_time import after
 
-from structgather import Cancelled, Ok, as_completed_scoped
+from structgather import Cancelled, Ok, as_completed_scoped, first_n_within
 
 # Using it in the wrong place.
 
@@ -146,6 +146,16 @@ async def test_a_coroutine_in_place_of_an_iterable() -> None:
     with pytest.raises(TypeError, match=r"not a coroutine: .*\[awaitable\]\)$"):
         await enter(child)
     assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
+
+
+@virtual
+@pytest.mark.parametrize("call", [enter, first_n_within])
+async def test_a_bad_item_of_a_generator(call: Any) -> None:
+    """What the generator has made before it is closed, and reported by nobody."""
+    made = [never(), never()]
+    with pytest.raises(TypeError, match="item 2 of its input must be awaitable"):
+        await call(child for child in [*made, 3])
+    assert {*map(inspect.getcoroutinestate, made)} == {inspect.CORO_CLOSED}
 
 
 @virtual

@@ -236,3 +236,14 @@ async def test_timeout_0_is_over_at_once() -> None:
     assert (log, now()) == ([], 0)
     async with as_completed_scoped([done], timeout=0) as outcomes:
         assert await taken(outcomes) == [Ok("a", 0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, "1 running child was"), (2, "2 running children were")]
+)
+@virtual
+async def test_how_many_were_too_late(count: int, told: str) -> None:
+    """The error of the iteration counts them."""
+    async with as_completed_scoped([forever() for _ in range(count)], timeout=1) as outcomes:
+        with pytest.raises(TimeoutError, match=f"{told} not done within 1 s"):
+            await anext(outcomes)

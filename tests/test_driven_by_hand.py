@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import types
+import weakref
 from collections.abc import Coroutine, Generator
 from typing import Any
 
@@ -14,9 +15,12 @@ from each_call import Call, each_call, first, gather
 from virtual_tests import forever, stops_slowly, virtual
 from virtual_time import after, now
 
+from harness.choosers import First
+from harness.loop import DeterministicLoop
 from harness.run import listening
 from structgather import gather_structured
 from structgather._gather import _Gather
+from structgather._waiter import Waiter
 
 
 @types.coroutine
@@ -44,6 +48,51 @@ async def test_what_is_thrown_in(call: Call) -> None:
         await thrown_into(call(stops_slowly(log, 0), stops_slowly(log)), one, other)
     assert caught.value is one
     assert log == ["cleaned up"] * 2
+
+
+@each_call
+@virtual
+async def test_a_cancellation_with_two_messages_is_thrown_in(call: Call) -> None:
+    """A child can be told one of them."""
+    log: list[str] = []
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await thrown_into(call(stops_slowly(log)), asyncio.CancelledError("one", "two"))
+    assert (caught.value.args, log) == (("one", "two"), ["cleaned up"])
+
+
+class StruckError(Exception):
+    """Can be referred to weakly."""
+
+
+@types.coroutine
+def struck(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Drive a coroutine, throw an error into it and keep no reference to that."""
+    call.send(None)
+    yield from asyncio.sleep(0).__await__()
+    yield call.throw(StruckError())
+    call.send(None)
+
+
+@pytest.mark.parametrize("call", [gather, first])
+def test_what_is_thrown_in_leaves_no_cycle(call: Any) -> None:
+    """It is gone, and all of the call with it, when nobody refers to it any more."""
+    gone: list[weakref.ref[StruckError]] = []
+
+    async def main() -> None:
+        try:
+            await struck(call(forever()))
+        except StruckError as error:
+            gone.append(weakref.ref(error))
+        await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+        assert [error() for error in gone] == [None]
+        assert [thing for thing in gc.get_objects() if isinstance(thing, Waiter)] == []
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("call", [gather, first])
@@ -134,3 +183,27 @@ async def test_an_interrupt_that_strikes_while_a_child_settles(
         await gather_structured(after(1, "a"), stops_slowly(log))
     assert log == ["cleaned up"]
     assert now() == 2
+
+
+def test_an_interrupt_that_costs_a_settlement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the loop goes on, and the caller is cancelled, the call ends all the same."""
+    settle = _Gather._settle
+    struck: list[int] = []
+
+    def lost(self: _Gather, index: int, *how: Any) -> None:
+        if not struck:
+            struck.append(index)
+            raise KeyboardInterrupt
+        settle(self, index, *how)
+
+    monkeypatch.setattr(_Gather, "_settle", lost)
+    log: list[str] = []
+    loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
+    task = loop.create_task(gather(after(1, "a"), stops_slowly(log)))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
+    assert (struck, log) == ([0], ["cleaned up"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -302,3 +303,45 @@ async def test_what_a_late_child_returns_is_in_outcomes() -> None:
     assert found.values == ["in time"]
     assert found.reason == "exhausted"
     assert found.outcomes[0].result() == "late"
+
+
+@virtual
+async def test_no_timer_is_left_when_the_values_are_there() -> None:
+    """A deadline of an hour keeps nothing for an hour."""
+    assert (await first_n_within([after(1, "a")], within=3600)).met
+    gc.collect()
+    handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
+    assert [handle for handle in handles if "call_after_tick" in repr(handle)] == []
+
+
+@virtual
+async def test_what_is_late_from_the_beginning_is_told_so() -> None:
+    """With `within=0` a child that was not done has had 0 seconds."""
+    found = await first_n_within([asyncio.ensure_future(forever())], within=0)
+    assert "was not done within 0 s" in str(found.outcomes[0].exception())
+
+
+@virtual
+async def test_within_0_a_generator_with_a_limit_is_asked_for_nothing() -> None:
+    """It could have no end; and what it makes could not be done."""
+    asked: list[int] = []
+
+    def generator() -> Iterator[Any]:
+        for number in range(10):
+            asked.append(number)
+            yield after(0, number)
+
+    found = await first_n_within(generator(), within=0, limit=2)
+    assert (found.outcomes, found.reason, asked) == ([], "deadline", [])
+
+
+@virtual
+async def test_within_0_with_a_limit_what_is_done_counts() -> None:
+    """Of what exists already, wherever it stands."""
+    done = asyncio.get_running_loop().create_future()
+    done.set_result("done")
+    found = await first_n_within([after(0, "a"), after(0, "b"), done], within=0, limit=1)
+    assert (found.values, [type(outcome) for outcome in found.outcomes]) == (
+        ["done"],
+        [Cancelled, Cancelled, Ok],
+    )

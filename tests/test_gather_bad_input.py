@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import math
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from virtual_time import run
 
 from structgather import gather_structured
+from structgather._child_timeout import ChildTimeouts
 
 Coro = Coroutine[Any, Any, None]
 call: Any = gather_structured  # no type checker lets these calls pass
@@ -83,31 +86,75 @@ def test_what_is_not_awaitable(bad: object, told: str) -> None:
     run(refused(TypeError, message, bad))
 
 
-def test_a_list_in_place_of_arguments_is_closed_too() -> None:
+COLLECTIONS: list[Any] = [list, tuple, set, deque, dict.fromkeys]
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_a_collection_in_place_of_arguments_is_closed_too(collection: Any) -> None:
     """Who forgets the star is not told on top of it that coroutines were never awaited."""
 
     async def main() -> None:
         children = Children()
-        with pytest.raises(TypeError, match="Did you forget the star"):
-            await call(children.coroutines)
+        with pytest.raises(TypeError, match="must be awaitable"):
+            await call(collection(children.coroutines))
         children.check_untouched()
 
     run(main())
 
 
-def test_a_future_of_another_loop() -> None:
-    """A Future of a different event loop is a ValueError."""
+class Homemade(Coroutine[Any, Any, None]):
+    """A coroutine of somebody's own class, as compilers make them."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def send(self, _: Any) -> Any:
+        raise AssertionError("it must not run")
+
+    def throw(self, *_: Any) -> Any:
+        raise AssertionError("it must not run")
+
+    def __await__(self) -> Any:
+        yield self.send(None)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_coroutine_of_another_class_is_closed_too() -> None:
+    """One that would complain if it were thrown away."""
+    homemade = Homemade()
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="must be awaitable"):
+            await call(homemade, 3)
+
+    run(main())
+    assert homemade.closed
+
+
+# Also on a loop whose Tasks are asyncio's own, which are looked at more quickly.
+on_each_loop = pytest.mark.parametrize("run", [run, asyncio.run], ids=["virtual", "asyncio"])
+
+
+@on_each_loop
+@pytest.mark.parametrize("make", ["create_future", "create_task"])
+def test_a_future_of_another_loop(make: str, run: Callable[[Coro], None]) -> None:
+    """A Future or a Task of a different event loop is a ValueError."""
     other = asyncio.new_event_loop()
     try:
-        future = other.create_future()
-        message = r"gather_structured\(\): POSITION belongs to a different event loop: <.+>"
+        future = getattr(other, make)(*([child()] if make == "create_task" else []))
+        message = r"gather_structured\(\): POSITION belongs to a different event loop: <.+"
         run(refused(ValueError, message, future))
         assert not future.done()
+        future.cancel()
+        other.run_until_complete(asyncio.wait([future]))
     finally:
         other.close()
 
 
-def test_the_calling_task_itself() -> None:
+@on_each_loop
+def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
     """The task that makes the call would wait for itself: a RuntimeError."""
 
     async def main() -> None:
@@ -260,3 +307,20 @@ def test_both_ways_without_a_child() -> None:
     """What excludes each other does so also where nothing is to be done."""
     with pytest.raises(ValueError, match="exclude each other"):
         run(call(return_exceptions=True, exception_group=True))
+
+
+def test_a_refused_call_is_gone_without_the_collector() -> None:
+    """Also where it had a time for its children: what watches over that refers to it."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError):
+            await call(3, child_timeout=5)
+        await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+        assert [thing for thing in gc.get_objects() if isinstance(thing, ChildTimeouts)] == []
+    finally:
+        gc.enable()

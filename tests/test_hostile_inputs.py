@@ -130,7 +130,7 @@ async def wants_one(number: int) -> None:
     [
         (functools.partial(wants_one, 1), "Did you forget to call it"),
         (wants_one, r"Did you forget to call it: wants_one\(\.\.\.\)"),
-        (Unspeakable(), "not an Unspeakable"),
+        (Unspeakable(), r"not an Unspeakable: \(its repr can't be had\)"),
     ],
     ids=["partial", "function", "unspeakable"],
 )

@@ -133,6 +133,31 @@ def test_a_loop_that_is_closed_meanwhile(call: Call) -> None:
 # Depth.
 
 
+def test_fifty_calls_in_each_other_are_cancelled_in_one_instant() -> None:
+    """Those deeper down follow in later turns; and the next fifty are cancelled as these were."""
+
+    async def in_each_other(calls: int) -> None:
+        if calls:
+            await gather_structured(in_each_other(calls - 1))
+        else:
+            bottom.set()
+            await forever()
+
+    async def main() -> None:
+        for calls, at_once in [(60, 51), (60, 51), (3, 4)]:
+            task = asyncio.create_task(in_each_other(calls))
+            await bottom.wait()
+            bottom.clear()
+            task.cancel()
+            tasks = asyncio.all_tasks()
+            assert (len(tasks), sum(task.cancelling() for task in tasks)) == (calls + 2, at_once)
+            with suppress(asyncio.CancelledError):
+                await task
+
+    bottom = asyncio.Event()
+    asyncio.run(main())
+
+
 @each_call
 def test_thousands_of_calls_in_each_other_are_cancelled(call: Call) -> None:
     """A cancellation goes down through 3,000 levels to the last one, and its message comes up."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
+from virtual_tests import stops_slowly
 from virtual_time import after, now, run
 
 from structgather import gather_structured
@@ -64,6 +65,24 @@ def test_never_more_at_a_time_than_the_limit(limit: int, *, eager: bool) -> None
     assert crowd.most == min(limit, 7)
 
 
+class Lazy:
+    """Awaitable, and neither a coroutine nor a Future."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __await__(self) -> Any:
+        return self.coroutine.__await__()
+
+
+@lazy_and_eager
+def test_what_is_awaitable_takes_a_turn_as_a_coroutine_does(*, eager: bool) -> None:
+    """It begins to run when it is awaited: it waits for its turn."""
+    crowd = Crowd()
+    run(gather_all(*[Lazy(crowd.child(name, 1)) for name in "abc"]), eager=eager)
+    assert crowd.started == [("a", 0), ("b", 0), ("c", 1)]
+
+
 @lazy_and_eager
 def test_children_start_in_argument_order_as_soon_as_there_is_room(*, eager: bool) -> None:
     """The next one starts at the moment when one has ended."""
@@ -73,7 +92,7 @@ def test_children_start_in_argument_order_as_soon_as_there_is_room(*, eager: boo
     assert crowd.started == [("a", 0), ("b", 0), ("c", 1), ("d", 2), ("e", 3)]
 
 
-async def gather_all(*children: Coroutine[Any, Any, Any]) -> Any:
+async def gather_all(*children: Awaitable[Any]) -> Any:
     return await gather_structured(*children, limit=2)
 
 
@@ -329,3 +348,30 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
     run(main())
     assert 60 in [timer.when() for timer in timers]
+
+
+@lazy_and_eager
+def test_children_that_end_at_once_behind_one_that_does_not(*, eager: bool) -> None:
+    """When there is room, thousands of them start and end one after the other."""
+
+    async def at_once(number: int) -> int:
+        return number
+
+    async def main() -> None:
+        children = [after(1, 0), *map(at_once, range(1, 3_000))]
+        assert await gather_structured(*children, limit=1) == [*range(3_000)]
+
+    run(main(), eager=eager)
+
+
+def test_who_cleans_up_is_not_late() -> None:
+    """What was cancelled for another reason may clean up beyond the end of its time."""
+
+    async def main() -> BaseException:
+        children = after(1, ValueError("first")), stops_slowly([], 5)
+        with pytest.raises(ValueError, match="first") as caught:
+            await gather_structured(*children, child_timeout=2)
+        assert now() == 6
+        return caught.value
+
+    assert not hasattr(run(main()), "__notes__")

@@ -161,6 +161,14 @@ async def test_awaiting_it_is_awaiting_a_finished_task(outcome: Outcome[str]) ->
     assert turns == []
 
 
+@each_outcome
+def test_it_raises_when_it_is_awaited_and_not_before(outcome: Outcome[str]) -> None:
+    """As coroutines do: what collects awaitables can take it."""
+    steps = outcome.__await__()
+    with pytest.raises((StopIteration, ValueError, TimeoutError, asyncio.CancelledError)):
+        next(steps)
+
+
 @virtual
 async def test_it_goes_wherever_an_awaitable_goes() -> None:
     """What takes an awaitable takes an outcome: wait_for, gather, ensure_future."""
@@ -246,6 +254,10 @@ def test_a_frozen_exception_is_no_hindrance() -> None:
         outcome.result()
 
 
+class CustomCancelledError(asyncio.CancelledError):
+    """Can be referred to weakly."""
+
+
 async def await_it(outcomes: list[Outcome[Any]]) -> None:
     await outcomes.pop()
 
@@ -270,6 +282,23 @@ def test_there_is_no_reference_cycle(use: Callable[[list[Outcome[Any]]], object]
             with suppress(CustomError):
                 use(outcomes)
         assert error() is None
+    finally:
+        gc.enable()
+
+
+def test_there_is_no_reference_cycle_through_a_cancellation() -> None:
+    """Nor when `exception()` raises, as that of a cancelled Task does."""
+    gc.collect()
+    gc.disable()
+    try:
+        error = CustomCancelledError()
+        gone = weakref.ref(error)
+        outcome = Cancelled(error, 0, 0.0)
+        del error
+        with suppress(CustomCancelledError):
+            outcome.exception()
+        del outcome
+        assert gone() is None
     finally:
         gc.enable()
 

@@ -399,6 +399,7 @@ def test_no_limit_is_ever_exceeded_and_everybody_gets_a_turn(
         ({"tokens": 1, "per": 0}, ValueError, "per must be more than 0"),
         ({"tokens": 1, "per": math.inf}, ValueError, "per must be a number of seconds"),
         ({"tokens": 1, "burst": 1}, ValueError, "burst spaces requests"),
+        ({"requests": 1, "burst": 1.5}, TypeError, "burst must be a whole number"),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused(
@@ -417,6 +418,8 @@ def test_a_limit_that_makes_no_sense_is_refused(
         ({"requests": 4}, ValueError, "4 requests can never be admitted, 3 is the most"),
         ({"tokens": -1}, ValueError, "tokens must be at least 0"),
         ({"tokens": None}, TypeError, "tokens must be a number"),
+        ({"requests": -1}, ValueError, "requests must be at least 0"),
+        ({"requests": None}, TypeError, "requests must be a number"),
     ],
 )
 def test_a_weight_that_can_never_fit_is_refused(

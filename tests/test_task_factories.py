@@ -8,15 +8,16 @@ import math
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
+from each_call import CALLS, Call, Leave, each_call, each_way_to_leave, with_and_without_limit
 from virtual_tests import forever, virtual
 from virtual_time import after, now
 
 from harness.plumbing import LoopTask
+from harness.run import listening
 from structgather import as_completed_scoped, first_n_within, gather_structured
 
 Factory = Callable[..., Any]
@@ -63,6 +64,38 @@ async def test_a_factory_that_raises(call: Call, limit: int | None, at: int) -> 
     assert made == at
     # Where all start in one turn, none of them has made its first step.
     assert len(log) == (0 if at <= (limit or 4) else at - 1)
+
+
+async def add_one(child: Any, other: Any) -> None:
+    other.close()
+    async with as_completed_scoped([forever()]) as outcomes:
+        outcomes.add(child)
+        await anext(outcomes)
+
+
+@pytest.mark.parametrize("call", [*CALLS, add_one], ids=lambda call: call.__name__)
+def test_of_a_child_without_a_task_nothing_is_reported(call: Any) -> None:
+    """Neither it nor what was to carry it is "never awaited"."""
+    complaints: list[str] = []
+
+    async def main() -> None:
+        made = 0
+
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made == 2:
+                raise MemoryError
+            return asyncio.Task(coroutine, loop=loop, **options)
+
+        async with task_factory(factory):
+            with suppress(MemoryError):
+                await call(forever(), forever())
+
+    with listening(complaints, complaints):
+        asyncio.run(main())
+        gc.collect()
+    assert complaints == []
 
 
 @virtual
@@ -376,3 +409,119 @@ async def test_a_factory_that_returns_a_future(call: Call, limit: int | None) ->
 
     async with task_factory(factory):
         assert await call(after(1, "a"), after(2, error), limit=limit) == ["a", error]
+
+
+class CustomBaseError(BaseException):
+    """Not an Exception."""
+
+
+@each_call
+@pytest.mark.parametrize("kind", [ValueError, GeneratorExit, CustomBaseError])
+@virtual
+async def test_a_task_ends_as_its_child_does(call: Call, kind: type[BaseException]) -> None:
+    """For those who look at Tasks: tracers, monitors, `asyncio.Task` in a debugger."""
+    made: list[asyncio.Task[Any]] = []
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        made.append(LoopTask(coroutine, loop=loop, **options))
+        return made[-1]
+
+    error = kind("the child's own")
+    async with task_factory(factory):
+        found = await call(after(1, "a"), after(1, error))
+        await asyncio.sleep(0)
+    assert found == ["a", error]
+    assert made[0].result() == "a"
+    assert made[1].exception() is error
+
+
+async def add_all(*children: Any) -> None:
+    async with as_completed_scoped([after(0, "first")]) as outcomes:
+        for child in children:
+            outcomes.add(child)
+        async for _ in outcomes:
+            pass
+
+
+@pytest.mark.parametrize("call", [*CALLS, add_all], ids=lambda call: call.__name__)
+def test_of_a_child_that_its_wrapper_leaves_out_nothing_is_reported(call: Any) -> None:
+    """It has never started: that is what the wrapper wanted."""
+    complaints: list[str] = []
+
+    async def cached(_coroutine: Any, number: int) -> int:
+        return number
+
+    async def main() -> None:
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            return asyncio.Task(cached(coroutine, 1), loop=loop, **options)
+
+        async with task_factory(factory):
+            await call(forever(), forever())
+
+    with listening(complaints, complaints):
+        asyncio.run(main())
+        gc.collect()
+    assert complaints == []
+
+
+@virtual
+async def test_each_wrapped_child_has_a_time_of_its_own() -> None:
+    """Although one has ended, and waits for its wrapper, when the other begins."""
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        try:
+            return await coroutine
+        finally:
+            await asyncio.sleep(5)
+
+    async with task_factory(wrapping(traced)), as_completed_scoped([after(1, "a")]) as outcomes:
+        await asyncio.sleep(2)
+        outcomes.add(after(1, "b"))
+        await asyncio.sleep(2)
+        assert [outcome.elapsed async for outcome in outcomes] == [6, 6]
+
+
+class Compiled(Coroutine[Any, Any, Any]):
+    """A coroutine around another one that is not of Python's type, as compilers make them."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def send(self, value: Any) -> Any:
+        return self._inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._inner.throw(*error)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __await__(self) -> Any:
+        return self._inner.__await__()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+@each_call
+def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
+    """Nothing can be asked of such a coroutine: it is joined as others are."""
+    log: list[str] = []
+
+    async def at_once() -> str:
+        return "c"
+
+    async def traced(coroutine: Any) -> Any:
+        value = await coroutine
+        await asyncio.sleep(0.001)
+        log.append("sent")
+        return value
+
+    async def main() -> None:
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            options["eager_start"] = True
+            return asyncio.Task(Compiled(traced(coroutine)), loop=loop, **options)
+
+        async with task_factory(factory):
+            assert await call(after(0, "a"), after(0.001, "b"), at_once()) == ["a", "b", "c"]
+            assert log == ["sent"] * 3
+
+    asyncio.run(main())

@@ -1,0 +1,189 @@
+"""What is tried, what is known of it, and what is published."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mutation.mutants import Mutant, mutants
+from mutation.trial import PACKAGE, ROOT, Plot, Stage, Verdict, Work, trials
+
+HERE = Path(__file__).parent
+CACHE = ROOT / ".mutation_cache"
+COLUMNS = ("mutants", "tried", "killed", "by a timeout", "equivalent", "survived")
+
+Key: TypeAlias = tuple[str, ...]
+
+
+def say(line: str) -> None:
+    """Progress goes where it does not mix with the table."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - it is a command
+
+
+def digest(*paths: Path) -> str:
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def explanations() -> dict[Key, str]:
+    """Why no test can kill a mutant, by its key."""
+    found: dict[Key, str] = {}
+    listed = tomllib.loads((HERE / "equivalent.toml").read_text("utf-8"))
+    for entry in listed.get("equivalent", []):
+        what = [entry[name] for name in ("module", "where", "operator", "before", "after")]
+        found[(*what, str(entry.get("which", 1)))] = entry["why"]
+    return found
+
+
+class Campaign:
+    """Mutants, the stages of tests that each must survive, and the verdicts."""
+
+    def __init__(self, modules: list[str], match: str = "", stages: int = 9) -> None:
+        self._plan = tomllib.loads((HERE / "plan.toml").read_text("utf-8"))
+        self.explained = explanations()
+        self._stages = stages
+        self._path = CACHE / "{}.{}.jsonl".format(*sys.version_info)
+        self.mutants: list[Mutant] = []
+        #: How many there are in each module; of some only a sample is tried.
+        self.of: dict[str, int] = {}
+        self._text: dict[str, str] = {}
+        for module in modules or self._plan["modules"]:
+            self._text[module] = digest(PACKAGE / module)
+            found = [*mutants(PACKAGE, module)]
+            self.of[module] = len(found)
+            drawn = self._plan["sample"].get(module, len(found))
+            if drawn < len(found):
+                found = random.Random(1).sample(found, drawn)
+            self.mutants += [mutant for mutant in found if match in str(mutant)]
+        tests = sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("harness/**/*.py")])
+        self._tests = digest(*tests)
+        self._here: dict[Key, dict[str, Any]] = {}
+        self._elsewhere: dict[Key, dict[str, Any]] = {}
+        for path in sorted(CACHE.glob("*.jsonl")):
+            known = self._here if path == self._path else self._elsewhere
+            for line in path.read_text("utf-8").splitlines():
+                entry = json.loads(line)
+                key: Key = tuple(entry["key"])
+                if key not in known or not known[key]["killed"] or self._is_old(known[key]):
+                    known[key] = entry
+
+    def _is_old(self, entry: dict[str, Any]) -> bool:
+        """Whether the module has changed; or a test, which a survivor must survive as well."""
+        module = entry["key"][0]
+        if module in self._text and entry["text"] != self._text[module]:
+            return True
+        return not entry["killed"] and (
+            entry["tests"] != self._tests or entry["stages"] < self._stages
+        )
+
+    def known(self, mutant: Mutant) -> dict[str, Any] | None:
+        """How a mutant ended on this Python, or on another one that has killed it."""
+        for known in (self._elsewhere, self._here):
+            entry = known.get(mutant.key)
+            if entry is None or self._is_old(entry):
+                continue
+            if entry["killed"] or known is self._here:
+                return entry
+        return None
+
+    def stages(self, module: str) -> list[Stage]:
+        """The tests that a mutant of the module must survive."""
+        found: list[Stage] = []
+        done: set[str] = set()
+        for number, (name, tests) in enumerate(self._plan["modules"][module].items()):
+            new = [test for entry in tests for test in self._plan["tests"].get(entry, [entry])]
+            new = [test for test in dict.fromkeys(new) if test not in done]
+            done.update(new)
+            if new:
+                found.append(Stage(name, tuple(new), self._plan["seconds"][number]))
+        return found[: self._stages]
+
+    def run(self, jobs: int, *, survivors: bool = False) -> None:
+        """Try what is not known; or of that only what has survived before."""
+        CACHE.mkdir(exist_ok=True)
+        plots = [Plot(CACHE / f"plot{number}") for number in range(jobs)]
+        wanted = [
+            mutant
+            for mutant in self.mutants
+            if self.known(mutant) is None
+            and mutant.key not in self.explained
+            and (not survivors or mutant.key in self._here)
+        ]
+        random.Random(1).shuffle(wanted)  # so that what was tried, wherever it stops, is a sample
+        self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
+        work = (
+            Work(found, found.module, found.text, self.stages(found.module)) for found in wanted
+        )
+        with self._path.open("a", encoding="utf-8") as file:
+            for count, (piece, stage, verdict) in enumerate(trials(work, plots), 1):
+                if piece.what is not None:
+                    entry = self._learn(piece.what, stage, verdict)
+                    file.write(json.dumps(entry) + "\n")
+                    file.flush()
+                if not verdict.killed:
+                    say(f"survived: {piece.what}")
+                elif count % 25 == 0:
+                    say(f"{count} of {len(wanted)}")
+
+    def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
+        """The tests must pass before a mutant can be killed by one that fails."""
+        stages = [stage for module in modules for stage in self.stages(module)]
+        tests = tuple(sorted({test for stage in stages for test in stage.tests}))
+        work = [Work(None, "__init__.py", None, [Stage("unchanged", tests, 1800)])]
+        for _, _, verdict in trials(iter(work if tests else []), plots):
+            if verdict.killed:
+                message = f"before anything is changed, this fails: {verdict.by}"
+                raise SystemExit(message)
+
+    def _learn(self, mutant: Mutant, stage: str, verdict: Verdict) -> dict[str, Any]:
+        entry = self._here[mutant.key] = {
+            "key": mutant.key,
+            "text": self._text[mutant.module],
+            "tests": self._tests,
+            "stage": stage,
+            "stages": self._stages,
+            "killed": verdict.killed,
+            "by": verdict.by,
+            "seconds": round(verdict.seconds, 2),
+        }
+        return entry
+
+    def unexplained(self) -> list[Mutant]:
+        """The survivors that nobody has explained."""
+        found: list[Mutant] = []
+        for mutant in self.mutants:
+            entry = self.known(mutant)
+            if mutant.key not in self.explained and entry is not None and not entry["killed"]:
+                found.append(mutant)
+        return found
+
+    def stale(self) -> list[Key]:
+        """Explanations of what is no mutant."""
+        keys = {mutant.key for mutant in self.mutants}
+        return [key for key in self.explained if key[0] in self.of and key not in keys]
+
+    def report(self) -> str:
+        """The score as Markdown, and what is to be done."""
+        lines = [f"| module | {' | '.join(COLUMNS)} |", "|---" + "|---:" * len(COLUMNS) + "|"]
+        total = [0] * len(COLUMNS)
+        for module, of in self.of.items():
+            mine = [mutant for mutant in self.mutants if mutant.module == module]
+            entries = [self.known(mutant) for mutant in mine if mutant.key not in self.explained]
+            tried = [entry for entry in entries if entry is not None]
+            killed = [entry for entry in tried if entry["killed"]]
+            timeouts = sum(entry["by"] == "timeout" for entry in killed)
+            equal = len(mine) - len(entries)
+            row = [of, len(tried) + equal, len(killed), timeouts, equal, len(tried) - len(killed)]
+            total = [a + b for a, b in zip(total, row, strict=True)]
+            lines.append(f"| `{module}` | " + " | ".join(f"{number:,}" for number in row) + " |")
+        lines.append("| all | " + " | ".join(f"{number:,}" for number in total) + " |")
+        lines += [f"survived: {mutant}" for mutant in self.unexplained()]
+        lines += [f"explained, but no mutant: {key}" for key in self.stale()]
+        return "\n".join(lines)

@@ -1,0 +1,165 @@
+"""`RateLimit`: who waits is woken in time, and who is gone has left nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from typing import Any
+
+import pytest
+from test_rate_limit_taken_back import taken_back
+from virtual_tests import virtual
+from virtual_time import now, run
+
+from structgather import RateLimit
+from structgather._gate import Gate
+
+
+async def admitted(limit: RateLimit, **weights: float) -> float:
+    """Be admitted, and say when."""
+    async with limit(**weights):
+        return now()
+
+
+def gates() -> int:
+    """How many there are."""
+    gc.collect()
+    return sum(type(thing) is Gate for thing in gc.get_objects())
+
+
+async def gives_up(waiting: asyncio.Task[Any]) -> None:
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+
+
+@virtual
+async def test_who_waits_is_woken_although_another_gave_up() -> None:
+    """Both would have been admitted at the same moment."""
+    limit = RateLimit(requests=1, per=60)
+    await admitted(limit)
+    waiting = asyncio.create_task(admitted(limit))
+    await asyncio.sleep(1)
+    await gives_up(waiting)
+    assert await admitted(limit) == 60
+
+
+@virtual
+async def test_who_waits_is_woken_earlier_when_a_large_call_gives_up() -> None:
+    """It stood behind one that had to wait longer."""
+    limit = RateLimit(tokens=100, per=60)
+    await admitted(limit, tokens=50)
+    await asyncio.sleep(10)
+    await admitted(limit, tokens=50)
+    large = asyncio.create_task(admitted(limit, tokens=100))
+    small = asyncio.create_task(admitted(limit, tokens=50))
+    await asyncio.sleep(1)
+    await gives_up(large)
+    assert await small == 60
+
+
+@virtual
+async def test_a_timer_that_rings_early_is_set_again() -> None:
+    """As asyncio's may, by the resolution of its clock."""
+    limit = RateLimit(requests=1, per=60)
+    await admitted(limit)
+    waiting = asyncio.create_task(admitted(limit))
+    await asyncio.sleep(59)
+    gate = limit._gate
+    assert gate._timer is not None
+    gate._timer.cancel()
+    gate._on_time()
+    assert await waiting == 60
+
+
+@virtual
+@pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
+async def test_nothing_keeps_a_limit_for_which_nobody_waits(options: dict[str, Any]) -> None:
+    """No timer, once the last one has given up: the loop may run for days."""
+    before = gates()
+    limit = RateLimit(**options, per=3600)
+    async with limit():
+        waiting = asyncio.create_task(admitted(limit))
+        await asyncio.sleep(1)
+        await gives_up(waiting)
+    del limit, waiting
+    await asyncio.sleep(0)  # the loop lets go of the step in which it ended
+    assert gates() == before
+
+
+@virtual
+async def test_who_was_cancelled_does_not_wait_any_more() -> None:
+    """Not even in the turn in which it was cancelled, when it does not know yet."""
+    limit = RateLimit(concurrent=1)
+    async with limit():
+        waiting = asyncio.create_task(admitted(limit))
+        await asyncio.sleep(1)
+        assert "1 waiting" in repr(limit)
+        waiting.cancel()
+        assert "0 waiting" in repr(limit)
+        await gives_up(waiting)
+
+
+@virtual
+async def test_who_is_closed_while_it_waits_takes_no_place() -> None:
+    """A coroutine driven by hand, which no task cancels."""
+    limit = RateLimit(concurrent=1)
+    async with limit():
+        by_hand = limit().__aenter__()
+        by_hand.send(None)
+        by_hand.close()
+        assert "0 waiting" in repr(limit)
+    assert "0 calls under way" in repr(limit)
+    assert await admitted(limit) == 0
+
+
+@virtual
+async def test_a_place_that_was_taken_back_is_free_once() -> None:
+    """And its part of the pace with it."""
+    limit = RateLimit(concurrent=1, requests=60, per=60, burst=1)
+    await taken_back(limit, 1)
+    assert "0 calls under way" in repr(limit)
+    assert [await admitted(limit), await admitted(limit)] == [1, 2]
+
+
+# The loop is gone, and another one has come.
+
+
+def left_behind(limit: RateLimit) -> tuple[Any, Any]:
+    """A call that is under way and one that waits, on a loop that is closed meanwhile."""
+
+    async def enter() -> tuple[Any, Any]:
+        call, waits = limit(), limit()
+        await call.__aenter__()
+        waiting = waits.__aenter__()
+        waiting.send(None)
+        assert waits.waiter is not None
+        waits.waiter.add_done_callback(print)  # a task's callback would be there
+        return call, waiting
+
+    return run(enter())
+
+
+@pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
+def test_the_next_loop_starts_without_those_of_the_last(options: dict[str, Any]) -> None:
+    """Their places are free, nobody waits behind them, and the timer is one of its own."""
+    limit = RateLimit(**options, per=60)
+    left = left_behind(limit)
+
+    async def two() -> list[float]:
+        return [await admitted(limit), await admitted(limit)]
+
+    assert run(two()) == ([60, 120] if "requests" in options else [0, 0])
+    left[1].close()
+
+
+def test_a_call_that_ends_after_its_loop_wakes_nobody() -> None:
+    """Nobody could go on: whoever waited is forgotten."""
+    limit = RateLimit(concurrent=1)
+    call, waiting = left_behind(limit)
+    ends = call.__aexit__(None, None, None)
+    with pytest.raises(StopIteration):
+        ends.send(None)
+    assert "0 waiting" in repr(limit)
+    waiting.close()
