@@ -237,6 +237,10 @@ async def exporting(coroutine: Any, number: int) -> Any:
         await asyncio.sleep(1)
 
 
+def lazily(factory: Factory) -> Factory:
+    return factory
+
+
 def eagerly(factory: Factory) -> Factory:
     def eager(loop: Any, coroutine: Any, **options: Any) -> Any:
         return factory(loop, coroutine, **{**options, "eager_start": True})
@@ -247,7 +251,7 @@ def eagerly(factory: Factory) -> Factory:
 starts = pytest.mark.parametrize(
     "start",
     [
-        lambda factory: factory,
+        lazily,
         pytest.param(
             eagerly, marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
         ),
