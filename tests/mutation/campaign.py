@@ -25,11 +25,8 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - it is a command
 
 
-def digest(*paths: Path) -> str:
-    found = hashlib.sha256()
-    for path in paths:
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]
+def digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def explanations() -> dict[Key, str]:
@@ -53,9 +50,7 @@ class Campaign:
         self.mutants: list[Mutant] = []
         #: How many there are in each module; of some only a sample is tried.
         self.of: dict[str, int] = {}
-        self._text: dict[str, str] = {}
         for module in modules or self._plan["modules"]:
-            self._text[module] = digest(PACKAGE / module)
             found = [*mutants(PACKAGE, module)]
             self.of[module] = len(found)
             drawn = self._plan["sample"].get(module, len(found))
@@ -63,7 +58,7 @@ class Campaign:
                 found = random.Random(1).sample(found, drawn)
             self.mutants += [mutant for mutant in found if match in str(mutant)]
         tests = sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("harness/**/*.py")])
-        self._tests = digest(*tests)
+        self._tests = digest(*(path.read_text("utf-8") for path in tests))
         self._here: dict[Key, dict[str, Any]] = {}
         self._elsewhere: dict[Key, dict[str, Any]] = {}
         for path in sorted(CACHE.glob("*.jsonl")):
@@ -71,25 +66,16 @@ class Campaign:
             for line in path.read_text("utf-8").splitlines():
                 entry = json.loads(line)
                 key: Key = tuple(entry["key"])
-                if key not in known or not known[key]["killed"] or self._is_old(known[key]):
-                    known[key] = entry
-
-    def _is_old(self, entry: dict[str, Any]) -> bool:
-        """Whether the module has changed; or a test, which a survivor must survive as well."""
-        module = entry["key"][0]
-        if module in self._text and entry["text"] != self._text[module]:
-            return True
-        return not entry["killed"] and (
-            entry["tests"] != self._tests or entry["stages"] < self._stages
-        )
+                known[key] = entry
 
     def known(self, mutant: Mutant) -> dict[str, Any] | None:
         """How a mutant ended on this Python, or on another one that has killed it."""
         for known in (self._elsewhere, self._here):
             entry = known.get(mutant.key)
-            if entry is None or self._is_old(entry):
+            if entry is None or entry["function"] != digest(mutant.function):
                 continue
-            if entry["killed"] or known is self._here:
+            again = entry["tests"] != self._tests or entry["stages"] < self._stages
+            if entry["killed"] or (known is self._here and not again):
                 return entry
         return None
 
@@ -114,7 +100,7 @@ class Campaign:
             for mutant in self.mutants
             if self.known(mutant) is None
             and mutant.key not in self.explained
-            and (not survivors or mutant.key in self._here)
+            and (not survivors or self._has_survived(mutant))
         ]
         random.Random(1).shuffle(wanted)  # so that what was tried, wherever it stops, is a sample
         self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
@@ -132,6 +118,10 @@ class Campaign:
                 elif count % 25 == 0:
                     say(f"{count} of {len(wanted)}")
 
+    def _has_survived(self, mutant: Mutant) -> bool:
+        entry = self._here.get(mutant.key)
+        return entry is not None and not entry["killed"]
+
     def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
         """The tests must pass before a mutant can be killed by one that fails."""
         stages = [stage for module in modules for stage in self.stages(module)]
@@ -145,7 +135,7 @@ class Campaign:
     def _learn(self, mutant: Mutant, stage: str, verdict: Verdict) -> dict[str, Any]:
         entry = self._here[mutant.key] = {
             "key": mutant.key,
-            "text": self._text[mutant.module],
+            "function": digest(mutant.function),
             "tests": self._tests,
             "stage": stage,
             "stages": self._stages,

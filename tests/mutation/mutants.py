@@ -74,6 +74,8 @@ class Mutant(NamedTuple):
     #: Which one it is of those that are alike in all of these.
     which: int
     line: int
+    #: The function in which it is, as it was: while that stays, so does a verdict.
+    function: str
     text: str
 
     @property
@@ -112,9 +114,10 @@ def mutants(package: Path, module: str) -> Iterator[Mutant]:
                 continue
             seen.add(compiled)
             before, after = _changed(source, text)
-            same = (module, _function_at(source, start[0]), name, before, after)
+            where, function = _function_at(source, start[0])
+            same = (module, where, name, before, after)
             alike[same] = alike.get(same, 0) + 1
-            yield Mutant(*same, alike[same], start[0], text)
+            yield Mutant(*same, alike[same], start[0], function, text)
 
 
 def _operators() -> Iterator[tuple[str, Any]]:
@@ -195,20 +198,22 @@ def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorat
             return
 
 
-def _function_at(source: str, line: int) -> str:
-    best = "<module>"
+def _function_at(source: str, line: int) -> tuple[str, str]:
+    """Return the qualified name and the text of the function at a line, the module if there is none."""
+    best, text = "<module>", source
 
     def visit(node: ast.AST, names: tuple[str, ...]) -> None:
-        nonlocal best
+        nonlocal best, text
         for child in ast.iter_child_nodes(node):
             inner = names
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+                first = min([child.lineno, *(each.lineno for each in child.decorator_list)])
                 if not first <= line <= (child.end_lineno or line):
                     continue
                 inner = (*names, child.name)
                 best = ".".join(inner)
+                text = ast.get_source_segment(source, child) or source
             visit(child, inner)
 
     visit(ast.parse(source), ())
-    return best
+    return best, text
