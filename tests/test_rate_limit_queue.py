@@ -67,8 +67,8 @@ async def test_a_timer_that_rings_early_is_set_again() -> None:
     waiting = asyncio.create_task(admitted(limit))
     await asyncio.sleep(59)
     gate = limit._gate
-    assert gate._timer is not None
-    gate._timer.cancel()
+    assert gate.timer is not None
+    gate.timer.cancel()
     gate._on_time()
     assert await waiting == 60
 
@@ -134,8 +134,8 @@ def left_behind(limit: RateLimit) -> tuple[Any, Any]:
         await call.__aenter__()
         waiting = waits.__aenter__()
         waiting.send(None)
-        assert waits.waiter is not None
-        waits.waiter.add_done_callback(print)  # a task's callback would be there
+        ((_, waiter),) = limit._gate.queue
+        waiter.add_done_callback(print)  # a task's callback would be there
         return call, waiting
 
     return run(enter())

@@ -72,14 +72,14 @@ async def test_a_debt_is_no_request() -> None:
 
 
 @virtual
-async def test_a_debt_that_is_known_later_may_be_over_earlier() -> None:
-    """What takes two windows to repay does not hold up what was spent between them."""
+async def test_debts_are_repaid_in_the_order_in_which_they_were_known() -> None:
+    """Each takes the next room in the window, ahead of those who wait."""
     limit = RateLimit(tokens=100, per=60)
     async with limit() as large, limit() as small:
         large.settle(tokens=200)  # 100 until 60, and 100 more until 120
         await asyncio.sleep(10)
-        small.settle(tokens=50)  # until 70
-    assert [await admitted(limit, tokens=tokens) for tokens in (0, 100)] == [70, 120]
+        small.settle(tokens=50)  # from 120 until 180
+    assert [await admitted(limit, tokens=tokens) for tokens in (50, 100)] == [120, 180]
 
 
 @virtual

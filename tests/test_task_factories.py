@@ -481,25 +481,6 @@ async def test_each_wrapped_child_has_a_time_of_its_own() -> None:
         assert [outcome.elapsed async for outcome in outcomes] == [6, 6]
 
 
-class Compiled(Coroutine[Any, Any, Any]):
-    """A coroutine around another one that is not of Python's type, as compilers make them."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def send(self, value: Any) -> Any:
-        return self._inner.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        return self._inner.throw(*error)
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def __await__(self) -> Any:
-        return self._inner.__await__()
-
-
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
 @each_call
 def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
