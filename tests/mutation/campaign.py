@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mutation.mutants import Mutant, mutants
+from mutation.mutants import Mutant, known_mutants, text_of
 from mutation.trial import PACKAGE, ROOT, Plot, Stage, Verdict, Work, trials
 
 HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ class Campaign:
         #: How many there are in each module; of some only a sample is tried.
         self.of: dict[str, int] = {}
         for module in modules or self._plan["modules"]:
-            found = [*mutants(PACKAGE, module)]
+            found = known_mutants(PACKAGE, module, CACHE)
             self.of[module] = len(found)
             drawn = self._plan["sample"].get(module, len(found))
             if drawn < len(found):
@@ -105,7 +105,8 @@ class Campaign:
         random.Random(1).shuffle(wanted)  # so that what was tried, wherever it stops, is a sample
         self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
         work = (
-            Work(found, found.module, found.text, self.stages(found.module)) for found in wanted
+            Work(mutant, mutant.module, text_of(mutant, PACKAGE), self.stages(mutant.module))
+            for mutant in wanted
         )
         with self._path.open("a", encoding="utf-8") as file:
             for count, (piece, stage, verdict) in enumerate(trials(work, plots), 1):
@@ -119,8 +120,8 @@ class Campaign:
                     say(f"{count} of {len(wanted)}")
 
     def _has_survived(self, mutant: Mutant) -> bool:
-        entry = self._here.get(mutant.key)
-        return entry is not None and not entry["killed"]
+        entries = (known.get(mutant.key) for known in (self._here, self._elsewhere))
+        return any(entry is not None and not entry["killed"] for entry in entries)
 
     def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
         """The tests must pass before a mutant can be killed by one that fails."""
