@@ -506,3 +506,17 @@ def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
             assert log == ["sent"] * 3
 
     asyncio.run(main())
+
+
+@virtual
+async def test_of_two_wrappers_that_fail_in_one_turn_the_first_counts() -> None:
+    """In the order in which they failed, as without a wrapper."""
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        await asyncio.sleep(1)
+        raise OSError(f"exporter {number}")
+
+    async with task_factory(wrapping(traced)):
+        with pytest.raises(OSError, match="exporter 1") as caught:
+            await gather_structured(forever(), forever())
+    assert "exporter 2" in caught.value.__notes__[0]
