@@ -50,7 +50,7 @@ async def test_what_is_thrown_in(call: Call) -> None:
     assert log == ["cleaned up"] * 2
 
 
-@each_call
+@pytest.mark.parametrize("call", [gather, first])
 @virtual
 async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> None:
     """The children are told what the caller was."""
