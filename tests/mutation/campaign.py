@@ -68,16 +68,23 @@ class Campaign:
                 key: Key = tuple(entry["key"])
                 known[key] = entry
 
-    def known(self, mutant: Mutant) -> dict[str, Any] | None:
-        """How a mutant ended on this Python, or on another one that has killed it."""
-        for known in (self._elsewhere, self._here):
-            entry = known.get(mutant.key)
-            if entry is None or entry["function"] != digest(mutant.function):
-                continue
-            again = entry["tests"] != self._tests or entry["stages"] < self._stages
-            if entry["killed"] or (known is self._here and not again):
-                return entry
-        return None
+    def last(self, mutant: Mutant) -> dict[str, Any] | None:
+        """How a mutant ended: killed on some Python, or else survived on one."""
+        entries = [known.get(mutant.key) for known in (self._here, self._elsewhere)]
+        found = [
+            entry
+            for entry in entries
+            if entry is not None and entry["function"] == digest(mutant.function)
+        ]
+        return max(found, key=lambda entry: bool(entry["killed"]), default=None)
+
+    def is_known(self, mutant: Mutant) -> bool:
+        """Tell whether it was killed, or has survived here all the tests that there are."""
+        last, here = self.last(mutant), self._here.get(mutant.key)
+        if last is None or here is None:
+            return last is not None and bool(last["killed"])
+        same = here["tests"] == self._tests and here["function"] == digest(mutant.function)
+        return bool(last["killed"]) or (same and here["stages"] >= self._stages)
 
     def stages(self, module: str) -> list[Stage]:
         """The tests that a mutant of the module must survive."""
@@ -98,7 +105,7 @@ class Campaign:
         wanted = [
             mutant
             for mutant in self.mutants
-            if self.known(mutant) is None
+            if not self.is_known(mutant)
             and mutant.key not in self.explained
             and (not survivors or self._has_survived(mutant))
         ]
@@ -120,8 +127,8 @@ class Campaign:
                     say(f"{count} of {len(wanted)}")
 
     def _has_survived(self, mutant: Mutant) -> bool:
-        entries = (known.get(mutant.key) for known in (self._here, self._elsewhere))
-        return any(entry is not None and not entry["killed"] for entry in entries)
+        last = self.last(mutant)
+        return last is not None and not last["killed"]
 
     def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
         """The tests must pass before a mutant can be killed by one that fails."""
@@ -150,7 +157,7 @@ class Campaign:
         """The survivors that nobody has explained."""
         found: list[Mutant] = []
         for mutant in self.mutants:
-            entry = self.known(mutant)
+            entry = self.last(mutant)
             if mutant.key not in self.explained and entry is not None and not entry["killed"]:
                 found.append(mutant)
         return found
@@ -166,7 +173,7 @@ class Campaign:
         total = [0] * len(COLUMNS)
         for module, of in self.of.items():
             mine = [mutant for mutant in self.mutants if mutant.module == module]
-            entries = [self.known(mutant) for mutant in mine if mutant.key not in self.explained]
+            entries = [self.last(mutant) for mutant in mine if mutant.key not in self.explained]
             tried = [entry for entry in entries if entry is not None]
             killed = [entry for entry in tried if entry["killed"]]
             timeouts = sum(entry["by"] == "timeout" for entry in killed)
