@@ -210,3 +210,12 @@ async def test_a_task_that_is_added_counts_from_there() -> None:
         await asyncio.sleep(3)
         outcomes.add(task)
         assert (await anext(outcomes)).elapsed == 1
+
+
+@virtual
+async def test_what_is_added_is_counted_on_from_the_input() -> None:
+    """`index` is the place among all that the block was given, without a gap."""
+    async with as_completed_scoped([after(1, "a")]) as outcomes:
+        for value in "bc":
+            outcomes.add(after(2, value))
+        assert [outcome.index async for outcome in outcomes] == [0, 1, 2]

@@ -50,6 +50,24 @@ async def test_what_is_thrown_in(call: Call) -> None:
     assert log == ["cleaned up"] * 2
 
 
+@pytest.mark.parametrize("call", [gather, first])
+@virtual
+async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> None:
+    """The children are told what the caller was."""
+    told: list[Any] = []
+
+    async def child() -> None:
+        try:
+            await forever()
+        except asyncio.CancelledError as error:
+            told.append(error.args)
+            raise
+
+    with pytest.raises(asyncio.CancelledError):
+        await thrown_into(call(child(), child()), asyncio.CancelledError("the user has left"))
+    assert told == [("the user has left",)] * 2
+
+
 @each_call
 @virtual
 async def test_a_cancellation_with_two_messages_is_thrown_in(call: Call) -> None:

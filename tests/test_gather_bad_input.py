@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from virtual_time import run
 
-from structgather import gather_structured
+from structgather import as_completed_scoped, first_n_within, gather_structured
 from structgather._child_timeout import ChildTimeouts
 
 Coro = Coroutine[Any, Any, None]
@@ -309,12 +309,21 @@ def test_both_ways_without_a_child() -> None:
         run(call(return_exceptions=True, exception_group=True))
 
 
-def test_a_refused_call_is_gone_without_the_collector() -> None:
+async def enter(bad: Any, **options: Any) -> None:
+    await as_completed_scoped([bad], **options).__aenter__()
+
+
+async def race(bad: Any, **options: Any) -> None:
+    await first_n_within([bad], **options)
+
+
+@pytest.mark.parametrize("refused_call", [call, race, enter])
+def test_a_refused_call_is_gone_without_the_collector(refused_call: Any) -> None:
     """Also where it had a time for its children: what watches over that refers to it."""
 
     async def main() -> None:
         with pytest.raises(TypeError):
-            await call(3, child_timeout=5)
+            await refused_call(3, child_timeout=5)
         await asyncio.sleep(0)
 
     gc.collect()

@@ -265,3 +265,17 @@ def test_a_future_has_no_line() -> None:
         return _stuck.where(asyncio.get_running_loop().create_future())
 
     assert run(main()) == "an unknown line"
+
+
+async def cleans_up_in_sleep() -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(7)
+
+
+def test_a_line_of_asyncio_says_nothing() -> None:
+    """Told is the line of the child from which it is in asyncio, like that of a sleep."""
+    warn_stuck_after(5)
+    (told,) = warnings_of(fails(), cleans_up_in_sleep())
+    assert told.endswith(" in cleans_up_in_sleep")

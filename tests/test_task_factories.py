@@ -510,3 +510,42 @@ def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
             assert log == ["sent"] * 3
 
     asyncio.run(main())
+
+
+@virtual
+async def test_of_two_wrappers_that_fail_in_one_turn_the_first_counts() -> None:
+    """In the order in which they failed, as without a wrapper."""
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        await asyncio.sleep(1)
+        raise OSError(f"exporter {number}")
+
+    async with task_factory(wrapping(traced)):
+        with pytest.raises(OSError, match="exporter 1") as caught:
+            await gather_structured(forever(), forever())
+    assert "exporter 2" in caught.value.__notes__[0]
+
+
+@each_call
+@virtual
+async def test_a_child_with_a_wrapper_begins_with_those_that_have_none(call: Call) -> None:
+    """In the same turn of the loop, where the wrapper does nothing before."""
+    log: list[str] = []
+    made = 0
+
+    async def child(name: str) -> None:
+        log.append(name)
+        await asyncio.sleep(0)
+        log.append(name)
+
+    async def traced(coroutine: Any) -> Any:
+        return await coroutine
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        return LoopTask(traced(coroutine) if made == 2 else coroutine, loop=loop, **options)
+
+    async with task_factory(factory):
+        await call(child("a"), child("b"))
+    assert log == ["a", "b", "a", "b"]

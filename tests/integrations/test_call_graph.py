@@ -83,6 +83,19 @@ if sys.version_info >= (3, 14):
         assert direct == ["turn", "Task-1"]
         assert first == second == [first[0], "turn", "Task-1"]
 
+    @each_call
+    @virtual
+    async def test_a_task_that_was_handed_over_knows_its_caller(call: Call) -> None:
+        """From when it is handed over, as a child that the call has made."""
+
+        async def child() -> list[str]:
+            await asyncio.sleep(1)
+            return callers()
+
+        handed = asyncio.create_task(child())
+        turn = asyncio.create_task(call(handed), name="turn")
+        assert await turn == [["turn", "Task-1"]]
+
     @each_way_to_leave
     @virtual
     async def test_who_has_left_is_awaited_by_nobody(leave: Leave) -> None:

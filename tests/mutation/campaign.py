@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from mutation.mutants import Mutant, mutants
+from mutation.mutants import Mutant, known_mutants, text_of
 from mutation.trial import PACKAGE, ROOT, Plot, Stage, Verdict, Work, trials
 
 HERE = Path(__file__).parent
@@ -25,11 +25,8 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - it is a command
 
 
-def digest(*paths: Path) -> str:
-    found = hashlib.sha256()
-    for path in paths:
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]
+def digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
 def explanations() -> dict[Key, str]:
@@ -53,17 +50,15 @@ class Campaign:
         self.mutants: list[Mutant] = []
         #: How many there are in each module; of some only a sample is tried.
         self.of: dict[str, int] = {}
-        self._text: dict[str, str] = {}
         for module in modules or self._plan["modules"]:
-            self._text[module] = digest(PACKAGE / module)
-            found = [*mutants(PACKAGE, module)]
+            found = known_mutants(PACKAGE, module, CACHE)
             self.of[module] = len(found)
             drawn = self._plan["sample"].get(module, len(found))
             if drawn < len(found):
                 found = random.Random(1).sample(found, drawn)
             self.mutants += [mutant for mutant in found if match in str(mutant)]
         tests = sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("harness/**/*.py")])
-        self._tests = digest(*tests)
+        self._tests = digest(*(path.read_text("utf-8") for path in tests))
         self._here: dict[Key, dict[str, Any]] = {}
         self._elsewhere: dict[Key, dict[str, Any]] = {}
         for path in sorted(CACHE.glob("*.jsonl")):
@@ -71,27 +66,25 @@ class Campaign:
             for line in path.read_text("utf-8").splitlines():
                 entry = json.loads(line)
                 key: Key = tuple(entry["key"])
-                if key not in known or not known[key]["killed"] or self._is_old(known[key]):
-                    known[key] = entry
+                known[key] = entry
 
-    def _is_old(self, entry: dict[str, Any]) -> bool:
-        """Whether the module has changed; or a test, which a survivor must survive as well."""
-        module = entry["key"][0]
-        if module in self._text and entry["text"] != self._text[module]:
-            return True
-        return not entry["killed"] and (
-            entry["tests"] != self._tests or entry["stages"] < self._stages
-        )
+    def last(self, mutant: Mutant) -> dict[str, Any] | None:
+        """How a mutant ended: killed on some Python, or else survived on one."""
+        entries = [known.get(mutant.key) for known in (self._here, self._elsewhere)]
+        found = [
+            entry
+            for entry in entries
+            if entry is not None and entry["function"] == digest(mutant.function)
+        ]
+        return max(found, key=lambda entry: bool(entry["killed"]), default=None)
 
-    def known(self, mutant: Mutant) -> dict[str, Any] | None:
-        """How a mutant ended on this Python, or on another one that has killed it."""
-        for known in (self._elsewhere, self._here):
-            entry = known.get(mutant.key)
-            if entry is None or self._is_old(entry):
-                continue
-            if entry["killed"] or known is self._here:
-                return entry
-        return None
+    def is_known(self, mutant: Mutant) -> bool:
+        """Tell whether it was killed, or has survived here all the tests that there are."""
+        last, here = self.last(mutant), self._here.get(mutant.key)
+        if last is None or here is None:
+            return last is not None and bool(last["killed"])
+        same = here["tests"] == self._tests and here["function"] == digest(mutant.function)
+        return bool(last["killed"]) or (same and here["stages"] >= self._stages)
 
     def stages(self, module: str) -> list[Stage]:
         """The tests that a mutant of the module must survive."""
@@ -112,14 +105,15 @@ class Campaign:
         wanted = [
             mutant
             for mutant in self.mutants
-            if self.known(mutant) is None
+            if not self.is_known(mutant)
             and mutant.key not in self.explained
-            and (not survivors or mutant.key in self._here)
+            and (not survivors or self._has_survived(mutant))
         ]
         random.Random(1).shuffle(wanted)  # so that what was tried, wherever it stops, is a sample
         self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
         work = (
-            Work(found, found.module, found.text, self.stages(found.module)) for found in wanted
+            Work(mutant, mutant.module, text_of(mutant, PACKAGE), self.stages(mutant.module))
+            for mutant in wanted
         )
         with self._path.open("a", encoding="utf-8") as file:
             for count, (piece, stage, verdict) in enumerate(trials(work, plots), 1):
@@ -131,6 +125,10 @@ class Campaign:
                     say(f"survived: {piece.what}")
                 elif count % 25 == 0:
                     say(f"{count} of {len(wanted)}")
+
+    def _has_survived(self, mutant: Mutant) -> bool:
+        last = self.last(mutant)
+        return last is not None and not last["killed"]
 
     def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
         """The tests must pass before a mutant can be killed by one that fails."""
@@ -145,7 +143,7 @@ class Campaign:
     def _learn(self, mutant: Mutant, stage: str, verdict: Verdict) -> dict[str, Any]:
         entry = self._here[mutant.key] = {
             "key": mutant.key,
-            "text": self._text[mutant.module],
+            "function": digest(mutant.function),
             "tests": self._tests,
             "stage": stage,
             "stages": self._stages,
@@ -159,7 +157,7 @@ class Campaign:
         """The survivors that nobody has explained."""
         found: list[Mutant] = []
         for mutant in self.mutants:
-            entry = self.known(mutant)
+            entry = self.last(mutant)
             if mutant.key not in self.explained and entry is not None and not entry["killed"]:
                 found.append(mutant)
         return found
@@ -175,7 +173,7 @@ class Campaign:
         total = [0] * len(COLUMNS)
         for module, of in self.of.items():
             mine = [mutant for mutant in self.mutants if mutant.module == module]
-            entries = [self.known(mutant) for mutant in mine if mutant.key not in self.explained]
+            entries = [self.last(mutant) for mutant in mine if mutant.key not in self.explained]
             tried = [entry for entry in entries if entry is not None]
             killed = [entry for entry in tried if entry["killed"]]
             timeouts = sum(entry["by"] == "timeout" for entry in killed)

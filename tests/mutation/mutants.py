@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import importlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,7 +76,10 @@ class Mutant(NamedTuple):
     #: Which one it is of those that are alike in all of these.
     which: int
     line: int
-    text: str
+    #: The function in which it is, as it was: while that stays, so does a verdict.
+    function: str
+    #: Which one it is of those that the operator makes of the module.
+    occurrence: int
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -83,6 +88,23 @@ class Mutant(NamedTuple):
     def __str__(self) -> str:
         place = f"{self.module}:{self.line} {self.where} [{self.operator}]"
         return f"{place}\n  - {self.before}\n  + {self.after}"
+
+
+def text_of(mutant: Mutant, package: Path) -> str:
+    """Return the text of the whole module with the change."""
+    source = (package / mutant.module).read_text("utf-8")
+    text: str = _mutating.mutate_code(source, _operator(mutant.operator), mutant.occurrence)
+    return text
+
+
+def known_mutants(package: Path, module: str, cache: Path) -> list[Mutant]:
+    """The mutants of a module; to make them takes a while, so they are kept in a folder."""
+    key = hashlib.sha256((package / module).read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    path = cache / f"{Path(module).stem}-{key[:16]}.json"
+    if not path.exists():
+        cache.mkdir(exist_ok=True)
+        path.write_text(json.dumps([*mutants(package, module)]), "utf-8")
+    return [Mutant(*fields) for fields in json.loads(path.read_text("utf-8"))]
 
 
 def mutants(package: Path, module: str) -> Iterator[Mutant]:
@@ -112,16 +134,22 @@ def mutants(package: Path, module: str) -> Iterator[Mutant]:
                 continue
             seen.add(compiled)
             before, after = _changed(source, text)
-            same = (module, _function_at(source, start[0]), name, before, after)
+            where, function = _function_at(source, start[0])
+            same = (module, where, name, before, after)
             alike[same] = alike.get(same, 0) + 1
-            yield Mutant(*same, alike[same], start[0], text)
+            yield Mutant(*same, alike[same], start[0], function, occurrence)
 
 
 def _operators() -> Iterator[tuple[str, Any]]:
-    yield "DeleteStatement", DeleteStatement()
-    for name in sorted(_plugins.operator_names()):
-        if OPERATORS.fullmatch(name):
-            yield name.removeprefix("core/"), _plugins.get_operator(name)()
+    names = [name for name in sorted(_plugins.operator_names()) if OPERATORS.fullmatch(name)]
+    for name in ["DeleteStatement", *(name.removeprefix("core/") for name in names)]:
+        yield name, _operator(name)
+
+
+def _operator(name: str) -> Any:
+    return (
+        DeleteStatement() if name == "DeleteStatement" else _plugins.get_operator(f"core/{name}")()
+    )
 
 
 def _changed(before: str, after: str) -> tuple[str, str]:
@@ -195,20 +223,22 @@ def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorat
             return
 
 
-def _function_at(source: str, line: int) -> str:
-    best = "<module>"
+def _function_at(source: str, line: int) -> tuple[str, str]:
+    """Return the qualified name and the text of the function at a line, or else the module."""
+    best, text = "<module>", source
 
     def visit(node: ast.AST, names: tuple[str, ...]) -> None:
-        nonlocal best
+        nonlocal best, text
         for child in ast.iter_child_nodes(node):
             inner = names
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+                first = min([child.lineno, *(each.lineno for each in child.decorator_list)])
                 if not first <= line <= (child.end_lineno or line):
                     continue
                 inner = (*names, child.name)
                 best = ".".join(inner)
+                text = ast.get_source_segment(source, child) or source
             visit(child, inner)
 
     visit(ast.parse(source), ())
-    return best
+    return best, text
