@@ -210,11 +210,12 @@ async def test_a_coroutine_function_or_an_async_generator_in_place_of_awaitables
     async def children() -> Any:
         yield never()
 
+    inputs: Any = children()
     calls = r"Did you forget to call it: first_n_within\(\[never\(\.\.\.\)\]\)\?$"
     with pytest.raises(TypeError, match=calls):
         await first_n_within(never)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"as_completed_scoped\(\) takes async iterables$"):
-        await first_n_within(children())
+        await first_n_within(inputs)
 
 
 @virtual
