@@ -22,6 +22,7 @@ class Admission(Spent):
     __slots__ = ("debts", "gate", "loop", "requests")
 
     gate: Gate
+    place: int
     requests: float
     debts: tuple[Debt, ...]
     #: On which it is under way, from its admission on.

@@ -107,14 +107,14 @@ class Gate:
     def __init__(
         self, concurrent: float, requests: float, tokens: float, per: float, burst: float
     ) -> None:
-        self.max_concurrent = concurrent
-        self.max_requests = requests
-        self.max_tokens = tokens
+        self.max_concurrent: float = concurrent
+        self.max_requests: float = requests
+        self.max_tokens: float = tokens
         self._max_burst = burst
         self._per = per
         #: Seconds between requests at an even pace, where `burst` asks for one.
-        self.pace = 0.0 if burst == math.inf else per / requests
-        self.windowed = requests != math.inf or tokens != math.inf
+        self.pace: float = 0.0 if burst == math.inf else per / requests
+        self.windowed: bool = requests != math.inf or tokens != math.inf
         self.loop: asyncio.AbstractEventLoop | None = None
         self.queue: deque[tuple[Admission, asyncio.Future[None]]] = deque()
         self.timer: asyncio.TimerHandle | None = None
@@ -129,12 +129,12 @@ class Gate:
         self.requests: float = 0
         self.tokens: float = 0
         #: The last entry, and its place; -inf: there is none, the window is empty.
-        self.last = -1
-        self.last_time = -math.inf
+        self.last: int = -1
+        self.last_time: float = -math.inf
         self.last_requests: float = 0
         self.last_tokens: float = 0
         #: Until when, and up to what, more may go into it. What does is below the limits, too.
-        self.most_until = -math.inf
+        self.most_until: float = -math.inf
         self.most_requests: float = 0
         self.most_tokens: float = 0
         self._part_per = per / PARTS
@@ -143,7 +143,7 @@ class Gate:
         #: Debts that count already, but whose `per` seconds have not begun, in order.
         self._later: list[Debt] = []
         #: When the first entry leaves or the first of the later debts comes, or a little earlier.
-        self.changes = math.inf
+        self.changes: float = math.inf
         #: When, at an even pace, `burst` requests would be free again.
         self._full_again = -math.inf
 
