@@ -6,7 +6,7 @@ tests enumerate what takes seconds; here is what takes minutes and hours.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from harness.searches import (
     THREE,
     world_of,
 )
+from harness.trees import judge_random
 from harness.worlds import Behaviour, Call
 from searching.calls import as_completed, gather, task_group
 from structgather import gather_structured
@@ -221,10 +222,8 @@ def _sampled(
 
 
 def programs() -> Plan:
-    """Random programs: trees of nested scopes where there are some, or else simpler ones."""
-    trees = "harness.tree_searches"
-    module = trees if importlib.util.find_spec(trees) else "searching.programs"
-    return [Programs("random programs", importlib.import_module(module).judge_random)]
+    """Random programs: trees of nested scopes."""
+    return [Programs("random programs", judge_random)]
 
 
 def quick() -> Plan:
