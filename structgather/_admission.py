@@ -36,14 +36,8 @@ class Admission(Spent):
         loop = asyncio.get_running_loop()
         if loop is not gate.loop:
             gate.bind(loop)
-        if gate.queue or gate.running >= gate.max_concurrent:
-            self.place = WAITING
-            await gate.wait(self, loop)
-            self.loop = loop
-            return self
-        if not gate.windowed:
-            self.place = 0
-        else:
+        waits = bool(gate.queue) or gate.running >= gate.max_concurrent
+        if not waits and gate.windowed:
             now = loop.time()
             requests = gate.last_requests + self.requests
             tokens = gate.last_tokens + self.tokens
@@ -52,7 +46,7 @@ class Admission(Spent):
                 and requests <= gate.most_requests
                 and tokens <= gate.most_tokens
                 and not gate.pace
-            ):  # what `spend` would do
+            ):  # what `due` and `spend` would do, without the calls
                 gate.last_time = now
                 gate.last_requests = requests
                 gate.last_tokens = tokens
@@ -63,15 +57,18 @@ class Admission(Spent):
                 and gate.tokens + tokens <= gate.max_tokens
                 and not gate.pace
             ):
-                gate.open_entry(self, self.requests, now)
+                gate.open_entry(self, self.requests, now)  # likewise
             elif gate.due(self, now) > now:
-                self.place = WAITING
-                await gate.wait(self, loop)
-                self.loop = loop
-                return self
+                waits = True
             else:
                 gate.spend(self, self.requests, now)
-        gate.running += 1
+        elif not waits:
+            self.place = 0
+        if waits:
+            self.place = WAITING
+            await gate.wait(self, loop)
+        else:
+            gate.running += 1
         self.loop = loop
         return self
 

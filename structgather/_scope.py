@@ -360,10 +360,7 @@ class Scope:
         interrupted by: unlike the former it has been through the event loop already.
         """
         error = self._interrupt if self._thrown is None else self._thrown
-        if error is not None:
-            self._thrown = self._interrupt = None
-        if self._timeouts is not None:
-            self._timeouts = None
+        self._thrown = self._interrupt = self._timeouts = None
         del self._caller
         return error
 
