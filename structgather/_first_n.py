@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, final
 
 from structgather import _failures, _inputs
-from structgather._child_timeout import call_after_tick
 from structgather._endings import name_as_called
 from structgather._outcome import Cancelled, Ok
 from structgather._outcome_scope import OutcomeScope
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Coroutine, Iterable
 
     from structgather._outcome import Outcome
@@ -98,7 +96,6 @@ class _FirstN(OutcomeScope):
         "_n",
         "_outcomes",
         "_reason",
-        "_timer",
         "_values",
         "_within",
     )
@@ -109,11 +106,10 @@ class _FirstN(OutcomeScope):
     _outcomes: list[Outcome[Any] | None]
     _failed: list[tuple[int, BaseException]]
     _reason: Reason | None
-    _timer: asyncio.TimerHandle | None
 
     def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
         self._iterable = iterable
-        self._reason = self._timer = None
+        self._reason = None
 
     def __del__(self) -> None:
         # As for gather_structured: cancelled before its first step, nobody else can start these.
@@ -140,10 +136,7 @@ class _FirstN(OutcomeScope):
             await self.join()
             if self.source is not None:
                 self.pull()
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-        self.close_source()
+        self.let_go()
         self._iterable = ()
         return self._result()
 
@@ -153,8 +146,7 @@ class _FirstN(OutcomeScope):
         if self._wanted() == 0:
             self._met()
         elif self._within:
-            when = self.opened + self._within
-            self._timer = call_after_tick(self.loop, when, self.time_is_over)
+            self.end_after(self._within, self.time_is_over)
 
     def _wanted(self) -> int | None:
         """How many values are to arrive: n, or all; None while it is not known how many all are."""

@@ -8,13 +8,14 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from structgather import _inputs
+from structgather._child_timeout import call_after_tick
 from structgather._outcome import Cancelled, Failed, Ok, TimedOut
 from structgather._scope import SOURCE, Scope
 from structgather._source import Source
 from structgather._stuck import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from structgather._outcome import Outcome
 
@@ -26,7 +27,15 @@ _NOTHING_WAITS: deque[tuple[int, Awaitable[Any]]] = deque(maxlen=0)
 class OutcomeScope(Scope):
     """What `first_n_within` and `as_completed_scoped` have in common."""
 
-    __slots__ = ("_overdue", "_seconds", "source", "source_error", "starting", "waiting")
+    __slots__ = (
+        "_overdue",
+        "_seconds",
+        "deadline",
+        "source",
+        "source_error",
+        "starting",
+        "waiting",
+    )
 
     #: Where inputs are pulled from one by one; None where all were taken at once.
     source: Source | None
@@ -35,6 +44,8 @@ class OutcomeScope(Scope):
     waiting: deque[tuple[int, Awaitable[Any]]]
     #: How many are making their first step just now, where tasks start eagerly.
     starting: int
+    #: The timer of the whole call, if it has one.
+    deadline: asyncio.TimerHandle | None
     #: When the time of the whole call was over: how long it was, and what ran then.
     _seconds: float | None
     _overdue: dict[int, Awaitable[Any]]
@@ -70,7 +81,7 @@ class OutcomeScope(Scope):
 
         With `late` the time is over already: only what was done before the call counts.
         """
-        self.source = self.source_error = self._seconds = None
+        self.source = self.source_error = self._seconds = self.deadline = None
         self.starting = 0
         self.waiting = _NOTHING_WAITS
         if self.limit is not None:
@@ -123,6 +134,10 @@ class OutcomeScope(Scope):
         if first and self.source is not None:
             self.pull()
 
+    def end_after(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` when the time of the whole call is over."""
+        self.deadline = call_after_tick(self.loop, self.opened + seconds, callback)
+
     def stop_late(self, seconds: float) -> int:
         """Stop because the time of the whole call is over; return how many children still run."""
         self._overdue = {index: child for index, child in self.unsettled.items() if index != SOURCE}
@@ -135,8 +150,11 @@ class OutcomeScope(Scope):
         self.source_error = error
         self.stop()
 
-    def close_source(self) -> None:
-        """Let go of the inputs, and of what was late."""
+    def let_go(self) -> None:
+        """Let go of the timer, of the inputs, and of what was late."""
+        timer, self.deadline = self.deadline, None  # even a cancelled handle refers to its context
+        if timer is not None:
+            timer.cancel()
         if self._seconds is not None:
             self._overdue.clear()
         if self.source is not None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, Any
 
 from structgather import _failures, _inputs
-from structgather._child_timeout import call_after_tick
 from structgather._outcome import Cancelled, Failed, Ok, TimedOut
 from structgather._outcome_scope import OutcomeScope
 from structgather._scope import SOURCE
@@ -30,7 +29,6 @@ class Stream(OutcomeScope):
         "_feeding",
         "_numbered",
         "_room",
-        "_timer",
         "late",
         "ready",
         "timeout",
@@ -46,7 +44,6 @@ class Stream(OutcomeScope):
     #: How many children ran when `timeout` was over; None before.
     late: int | None
     _room: asyncio.Future[None] | None
-    _timer: asyncio.TimerHandle | None
 
     def begin(
         self,
@@ -63,7 +60,7 @@ class Stream(OutcomeScope):
         self.ready = deque()
         self.timeout = timeout
         self._feeding = False
-        self.late = self._room = self._timer = None
+        self.late = self._room = None
         late = timeout == 0
         if isinstance(aws, (list, tuple)) or not isinstance(aws, AsyncIterable):
             self.take(aws, caller, late=late)
@@ -82,7 +79,7 @@ class Stream(OutcomeScope):
             self.source is None or self.source.total is not None
         )
         if self.timeout:
-            self._timer = call_after_tick(self.loop, self.opened + self.timeout, self._deadline)
+            self.end_after(self.timeout, self._time_is_over)
 
     # What is yet to come.
 
@@ -194,7 +191,7 @@ class Stream(OutcomeScope):
         self._end_here()
         super().source_failed(error)
 
-    def _deadline(self) -> None:
+    def _time_is_over(self) -> None:
         self.time_is_over(missing=bool(self.unsettled) or self.to_come() != 0)
 
     def time_is_over(self, *, missing: bool) -> None:
@@ -234,7 +231,7 @@ class Stream(OutcomeScope):
 
     def is_over(self) -> bool:
         """Tell whether nothing is left to cancel, to hand out, to raise or to let go of."""
-        if self.unsettled or self.ready or self.stopping or self.source or self._timer:
+        if self.unsettled or self.ready or self.stopping or self.source or self.deadline:
             return False
         del self._caller_of_add
         self.stopping = True  # nothing can be added any more
@@ -250,15 +247,12 @@ class Stream(OutcomeScope):
     def end(self) -> BaseException | None:
         """Let go of the inputs, and return the error of the source that nobody has seen, if any."""
         del self._caller_of_add
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None  # even a cancelled handle refers to its context
-        self.close_source()
+        self.let_go()
         error, self.source_error = self.source_error, None
         try:
             return error
         finally:
-            del error  # as in `close_source`
+            del error  # as in `let_go`
 
 
 def failures_of(outcomes: Iterable[Outcome[Any]]) -> Iterator[_failures.Failure]:
