@@ -26,7 +26,7 @@ def retrieve_silently(tasks: list[asyncio.Future[Any]]) -> None:
 def without_our_frame(error: _E) -> _E:
     """Cut the frame that has caught it, which is ours, off the traceback of what a child raised."""
     traceback = _failures.traceback_of(error)
-    BaseException.with_traceback(error, traceback and traceback.tb_next)
+    _failures.set_traceback(error, traceback and traceback.tb_next)
     return error
 
 

@@ -7,7 +7,7 @@ import traceback
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
 #: The index of a child, negative for the input itself; and what it failed with.
@@ -18,6 +18,10 @@ Failure: TypeAlias = tuple[int, BaseException]
 _set = object.__setattr__
 _context = vars(BaseException)["__context__"]
 _traceback = vars(BaseException)["__traceback__"]
+context_of: Callable[[BaseException], BaseException | None] = _context.__get__
+set_context: Callable[[BaseException, BaseException | None], None] = _context.__set__
+traceback_of: Callable[[BaseException], TracebackType | None] = _traceback.__get__
+set_traceback: Callable[[BaseException, TracebackType | None], None] = _traceback.__set__
 
 #: From how many further failures on each is shown by one line, not by its traceback.
 _FULL = 5
@@ -80,23 +84,6 @@ def raise_as_it_is(error: BaseException) -> NoReturn:
     finally:
         set_context(error, context)
         del error, context  # the traceback refers to this frame: no cycle
-
-
-def context_of(error: BaseException) -> BaseException | None:
-    """Return the context of an exception."""
-    context: BaseException | None = _context.__get__(error)
-    return context
-
-
-def set_context(error: BaseException, context: BaseException | None) -> None:
-    """Set the context of an exception."""
-    _context.__set__(error, context)
-
-
-def traceback_of(error: BaseException) -> TracebackType | None:
-    """Return the traceback of an exception."""
-    traceback: TracebackType | None = _traceback.__get__(error)
-    return traceback
 
 
 def _text(title: str, failures: list[Failure]) -> str:

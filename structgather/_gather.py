@@ -194,7 +194,7 @@ class _Gather(Scope):
     def timed_out(self, index: int, error: TimeoutError) -> None:
         self.raised(index, error)
 
-    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
+    def cancelled(self, index: int, error: asyncio.CancelledError, by_us: bool) -> None:  # noqa: FBT001
         if not by_us:
             self.raised(index, error)
         elif (failures := _failures.inside(error)) is not None:

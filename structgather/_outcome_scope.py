@@ -203,7 +203,7 @@ class OutcomeScope(Scope):
     def timed_out(self, index: int, error: TimeoutError) -> None:
         self.settled(TimedOut(error, index, self.loop.time() - self.since), False)  # noqa: FBT003
 
-    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
+    def cancelled(self, index: int, error: asyncio.CancelledError, by_us: bool) -> None:  # noqa: FBT001
         if self._seconds is None or not by_us or index not in self._overdue:
             self.settled(Cancelled(error, index, self.loop.time() - self.since), by_us)
             return

@@ -187,7 +187,7 @@ class Scope:
         """Take note of a child that was cancelled because its own time was over."""
         raise NotImplementedError
 
-    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
+    def cancelled(self, index: int, error: asyncio.CancelledError, by_us: bool) -> None:  # noqa: FBT001
         """Take note of a child that ended cancelled: by `stop()`, or else by its own doing."""
         raise NotImplementedError
 
@@ -297,8 +297,7 @@ class Scope:
             self._keep_extras()
             if self._timeouts is not None:
                 self._end_timeouts(self._timeouts)
-        for index, child in list(self.unsettled.items()):
-            self._cancel(index, child, *message)
+        self._cancel(list(self.unsettled.items()), *message)
 
     def fail(self, error: BaseException) -> None:
         """Stop, and raise `error` from the call: something other than a child has failed."""
@@ -410,23 +409,29 @@ class Scope:
             # What is handed over after a failure; or an eager child that stopped the scope in its
             # first step, when the scope did not know of it yet:
             #     async def child(): outcomes.cancel(); await forever()
-            self._cancel(index, child)
+            self._cancel([(index, child)])
         elif self._timeouts is not None and index != SOURCE:
             self._timeouts.started(index, self.started_at(index))
 
-    def _cancel(self, index: int, child: asyncio.Future[Any], *message: object) -> None:
-        if index in self.by_us:
-            return
-        try:
-            cancelled = child.cancel(*message)
-        except Exception as error:  # noqa: BLE001 - somebody's own Future; go on with the others
-            what = f"{self.function}(): a child can't be cancelled, its cancel() raised"
-            self.loop.call_exception_handler({"message": what, "exception": error, "future": child})
-            return
-        if cancelled:
-            self.by_us[index] = self.loop.time()
-            if self._watch is None:
-                self._watch = _stuck.watch(self)
+    def _cancel(self, children: list[tuple[int, asyncio.Future[Any]]], *message: object) -> None:
+        by_us, now = self.by_us, self.loop.time()
+        for index, child in children:
+            if index not in by_us:
+                try:
+                    cancelled = child.cancel(*message)
+                except Exception as error:  # noqa: BLE001 - see there
+                    self._not_cancelled(child, error)
+                else:
+                    if cancelled:
+                        by_us[index] = now
+        if by_us and self._watch is None:
+            self._watch = _stuck.watch(self)
+
+    def _not_cancelled(self, child: asyncio.Future[Any], error: Exception) -> None:
+        # Somebody's own Future, or a loop that is closed; the others are to be cancelled all the
+        # same.
+        what = f"{self.function}(): a child can't be cancelled, its cancel() raised"
+        self.loop.call_exception_handler({"message": what, "exception": error, "future": child})
 
     def _end_timeouts(self, timeouts: ChildTimeouts) -> None:
         try:
@@ -440,7 +445,7 @@ class Scope:
         child = self.unsettled[index]
         if not child.done():
             self._late[index] = self._timeout_error(index, _stuck.describe(child))
-            self._cancel(index, child)
+            self._cancel([(index, child)])
 
     def _timeout_error(self, index: int, name: str) -> TimeoutError:
         seconds = self._timeouts.seconds if self._timeouts is not None else 0.0
@@ -476,8 +481,7 @@ class Scope:
         except asyncio.CancelledError as error:
             self.since = since
             self._settle(index, self._ended_cancelled, without_our_frame(error))
-            # What was settled must not refer to this frame, so this is another one.
-            raise asyncio.CancelledError(*error.args) from None
+            raise
         except GeneratorExit as error:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
                 raise  # it is not the child's: this coroutine is being closed, the loop is gone
@@ -580,10 +584,12 @@ class Scope:
             self._settle(index, self.raised, error)
 
     def _ended_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
-        late = self._late.get(index) if self._extras else None
-        if late is None:
-            self.cancelled(index, error, by_us=self._extras and index in self.by_us)
+        if not self._extras:
+            self.cancelled(index, error, False)
+        elif index not in self._late:
+            self.cancelled(index, error, index in self.by_us)
         else:
+            late = self._late[index]
             late.__cause__ = error
             self.timed_out(index, late)
 
@@ -599,7 +605,7 @@ class Scope:
             future_discard_from_awaited_by(child, self._caller)
         try:
             report(index, what)
-            if self._extras:
+            if self._extras and not self.stopping:
                 self._forget(index)
         except BaseException as error:  # noqa: BLE001 - it must not cost the caller its wake-up
             self.fail(error)
@@ -615,6 +621,9 @@ class Scope:
         if self._watch is not None:
             self._watch.end()
             self._watch = None
+        self._starts.clear()
+        self.by_us.clear()
+        self._late.clear()
 
     def _forget(self, index: int) -> None:
         self._starts.pop(index, None)
@@ -623,5 +632,5 @@ class Scope:
             self._late.pop(index, None)
         if self._timeouts is not None:
             self._timeouts.settled(index)
-        if self.limit is not None and not self.stopping:
+        if self.limit is not None:
             self.made_room(index)

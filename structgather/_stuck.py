@@ -109,10 +109,12 @@ class Watch:
         scope = self._scope
         now = scope.loop.time()
         next_look = self._after
-        for index, cancelled in scope.by_us.items():
+        for index, child in scope.unsettled.items():
+            cancelled = scope.by_us.get(index)
+            if cancelled is None:
+                continue
             interval = self._intervals.get(index, self._after)
             if now - cancelled >= interval:
-                child = scope.unsettled[index]
                 logger.warning(
                     "%s(): child %d, %s, has not stopped %.1f s after it was cancelled, %.1f s "
                     "after it was started; the call waits for it. It stands at %s",
