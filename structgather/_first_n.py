@@ -122,7 +122,7 @@ class _FirstN(OutcomeScope):
             _inputs.check_iterable(FUNCTION, self._iterable)
             self._n = _inputs.check_count(FUNCTION, "n", n)
             self._within = _inputs.check_seconds(FUNCTION, "within", within)
-            caller = self.open(limit, child_timeout, timed=True)
+            caller = self.open(limit, child_timeout)
             self._values = []
             self._outcomes = []
             self._failed = []

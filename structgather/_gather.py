@@ -99,7 +99,7 @@ class _Gather(Scope):
         try:
             if return_exceptions and exception_group:
                 raise ValueError(BOTH)  # noqa: TRY301
-            places = self._check_arguments(self.open(limit, child_timeout, timed=False))
+            places = self._check_arguments(self.open(limit, child_timeout))
         except BaseException:
             _inputs.refuse(self._arguments)
             self.refused()
@@ -194,7 +194,7 @@ class _Gather(Scope):
     def timed_out(self, index: int, error: TimeoutError) -> None:
         self.raised(index, error)
 
-    def cancelled(self, index: int, error: asyncio.CancelledError, by_us: bool) -> None:  # noqa: FBT001
+    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
         if not by_us:
             self.raised(index, error)
         elif (failures := _failures.inside(error)) is not None:

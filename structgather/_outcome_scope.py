@@ -194,18 +194,22 @@ class OutcomeScope(Scope):
     # How a child settles.
 
     def returned(self, index: int, value: Any) -> None:  # noqa: ANN401 - it is the child's
-        late = self._extras and index in self._late
-        self.settled(Ok(value, index, self.loop.time() - self.since), late)
+        now = self.loop.time()
+        if self._extras:
+            late = index in self._late
+            self.settled(Ok(value, index, now - self.started_at(index)), late)
+        else:
+            self.settled(Ok(value, index, now - self.opened), False)  # noqa: FBT003
 
     def raised(self, index: int, error: BaseException) -> None:
-        self.settled(Failed(error, index, self.loop.time() - self.since), False)  # noqa: FBT003
+        self.settled(Failed(error, index, self._elapsed(index)), False)  # noqa: FBT003
 
     def timed_out(self, index: int, error: TimeoutError) -> None:
-        self.settled(TimedOut(error, index, self.loop.time() - self.since), False)  # noqa: FBT003
+        self.settled(TimedOut(error, index, self._elapsed(index)), False)  # noqa: FBT003
 
-    def cancelled(self, index: int, error: asyncio.CancelledError, by_us: bool) -> None:  # noqa: FBT001
+    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
         if self._seconds is None or not by_us or index not in self._overdue:
-            self.settled(Cancelled(error, index, self.loop.time() - self.since), by_us)
+            self.settled(Cancelled(error, index, self._elapsed(index)), by_us)
             return
         child = describe(self._overdue[index])
         late = TimeoutError(
@@ -213,3 +217,6 @@ class OutcomeScope(Scope):
         )
         late.__cause__ = error
         self.timed_out(index, late)
+
+    def _elapsed(self, index: int) -> float:
+        return self.loop.time() - self.started_at(index)

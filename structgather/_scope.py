@@ -80,7 +80,7 @@ _FIRST_STEP: Any = _FirstStep()
 class _Wrapped:
     """How a child ended whose Task has yet to end: a tracer's, which sends its spans now."""
 
-    __slots__ = ("awaitable", "carrier", "report", "since", "what")
+    __slots__ = ("awaitable", "carrier", "report", "what")
 
     #: Set when the Task has been made, before anybody can hear that it is over.
     carrier: _Carrier
@@ -89,10 +89,9 @@ class _Wrapped:
         self.report: Callable[[int, Any], None] | None = None
         self.awaitable: object = None
         self.what: object = None
-        self.since = 0.0
 
-    def settled(self, report: Callable[[int, Any], None], what: object, since: float) -> None:
-        self.report, self.what, self.since = report, what, since
+    def settled(self, report: Callable[[int, Any], None], what: object) -> None:
+        self.report, self.what = report, what
 
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
@@ -133,18 +132,12 @@ class Scope:
         "limit",
         "loop",
         "opened",
-        "since",
         "stopping",
-        "timed",
         "unsettled",
     )
 
     #: What the user called, for messages.
     function: ClassVar[str]
-    #: Whether `since` is to be set, which costs a look at the clock for each child.
-    timed: bool
-    #: When the child that is settling was started, by the loop's clock.
-    since: float
     #: Children that have not settled, in the order in which they were started.
     unsettled: dict[int, asyncio.Future[Any]]
     limit: int | None
@@ -153,7 +146,7 @@ class Scope:
     by_us: dict[int, float]
     #: ... and what it is told, if we did because its own time was over.
     _late: dict[int, TimeoutError]
-    #: When each unsettled child was started.
+    #: When each unsettled child was started, unless that was when the call was.
     _starts: dict[int, float]
     #: Whether there is more to do for a child than to note it in `unsettled`: to keep these three.
     _extras: bool
@@ -187,7 +180,7 @@ class Scope:
         """Take note of a child that was cancelled because its own time was over."""
         raise NotImplementedError
 
-    def cancelled(self, index: int, error: asyncio.CancelledError, by_us: bool) -> None:  # noqa: FBT001
+    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
         """Take note of a child that ended cancelled: by `stop()`, or else by its own doing."""
         raise NotImplementedError
 
@@ -197,9 +190,7 @@ class Scope:
 
     # What a policy asks for.
 
-    def open(
-        self, limit: int | None, child_timeout: float | None, *, timed: bool
-    ) -> asyncio.Task[Any]:
+    def open(self, limit: int | None, child_timeout: float | None) -> asyncio.Task[Any]:
         """Bind the scope to the running loop and to the task that makes the call; return that."""
         if limit is not None:
             limit = _inputs.check_limit(self.function, limit)
@@ -218,7 +209,6 @@ class Scope:
         self.loop = loop
         self._caller = caller
         self.opened = loop.time()
-        self.timed = timed
         self.limit = limit
         self.unsettled = {}
         self.stopping = self._extras = self._priming = False
@@ -229,9 +219,9 @@ class Scope:
         self._early = SOURCE - 1
         if child_timeout is not None:
             self._timeouts = ChildTimeouts(child_timeout, loop, self._cancel_late)
-            self._keep_extras()
+            self.keep_extras()
         elif limit is not None:
-            self._keep_extras()
+            self.keep_extras()
         return caller
 
     def refused(self) -> None:
@@ -252,7 +242,6 @@ class Scope:
             name = _stuck.name_of(awaitable)
         if self._timeouts is not None and not self._timeouts.seconds and index != SOURCE:
             _inputs.close_unstarted((awaitable,))
-            self.since = self.loop.time()
             self._settle(index, self.timed_out, self._timeout_error(index, name))
             return
         carrier = self._carry(index, awaitable)
@@ -294,7 +283,7 @@ class Scope:
         """
         if not self.stopping:
             self.stopping = True
-            self._keep_extras()
+            self.keep_extras()
             if self._timeouts is not None:
                 self._end_timeouts(self._timeouts)
         self._cancel(list(self.unsettled.items()), *message)
@@ -363,18 +352,19 @@ class Scope:
         del self._caller
         return error
 
-    def started_at(self, index: int) -> float:
-        """Tell when an unsettled child was started, by the loop's clock."""
-        return self._starts.get(index, self.opened) if self._extras else self.opened
-
-    # The inside: from the start of a child ...
-
-    def _keep_extras(self) -> None:
+    def keep_extras(self) -> None:
+        """Note more about each child from now on, such as when it was started."""
         if not self._extras:
             self._extras = True
             self._starts = {}
             self.by_us = {}
             self._late = {}
+
+    def started_at(self, index: int) -> float:
+        """Tell when an unsettled child was started, by the loop's clock."""
+        return self._starts.get(index, self.opened) if self._extras else self.opened
+
+    # The inside: from the start of a child ...
 
     def _not_made(
         self, index: int, carrier: _Carrier, awaitable: object, error: BaseException
@@ -386,9 +376,6 @@ class Scope:
         self.fail(error)
 
     def _take_over(self, index: int, future: Any) -> None:  # noqa: ANN401 - a Future, or like one
-        if self.timed:
-            self._keep_extras()
-            self._starts[index] = self.loop.time()
         if future.done():
             self._taken_over_done(index, future)
             return
@@ -465,39 +452,32 @@ class Scope:
                 # It was cancelled before, or else it is being closed: the loop is gone.
                 _inputs.close_unstarted((awaitable,))
                 if isinstance(error, asyncio.CancelledError):
-                    self.since = self.loop.time()
                     self._settle(index, self._ended_cancelled, without_our_frame(error))
                 raise
         elif index not in self.unsettled and not self._is_own_task():
             self._wrapped[index] = _Wrapped()  # it starts eagerly, in what is wrapped around it
-        since = self.loop.time() if self.timed else 0.0
         try:
             value = await awaitable
         except Exception as error:
             self._note_failure(index)
-            self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
         except asyncio.CancelledError as error:
-            self.since = since
             self._settle(index, self._ended_cancelled, without_our_frame(error))
             raise
         except GeneratorExit as error:
             if asyncio.current_task(self.loop) is not self.unsettled.get(index):
                 raise  # it is not the child's: this coroutine is being closed, the loop is gone
             self._note_failure(index)
-            self.since = since
             self._settle(index, self.raised, without_our_frame(error))
             raise
         except BaseException as error:
             self._note_failure(index)
-            self.since = since
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 self._settle(index, self.interrupted, error)
             else:
                 self._settle(index, self.raised, without_our_frame(error))
             raise
-        self.since = since
         self._settle(index, self.returned, value)
         return value
 
@@ -539,7 +519,6 @@ class Scope:
         ):
             self._taken_over_done(index, child)
         else:
-            self.since = wrapped.since
             self._settle(index, wrapped.report, wrapped.what)
 
     def _thrown_in(self, error: BaseException) -> None:
@@ -570,8 +549,6 @@ class Scope:
             self._taken_over_done(index, future)
 
     def _taken_over_done(self, index: int, future: asyncio.Future[Any]) -> None:
-        if self.timed:
-            self.since = self.started_at(index)
         if future.cancelled():
             self._settle(index, self._ended_cancelled, cancellation_of(future))
             return
@@ -585,9 +562,9 @@ class Scope:
 
     def _ended_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
         if not self._extras:
-            self.cancelled(index, error, False)
+            self.cancelled(index, error, by_us=False)
         elif index not in self._late:
-            self.cancelled(index, error, index in self.by_us)
+            self.cancelled(index, error, by_us=index in self.by_us)
         else:
             late = self._late[index]
             late.__cause__ = error
@@ -596,7 +573,7 @@ class Scope:
     def _settle(self, index: int, report: Callable[[int, Any], None], what: Any) -> None:  # noqa: ANN401
         if self._wrapped and index in self._wrapped:
             self._early = index
-            self._wrapped[index].settled(report, what, self.since)
+            self._wrapped[index].settled(report, what)
             return
         child = self.unsettled.pop(index, None)
         if child is None:

@@ -56,7 +56,7 @@ class Stream(OutcomeScope):
         _inputs.check_iterable(FUNCTION, aws, asynchronous=True)
         if timeout is not None:
             timeout = _inputs.check_seconds(FUNCTION, "timeout", timeout)
-        self._caller_of_add = caller = self.open(limit, child_timeout, timed=True)
+        self._caller_of_add = caller = self.open(limit, child_timeout)
         self.ready = deque()
         self.timeout = timeout
         self._feeding = False
@@ -69,6 +69,7 @@ class Stream(OutcomeScope):
         nothing: tuple[Awaitable[Any], ...] = ()
         self.take(nothing, caller, late=late)
         if not self.stopping:
+            self.keep_extras()
             self.start(SOURCE, self._feed(aws))
 
     def expect(self, count: int) -> None:
@@ -102,6 +103,7 @@ class Stream(OutcomeScope):
     def add(self, awaitable: Awaitable[Any]) -> int:
         """Start one more child, or let it wait for its turn."""
         _inputs.check_awaitable(FUNCTION, "what is added", awaitable, self._caller_of_add)
+        self.keep_extras()  # it is not as old as the call
         index, self._count = self._count, self._count + 1
         self._start_or_wait(index, awaitable)
         return index
@@ -164,7 +166,8 @@ class Stream(OutcomeScope):
                 self.source_failed(outcome.error)
         else:
             self.ready.append(outcome)
-        self.wake()
+        if self._waiter is not None:
+            self.wake()
 
     def made_room(self, index: int) -> None:
         """Room is made by the consumer, when it takes an outcome."""

@@ -70,11 +70,10 @@ def test_match_takes_them_apart() -> None:
 @each_outcome
 def test_nothing_about_it_can_be_changed(outcome: Outcome[str]) -> None:
     """No attribute can be set, added or deleted, and there is no `__dict__`."""
-    name = type(outcome).__name__
     for attribute in (*outcome.__match_args__, "other"):
-        with pytest.raises(AttributeError, match=f"^{name} can't be changed$"):
+        with pytest.raises(AttributeError, match=attribute):
             setattr(outcome, attribute, None)
-        with pytest.raises(AttributeError, match=f"^{name} can't be changed$"):
+        with pytest.raises(AttributeError, match=attribute):
             delattr(outcome, attribute)
     assert not hasattr(outcome, "__dict__")
 

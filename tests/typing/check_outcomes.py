@@ -90,7 +90,7 @@ def narrowing(outcomes: list[Outcome[str]]) -> None:
 
 
 def nothing_can_be_changed(ok: Ok[int]) -> None:
-    ok.value = "text"  # type: ignore[assignment]
+    ok.value = 2  # type: ignore[misc]
 
 
 class OneMore(Ok[int]):  # type: ignore[misc]
