@@ -114,6 +114,8 @@ class AsCompleted(Generic[T]):
         if self._iterating:
             message = f"{FUNCTION}(): another task is waiting for the next outcome already"
             raise RuntimeError(message)
+        if stream.failed_task is not None:
+            stream.retrieve()  # it refers to what an earlier outcome does
         self._iterating = True
         try:
             while not stream.ready or stream.ready[0] is None:

@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 _E = TypeVar("_E", bound=BaseException)
 
 
-def retrieve_silently(tasks: list[asyncio.Future[Any]]) -> None:
-    """Look at how Tasks ended, so that none is reported as never retrieved; empty the list."""
-    while tasks:
-        task = tasks.pop()
-        if task.done() and not task.cancelled():  # what is wrapped around a child may go on
-            task.exception()
+def retrieve_silently(task: asyncio.Future[Any]) -> None:
+    """Look at how a Task ended, so that it is not reported as never retrieved."""
+    if task.done() and not task.cancelled():  # what is wrapped around a child may go on
+        task.exception()
 
 
 def without_our_frame(error: _E) -> _E:

@@ -117,7 +117,6 @@ class Scope:
         "_caller",
         "_early",
         "_extras",
-        "_failed_tasks",
         "_handed_over",
         "_interrupt",
         "_late",
@@ -129,6 +128,7 @@ class Scope:
         "_watch",
         "_wrapped",
         "by_us",
+        "failed_task",
         "limit",
         "loop",
         "opened",
@@ -159,8 +159,8 @@ class Scope:
     _priming: bool
     #: The last child that settled before `start()` had been told that there is one.
     _early: int
-    #: Tasks that have failed in this turn of the loop.
-    _failed_tasks: list[asyncio.Future[Any]] | None
+    #: The Task that failed last, if it has not been retrieved.
+    failed_task: asyncio.Future[Any] | None
     #: Children whose Task does more than run our coroutine: it is over when the Task is.
     _wrapped: dict[int, _Wrapped]
     _thrown: BaseException | None
@@ -214,7 +214,7 @@ class Scope:
         self.stopping = self._extras = self._priming = False
         self._handed_over = {}
         self._wrapped = {}
-        self._waiter = self._failed_tasks = None
+        self._waiter = self.failed_task = None
         self._thrown = self._interrupt = self._timeouts = self._watch = None
         self._early = SOURCE - 1
         if child_timeout is not None:
@@ -349,8 +349,16 @@ class Scope:
         """
         error = self._interrupt if self._thrown is None else self._thrown
         self._thrown = self._interrupt = self._timeouts = None
+        if self.failed_task is not None:
+            self.retrieve()
         del self._caller
         return error
+
+    def retrieve(self) -> None:
+        """Let go of the Task that failed last, now that it is done."""
+        task, self.failed_task = self.failed_task, None
+        if task is not None:
+            retrieve_silently(task)
 
     def keep_extras(self) -> None:
         """Note more about each child from now on, such as when it was started."""
@@ -482,15 +490,13 @@ class Scope:
         return value
 
     def _note_failure(self, index: int) -> None:
-        # The policy has the error: asyncio is not to report it as never retrieved. The callback
-        # runs when the Task is done, and before the caller goes on.
-        if not self._failed_tasks:
-            self._failed_tasks = []
-            self.loop.call_soon(retrieve_silently, self._failed_tasks)
+        # The policy has the error: asyncio is not to report it as never retrieved. The Task will be
+        # done when this step is over, as the one before is now.
+        if self.failed_task is not None:
+            self.retrieve()
         task = self.unsettled.get(index)
-        if task is None:  # it is its first step, and eager
-            task = asyncio.current_task(self.loop)
-        self._failed_tasks.append(task)  # type: ignore[arg-type]  # this is a step of a Task
+        # It is None in the first step of an eager one.
+        self.failed_task = asyncio.current_task(self.loop) if task is None else task
 
     def _is_own_task(self) -> bool:
         task = asyncio.current_task(self.loop)
@@ -511,7 +517,7 @@ class Scope:
             return
         wrapped.carrier.close()
         _inputs.close_unstarted((wrapped.awaitable,))
-        retrieve_silently([child])
+        retrieve_silently(child)
         by_us = self._extras and index in self.by_us
         if wrapped.report is None or (
             # It was cancelled by what is wrapped around it, which says why: its time was over.

@@ -212,6 +212,25 @@ def test_a_finished_stream_refers_to_nothing() -> None:
     assert [it for it in all_that_it_refers_to(run(main())) if isinstance(it, kinds)] == []
 
 
+def test_a_failure_that_was_taken_is_not_kept() -> None:
+    """Who takes outcomes and drops them is the last who refers to what they hold."""
+
+    class Error(Exception):
+        pass
+
+    async def fails(delay: float) -> None:
+        await asyncio.sleep(delay)
+        raise Error
+
+    async def main() -> None:
+        async with as_completed_scoped([fails(1), after(2, "b"), after(3, "c")]) as outcomes:
+            failed = weakref.ref((await anext(outcomes)).exception())
+            await anext(outcomes)
+            assert failed() is None
+
+    run(main())
+
+
 def test_a_block_never_entered_leaves_nothing() -> None:
     """What was never entered holds its input, and nothing once it is gone itself."""
 
