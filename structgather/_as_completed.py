@@ -74,7 +74,8 @@ class AsCompleted(Generic[T]):
             return
         if is_closed(stream.loop):
             return  # the coroutine is being collected, long after anything could be joined
-        stream.stop()
+        # As where the call itself waits, the children hear why their caller is cancelled.
+        stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
         stream.wake()  # a task that still iterates is to hear of it
         while stream.unsettled:
             await stream.join()

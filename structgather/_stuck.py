@@ -54,7 +54,7 @@ def warn_stuck_after(seconds: float | None) -> None:
 def _checked(function: str, seconds: float | None) -> float | None:
     after = check_seconds(function, "seconds", seconds)
     if after == 0:
-        message = f"{function}: seconds must be more than 0; None, or 'off', turns the warning off"
+        message = f"{function}(): seconds must be more than 0; None, or 'off', turns warnings off"
         raise ValueError(message)
     return after
 

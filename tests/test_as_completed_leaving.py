@@ -139,6 +139,30 @@ async def test_a_cancellation_while_leaving_is_not_lost(error: Exception | None)
 
 
 @virtual
+async def test_the_children_hear_why_their_caller_is_cancelled() -> None:
+    """A cancellation of the body is handed on with its message, as the call itself hands it on."""
+    heard: list[tuple[Any, ...]] = []
+
+    async def child() -> None:
+        try:
+            await asyncio.sleep(9)
+        except asyncio.CancelledError as error:
+            heard.append(error.args)
+            raise
+
+    async def owner() -> None:
+        async with as_completed_scoped([child()]):
+            await asyncio.sleep(9)
+
+    task = asyncio.create_task(owner())
+    await asyncio.sleep(1)
+    task.cancel("shutting down")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert heard == [("shutting down",)]
+
+
+@virtual
 async def test_a_timeout_around_it_is_not_lost() -> None:
     """asyncio.timeout around the block ends it, with its TimeoutError, after the join."""
     log: list[str] = []
