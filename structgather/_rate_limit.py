@@ -27,8 +27,8 @@ class RateLimit:
     begins, is more admitted than the limit says. So it makes no difference how the provider counts:
     in a sliding window, in fixed ones, or with a bucket. Strictly first come, first served: a large
     call is not overtaken by small ones for ever. A waiter that is cancelled has spent nothing.
-    Memory does not grow with the limit: above 4096 requests or tokens, what comes within a 4096th
-    of `per` is remembered as one, and who waits for room may wait so much longer.
+    Memory does not grow with the limit: beyond 4096 calls in `per` seconds, what comes within a
+    4096th of `per` is remembered as one, and who waits for room may wait so much longer.
 
     How it differs from an `asyncio.Semaphore`, or two: it limits a rate as well as a number, and it
     never holds one thing while it waits for another. To be shared by all calls of one event loop.

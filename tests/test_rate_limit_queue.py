@@ -134,7 +134,7 @@ def left_behind(limit: RateLimit) -> tuple[Any, Any]:
         await call.__aenter__()
         waiting = waits.__aenter__()
         waiting.send(None)
-        ((_, waiter),) = limit._gate.queue
+        (waiter,) = limit._gate.queue.values()
         waiter.add_done_callback(print)  # a task's callback would be there
         return call, waiting
 
