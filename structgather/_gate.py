@@ -243,7 +243,7 @@ class Gate:
         while later and later[0].since <= now:
             debt = later.pop(0)
             self.tokens -= debt.tokens
-            self.spend(debt, 0, max(debt.since, window[-1][0]) if window else debt.since)
+            self.spend(debt, 0, debt.since)
         while window and window[0][0] + per <= now:
             _, requests, tokens = window.popleft()
             self.requests -= requests
@@ -251,8 +251,6 @@ class Gate:
         if not window and not later:
             self.requests = self.tokens = 0  # but for rounding
         self.many_from = self.last + 1 - len(window) + PARTS
-        if self.last < self.many_from:
-            self.merges_until = -math.inf
         if not self._pace and not later:
             self.most_requests = self.max_requests
 

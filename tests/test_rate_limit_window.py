@@ -335,6 +335,44 @@ async def test_few_are_told_apart_however_large_the_limit() -> None:
             assert now() == due
 
 
+@virtual
+async def test_few_are_told_apart_when_the_many_are_gone() -> None:
+    """It is no matter of the past."""
+    limit = RateLimit(tokens=100, per=4096)
+    await crowd(limit)
+    async with limit(tokens=100):
+        await asyncio.sleep(5000)
+    start = now()
+    for _ in range(2):
+        async with limit(tokens=50):
+            await asyncio.sleep(0.5)
+    for due in (4096, 4096.5):
+        async with limit(tokens=50):
+            assert now() - start == due
+
+
+def test_those_that_were_merged_go_over_to_the_new_clock() -> None:
+    """What comes there is no part of them."""
+    limit = RateLimit(tokens=100, per=4096)
+
+    async def first() -> None:
+        await asyncio.sleep(990)
+        await crowd(limit)
+        async with limit():
+            pass
+
+    async def second() -> list[float]:
+        times: list[float] = []
+        for pause in (0, 10, 0):
+            await asyncio.sleep(pause)
+            async with limit(tokens=50):
+                times.append(now())
+        return times
+
+    run(first())
+    assert run(second()) == [0, 10, 4096]
+
+
 @pytest.mark.parametrize("what", ["requests", "tokens"])
 @virtual
 async def test_no_more_are_merged_than_the_window_has_room_for(what: str) -> None:
@@ -404,7 +442,7 @@ async def test_sums_that_do_not_come_out_even_begin_anew() -> None:
             await asyncio.sleep(1)
     await asyncio.sleep(60)
     limit._gate.due(limit(), now())
-    assert counts(limit) == (0, 0)
+    assert (limit._gate.requests, limit._gate.tokens) == (0, 0)
 
 
 @virtual
