@@ -157,8 +157,10 @@ class Gate:
                 if waiter.done() and not waiter.cancelled():
                     self._undo(call)  # admitted in the very turn in which it was cancelled
                 waiter.cancel()
+                behind = call in self.queue and next(iter(self.queue)) is not call
                 self.queue.pop(call, None)
-                self.admit()
+                if not behind:  # else nobody is nearer to his turn than before
+                    self.admit()
             raise
 
     def settle(self, call: Admission, tokens: float) -> None:

@@ -116,9 +116,8 @@ class RateLimit:
 def _positive(argument: str, value: float | None, *, whole: bool = False) -> float:
     if value is None:
         return math.inf
-    number: float | None
     if whole:
-        number = _inputs.check_count("RateLimit", argument, value)
+        number: float = min(_inputs.check_count("RateLimit", argument, value) or 0, sys.maxsize)
     else:
         number = _inputs.check_number("RateLimit", argument, value)
     if not number:
