@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from structgather import _inputs
 from structgather._admission import Admission, check_weight
@@ -103,6 +103,14 @@ class RateLimit:
         call.debts = ()
         call.loop = None
         return call
+
+    if not TYPE_CHECKING:  # a type checker says so by itself, where it does not see these
+
+        def __aenter__(self) -> NoReturn:
+            message = "each call has an admission of its own: `async with limit():`, not `limit:`"
+            raise TypeError(message)
+
+        __aexit__ = __aenter__
 
     def __repr__(self) -> str:
         gate = self._gate

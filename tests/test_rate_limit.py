@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from typing import Any, NamedTuple
 
@@ -456,6 +457,20 @@ def test_a_rate_of_less_than_one_call_says_how_it_is_meant() -> None:
     """One call in two seconds is not half a call in one."""
     with pytest.raises(ValueError, match=r"0\.5 is the most: let it be 1 in a longer `per`"):
         RateLimit(requests=0.5, per=1)()
+
+
+def test_a_limit_that_was_not_called_says_how_it_is_meant() -> None:
+    """`async with limit:` would not say which call it admits."""
+
+    async def main() -> None:
+        limit: Any = RateLimit(concurrent=1)
+        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+            async with limit:
+                pytest.fail("it was entered")
+        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+            await contextlib.AsyncExitStack().enter_async_context(limit)
+
+    run(main())
 
 
 def test_an_admission_is_entered_once_and_settled_after_it_was_entered() -> None:
