@@ -2,7 +2,8 @@
 
 The rules:
 
-1.  Everything that an admission takes, it takes at one instant of the loop's clock, or nothing.
+1.  Everything that an admission takes, it takes at one instant of the loop's clock, or nothing. It
+    counts from when the call goes on.
 2.  What was admitted in the last `per` seconds is remembered one by one, so that no window of that
     length, wherever it begins, holds more than the limit. Counters or buckets can't promise that.
     Where that is a great many, those that come shortly after each other are remembered as one, as
@@ -162,6 +163,8 @@ class Gate:
                 if not behind:  # else nobody is nearer to his turn than before
                     self.admit()
             raise
+        if self.windowed:
+            self._begin(call, loop.time())
 
     def settle(self, call: Admission, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
@@ -193,7 +196,8 @@ class Gate:
         self.running = 0
         self.queue.clear()
         self.timer = None
-        if self.window and (ahead := self.window[-1][0] - loop.time()) > 0:
+        newest = max((entry[0] for entry in self.window), default=-math.inf)
+        if (ahead := newest - loop.time()) > 0:
             # Another clock. What was spent last was spent now, as far as is known.
             self.window = deque((entry[0] - ahead, entry[1], entry[2]) for entry in self.window)
             for debt in self._later:
@@ -214,7 +218,7 @@ class Gate:
             for since, of_requests, of_tokens in chain(self.window, later):
                 requests -= of_requests
                 tokens -= of_tokens
-                due = since + self._per
+                due = max(due, since + self._per)  # see `_begin`
                 if requests <= 0 and tokens <= 0:
                     break
         return max(due, self._in_pace(call)) if self._pace else due
@@ -238,6 +242,19 @@ class Gate:
         self.tokens += spent.tokens
         if self._pace:
             self._full_again = max(self._full_again, since) + requests * self._pace
+
+    def _begin(self, call: Admission, now: float) -> None:
+        """Count what was admitted before from now on: the provider knows nothing of it before.
+
+        A turn of the loop is between the two, in which it may have stood still for long. An entry
+        may then be younger than the next one, which leaves the window only after it.
+        """
+        entry = call.place - self.last - 1
+        if -entry > len(self.window):  # its window was over before it began
+            self.spend(call, call.requests, now)
+        else:
+            _, requests, tokens = self.window[entry]
+            self.window[entry] = (now, requests, tokens)
 
     def _pass(self, now: float) -> None:
         """Let time pass: take in the later debts whose time has come, forget what is over."""
