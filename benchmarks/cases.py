@@ -304,4 +304,5 @@ def _limits(operations: Operations, sizes: Sizes) -> Iterator[Case]:
             admissions(count),
             count,
             int,
+            target=1.00,
         )

@@ -34,6 +34,8 @@ REASONS = {
     "as-completed": "each child has an outcome with its index and its time, asyncio's iterator the "
     "bare Task; by instructions it is below 1.00 from 10 children on",
     "cancel": "each child's end is looked at, to tell our cancelling from its own",
+    "rate-limit": "the clock is read, and the running loop asked for, on Python 3.11 by a system "
+    "call; by instructions it is below 1.00",
 }
 
 
@@ -96,6 +98,10 @@ def targets(results: Results) -> Iterator[Target]:
         *[
             (f"cancelling {row.what} and joining, against doing so by hand", [row], "cancel")
             for row in _family(ours, "cancel")
+        ],
+        *[
+            (f"an admission: {row.contender}, against two Semaphores", [row], "rate-limit")
+            for row in _family(ours, "rate-limit")
         ],
     ]
     for what, rows, reason in groups:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, final
 
 from structgather import _inputs
-from structgather._gate import NEW, WAITING, Spent
+from structgather._gate import NEW, Spent
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,39 +36,36 @@ class Admission(Spent):
         loop = asyncio.get_running_loop()
         if loop is not gate.loop:
             gate.bind(loop)
-        waits = bool(gate.queue) or gate.running >= gate.max_concurrent
-        if not waits and gate.windowed:
-            now = loop.time()
-            requests = gate.last_requests + self.requests
-            tokens = gate.last_tokens + self.tokens
-            if (
-                now <= gate.most_until
-                and requests <= gate.most_requests
-                and tokens <= gate.most_tokens
-                and not gate.pace
-            ):  # what `due` and `spend` would do, without the calls
-                gate.last_time = now
-                gate.last_requests = requests
-                gate.last_tokens = tokens
-                self.place = gate.last
-            elif (
-                now < gate.changes
-                and gate.requests + requests <= gate.max_requests
-                and gate.tokens + tokens <= gate.max_tokens
-                and not gate.pace
-            ):
-                gate.open_entry(self, self.requests, now)  # likewise
-            elif gate.due(self, now) > now:
-                waits = True
-            else:
-                gate.spend(self, self.requests, now)
-        elif not waits:
-            self.place = 0
-        if waits:
-            self.place = WAITING
+        if gate.queue or gate.running >= gate.max_concurrent:
             await gate.wait(self, loop)
-        else:
+        elif not gate.windowed:
             gate.running += 1
+            self.place = 0
+        else:
+            now = loop.time()
+            place = gate.last + 1
+            requests = gate.requests + self.requests
+            tokens = gate.tokens + self.tokens
+            if (
+                requests <= gate.most_requests
+                and tokens <= gate.max_tokens
+                and ((few := place < gate.many_from) or now <= gate.merges_until)
+            ):  # what `due` and `spend` would do, without the calls
+                if few:
+                    gate.window.append((now, self.requests, self.tokens))
+                    gate.last = place
+                else:
+                    _, of_requests, of_tokens = gate.window[-1]
+                    gate.window[-1] = (now, of_requests + self.requests, of_tokens + self.tokens)
+                gate.requests = requests
+                gate.tokens = tokens
+                self.place = gate.last
+                gate.running += 1
+            elif gate.due(self, now) <= now:
+                gate.spend(self, self.requests, now)
+                gate.running += 1
+            else:
+                await gate.wait(self, loop)
         self.loop = loop
         return self
 

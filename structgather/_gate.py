@@ -2,11 +2,12 @@
 
 The rules:
 
-1.  Everything that an admission takes, it takes at one instant of the loop's clock, or nothing.
+1.  Everything that an admission takes, it takes at one instant of the loop's clock, or nothing. It
+    counts from when the call goes on.
 2.  What was admitted in the last `per` seconds is remembered one by one, so that no window of that
     length, wherever it begins, holds more than the limit. Counters or buckets can't promise that.
-    What is small against the limit and came shortly after each other is remembered as one, as if
-    all had come with the last of it: that keeps the promise, and bounds the memory.
+    Where that is a great many, those that come shortly after each other are remembered as one, as
+    if all had come with the last of them: that keeps the promise, and bounds the memory.
 3.  Only the head of the queue is looked at. Nobody overtakes.
 4.  Who is cancelled while waiting, or in the turn in which he is admitted, has spent nothing.
 """
@@ -15,9 +16,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from structgather._loops import is_closed
 
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 
     from structgather._admission import Admission
 
-#: What together is at most this part of each limit, and came within this part of `per`, is
-#: remembered as one. So there are never more than some ten thousand entries, and who waits for room
-#: waits longer by this part of `per` at most. Up to 4096 requests or tokens it is exact.
+#: So many admissions are remembered one by one. Beyond, what comes within this part of `per` shares
+#: an entry. So there are never more than about twice as many, and who waits for room waits longer
+#: by this part of `per` at most.
 PARTS = 4096
+
+#: When it was admitted, and for how many requests and tokens it counts. Tuples of numbers, not
+#: objects: the garbage collector visits them once.
+Entry: TypeAlias = tuple[float, float, float]
 
 # Where an admission or a debt stands that is not in the window: its place there is 0 or more.
 NEW, WAITING = -2, -1
@@ -64,10 +69,6 @@ def _since(debt: Debt) -> float:
     return debt.since
 
 
-def _part(limit: float) -> float:
-    return limit if limit == math.inf else limit // PARTS or limit / PARTS
-
-
 class Gate:
     """Admits calls, in the order in which they come."""
 
@@ -75,32 +76,23 @@ class Gate:
         "_full_again",
         "_later",
         "_max_burst",
-        "_of_requests",
-        "_of_tokens",
-        "_part_per",
-        "_part_requests",
-        "_part_tokens",
+        "_pace",
         "_per",
         "_rings_at",
-        "_times",
-        "changes",
         "last",
-        "last_requests",
-        "last_time",
-        "last_tokens",
         "loop",
+        "many_from",
         "max_concurrent",
         "max_requests",
         "max_tokens",
+        "merges_until",
         "most_requests",
-        "most_tokens",
-        "most_until",
-        "pace",
         "queue",
         "requests",
         "running",
         "timer",
         "tokens",
+        "window",
         "windowed",
     )
 
@@ -113,54 +105,50 @@ class Gate:
         self._max_burst = burst
         self._per = per
         #: Seconds between requests at an even pace, where `burst` asks for one.
-        self.pace: float = 0.0 if burst == math.inf else per / requests
+        self._pace: float = 0.0 if burst == math.inf else per / requests
         self.windowed: bool = requests != math.inf or tokens != math.inf
         self.loop: asyncio.AbstractEventLoop | None = None
-        self.queue: deque[tuple[Admission, asyncio.Future[None]]] = deque()
+        #: Who waits, in order. Not a deque: who gives up is taken out of the middle.
+        self.queue: OrderedDict[Admission, asyncio.Future[None]] = OrderedDict()
         self.timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
         #: How many calls are under way.
         self.running: int = 0
-        #: The entries of the window without the last one, oldest first, and what they add up to
-        #: (with the later debts). Numbers, not objects: the garbage collector does not visit them.
-        self._times: deque[float] = deque()
-        self._of_requests: deque[float] = deque()
-        self._of_tokens: deque[float] = deque()
+        #: The entries of the window, oldest first, and what they add up to, with the later debts.
+        #: What is over is among them until somebody needs the room.
+        self.window: deque[Entry] = deque()
         self.requests: float = 0
         self.tokens: float = 0
-        #: The last entry, and its place; -inf: there is none, the window is empty.
+        #: The place of the last entry.
         self.last: int = -1
-        self.last_time: float = -math.inf
-        self.last_requests: float = 0
-        self.last_tokens: float = 0
-        #: Until when, and up to what, more may go into it. What does is below the limits, too.
-        self.most_until: float = -math.inf
-        self.most_requests: float = 0
-        self.most_tokens: float = 0
-        self._part_per = per / PARTS
-        self._part_requests = _part(requests)
-        self._part_tokens = _part(tokens)
+        #: Up to how many requests may be admitted where nothing but room is asked for: less than
+        #: none while there are later debts, or where a pace is kept.
+        self.most_requests: float = -1 if self._pace else requests
+        #: From which place on the entries are many; until when more may go into the last of those.
+        self.many_from: int = PARTS
+        self.merges_until: float = -math.inf
         #: Debts that count already, but whose `per` seconds have not begun, in order.
         self._later: list[Debt] = []
-        #: When the first entry leaves or the first of the later debts comes, or a little earlier.
-        self.changes: float = math.inf
         #: When, at an even pace, `burst` requests would be free again.
         self._full_again = -math.inf
 
     @property
     def counts(self) -> tuple[float, float]:
-        """How many requests and tokens count."""
-        return self.requests + self.last_requests, self.tokens + self.last_tokens
+        """How many requests and tokens count. Changes nothing: anybody may ask, at any time."""
+        now = -math.inf if self.loop is None or is_closed(self.loop) else self.loop.time()
+        window = [entry for entry in self.window if entry[0] + self._per > now]
+        tokens = sum(debt.tokens for debt in self._later)
+        return sum(entry[1] for entry in window), tokens + sum(entry[2] for entry in window)
 
     @property
     def waiting(self) -> int:
         """How many calls wait to be admitted."""
-        return sum(not waiter.done() for _, waiter in self.queue)
+        return sum(not waiter.done() for waiter in self.queue.values())
 
     async def wait(self, call: Admission, loop: asyncio.AbstractEventLoop) -> None:
         """Wait until the call is admitted."""
-        waiter: asyncio.Future[None] = loop.create_future()
-        self.queue.append((call, waiter))
+        call.place = WAITING
+        waiter = self.queue[call] = loop.create_future()
         if len(self.queue) == 1:
             self.admit()
         try:
@@ -169,9 +157,14 @@ class Gate:
             if not is_closed(loop):  # else it is collected, long after anybody could go on
                 if waiter.done() and not waiter.cancelled():
                     self._undo(call)  # admitted in the very turn in which it was cancelled
-                waiter.cancel()  # which takes it out of the queue
-                self.admit()
+                waiter.cancel()
+                behind = call in self.queue and next(iter(self.queue)) is not call
+                self.queue.pop(call, None)
+                if not behind:  # else nobody is nearer to his turn than before
+                    self.admit()
             raise
+        if self.windowed:
+            self._begin(call, loop.time())
 
     def settle(self, call: Admission, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
@@ -203,99 +196,82 @@ class Gate:
         self.running = 0
         self.queue.clear()
         self.timer = None
-        if (ahead := self.last_time - loop.time()) > 0:
+        newest = max((entry[0] for entry in self.window), default=-math.inf)
+        if (ahead := newest - loop.time()) > 0:
             # Another clock. What was spent last was spent now, as far as is known.
-            self._times = deque(since - ahead for since in self._times)
+            self.window = deque((entry[0] - ahead, entry[1], entry[2]) for entry in self.window)
             for debt in self._later:
                 debt.since -= ahead
-            self.last_time -= ahead
-            self.most_until -= ahead
-            self.changes -= ahead
+            self.merges_until -= ahead
             self._full_again -= ahead
 
     def due(self, call: Admission, now: float) -> float:
         """When `call` may be admitted if nobody else is; `inf` if somebody must leave first."""
         if self.running >= self.max_concurrent:
             return math.inf
-        if self.changes <= now:
-            self._pass(now)
+        self._pass(now)
         due = now
-        requests = self.requests + self.last_requests + call.requests - self.max_requests
-        tokens = self.tokens + self.last_tokens + call.tokens - self.max_tokens
+        requests = self.requests + call.requests - self.max_requests
+        tokens = self.tokens + call.tokens - self.max_tokens
         if requests > 0 or tokens > 0:
-            entries = zip(self._times, self._of_requests, self._of_tokens, strict=True)
-            last = (self.last_time, self.last_requests, self.last_tokens)
             later = ((debt.since, 0, debt.tokens) for debt in self._later)
-            for since, of_requests, of_tokens in chain(entries, (last,), later):
+            for since, of_requests, of_tokens in chain(self.window, later):
                 requests -= of_requests
                 tokens -= of_tokens
-                due = since + self._per
+                due = max(due, since + self._per)  # see `_begin`
                 if requests <= 0 and tokens <= 0:
                     break
-        return max(due, self._in_pace(call)) if self.pace else due
+        return max(due, self._in_pace(call)) if self._pace else due
 
     def _in_pace(self, call: Admission) -> float:
         """When `call` may be admitted as far as the even pace goes."""
-        return self._full_again - (self._max_burst - call.requests) * self.pace
+        return self._full_again - (self._max_burst - call.requests) * self._pace
 
     def spend(self, spent: Spent, requests: float, since: float) -> None:
         """Have it counted for `per` seconds. Is called in the order of time."""
-        tokens = spent.tokens
-        if (
-            since <= self.most_until
-            and self.last_requests + requests <= self.most_requests
-            and self.last_tokens + tokens <= self.most_tokens
-        ):
-            self.last_requests += requests
-            self.last_tokens += tokens
-            self.last_time = since
-            spent.place = self.last
+        if since <= self.merges_until:
+            _, of_requests, of_tokens = self.window[-1]
+            self.window[-1] = (since, of_requests + requests, of_tokens + spent.tokens)
         else:
-            self.open_entry(spent, requests, since)
-        if self.pace:
-            self._full_again = max(self._full_again, since) + requests * self.pace
+            self.window.append((since, requests, spent.tokens))
+            self.last += 1
+            if self.last >= self.many_from:
+                self.merges_until = since + self._per / PARTS
+        spent.place = self.last
+        self.requests += requests
+        self.tokens += spent.tokens
+        if self._pace:
+            self._full_again = max(self._full_again, since) + requests * self._pace
 
-    def open_entry(self, spent: Spent, requests: float, since: float) -> None:
-        """Have it counted for `per` seconds, in an entry of its own."""
-        if self.last_time != -math.inf:
-            self._times.append(self.last_time)
-            self._of_requests.append(self.last_requests)
-            self._of_tokens.append(self.last_tokens)
-            self.requests += self.last_requests
-            self.tokens += self.last_tokens
+    def _begin(self, call: Admission, now: float) -> None:
+        """Count what was admitted before from now on: the provider knows nothing of it before.
+
+        A turn of the loop is between the two, in which it may have stood still for long. An entry
+        may then be younger than the next one, which leaves the window only after it.
+        """
+        entry = call.place - self.last - 1
+        if -entry > len(self.window):  # its window was over before it began
+            self.spend(call, call.requests, now)
         else:
-            self.changes = since + self._per
-        spent.place = self.last = self.last + 1
-        self.last_time = since
-        self.last_requests = requests
-        self.last_tokens = spent.tokens
-        self.most_until = since + self._part_per
-        # `min()` would take a tenth of the time of an admission.
-        room, part = self.max_requests - self.requests, self._part_requests
-        self.most_requests = room if room < part else part  # noqa: FURB136 - see above
-        room, part = self.max_tokens - self.tokens, self._part_tokens
-        self.most_tokens = room if room < part else part  # noqa: FURB136 - see above
+            _, requests, tokens = self.window[entry]
+            self.window[entry] = (now, requests, tokens)
 
     def _pass(self, now: float) -> None:
         """Let time pass: take in the later debts whose time has come, forget what is over."""
-        times, later, per = self._times, self._later, self._per
+        window, later, per = self.window, self._later, self._per
         while later and later[0].since <= now:
             debt = later.pop(0)
             self.tokens -= debt.tokens
-            self.spend(debt, 0, max(debt.since, self.last_time))
-        while times and times[0] + per <= now:
-            times.popleft()
-            self.requests -= self._of_requests.popleft()
-            self.tokens -= self._of_tokens.popleft()
-        if not times and not later and self.last_time + per <= now:
-            self.last_time = self.most_until = -math.inf
-            self.requests = self.tokens = self.last_requests = self.last_tokens = 0
-            self.changes = math.inf
-            self.last += 1  # so that nothing is given back to an entry that is over
-            return
-        self.changes = (times[0] if times else self.last_time) + per
-        if later:
-            self.changes = min(self.changes, later[0].since)
+            self.spend(debt, 0, debt.since)
+        while window and window[0][0] + per <= now:
+            _, requests, tokens = window.popleft()
+            self.requests -= requests
+            self.tokens -= tokens
+        if not window and not later:
+            self.requests = self.tokens = 0  # but for rounding
+        self.many_from = self.last + 1 - len(window) + PARTS
+        if not self._pace and not later:
+            self.most_requests = self.max_requests
 
     def _owe(self, tokens: float, now: float) -> tuple[Debt, ...]:
         """Let `tokens` be repaid: they take the next room in the window, before who waits for it.
@@ -303,10 +279,9 @@ class Gate:
         Where a debt counted beside what fills the window, it would leave the window with that, and
         nobody would have repaid it.
         """
-        if self.changes <= now:
-            self._pass(now)
+        self._pass(now)
         debts: list[Debt] = []
-        taken, since = self.tokens + self.last_tokens, now
+        taken, since = self.tokens, now
         if taken < self.max_tokens:
             debt = Debt(min(tokens, self.max_tokens - taken), now)
             self.spend(debt, 0, now)
@@ -315,9 +290,7 @@ class Gate:
             tokens -= debt.tokens
         if tokens <= 0:
             return tuple(debts)
-        last = (self.last_time, self.last_tokens)
-        entries = chain(zip(self._times, self._of_tokens, strict=True), (last,))
-        leaving = [(entered, size) for entered, size in entries if size]
+        leaving = [(entered, size) for entered, _, size in self.window if size]
         leaving += [(debt.since, debt.tokens) for debt in self._later if debt.tokens]
         while tokens > 0:
             if not leaving:
@@ -334,21 +307,17 @@ class Gate:
                 entered, size = leaving.pop(0)
                 taken -= size
                 since = max(since, entered + self._per)
-        self.changes = min(self.changes, self._later[0].since)
-        self.most_until = -math.inf
+        self.most_requests = -1
         return tuple(debts)
 
     def _give_back(self, spent: Spent, tokens: float, requests: float = 0) -> None:
         spent.tokens -= tokens
-        entry = spent.place - self.last
+        entry = spent.place - self.last - 1
         if spent.place == WAITING:  # a debt, and later
             self.tokens -= tokens
-        elif not entry:
-            self.last_requests -= requests
-            self.last_tokens -= tokens
-        elif -entry <= len(self._times):  # else it has left the window
-            self._of_requests[entry] -= requests
-            self._of_tokens[entry] -= tokens
+        elif -entry <= len(self.window):  # else it has left the window
+            since, of_requests, of_tokens = self.window[entry]
+            self.window[entry] = (since, of_requests - requests, of_tokens - tokens)
             self.requests -= requests
             self.tokens -= tokens
 
@@ -356,7 +325,7 @@ class Gate:
         self.running -= 1
         if self.windowed:
             self._give_back(call, call.tokens, call.requests)
-            self._full_again -= call.requests * self.pace
+            self._full_again -= call.requests * self._pace
         call.place = WAITING
 
     def admit(self) -> None:
@@ -367,16 +336,16 @@ class Gate:
             queue.clear()  # likewise
             return
         while queue:
-            call, waiter = queue[0]
+            call, waiter = next(iter(queue.items()))
             if waiter.cancelled():
-                queue.popleft()
+                del queue[call]
                 continue
             now = self.loop.time()
             due = self.due(call, now)
             if due > now:
                 next_due = due  # or inf: it goes on when a call under way ends
                 break
-            queue.popleft()
+            del queue[call]
             self.running += 1
             if self.windowed:
                 self.spend(call, call.requests, now)

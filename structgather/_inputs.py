@@ -35,9 +35,13 @@ def check_number(function: str, argument: str, value: object, *, of: str = "") -
         hint = "; use .total_seconds()" if hasattr(value, "total_seconds") else ""
         message = f"{function}(): {argument} must be a number{of}, not {_article(value)}{hint}"
         raise TypeError(message)
-    number = float(value)  # type: ignore[arg-type]  # it has __float__ or __index__
+    try:
+        number = float(value)  # type: ignore[arg-type]  # it has __float__ or __index__
+    except (OverflowError, ValueError):
+        message = f"{function}(): {argument} must fit into a float, not {_shown(value)}"
+        raise ValueError(message) from None
     if math.isnan(number) or number < 0:
-        message = f"{function}(): {argument} must be at least 0, not {value!r}"
+        message = f"{function}(): {argument} must be at least 0, not {_shown(value)}"
         raise ValueError(message)
     return number
 
@@ -194,7 +198,7 @@ def _whole(function: str, argument: str, value: object, *, least: int) -> int | 
         message = f"{function}(): {argument} must be a whole number or None, not {_article(value)}"
         raise TypeError(message) from None
     if number < least:
-        message = f"{function}(): {argument} must be at least {least}, not {number}"
+        message = f"{function}(): {argument} must be at least {least}, not {_shown(number)}"
         raise ValueError(message)
     return number
 

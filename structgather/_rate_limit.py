@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from structgather import _inputs
 from structgather._admission import Admission, check_weight
@@ -27,8 +27,8 @@ class RateLimit:
     begins, is more admitted than the limit says. So it makes no difference how the provider counts:
     in a sliding window, in fixed ones, or with a bucket. Strictly first come, first served: a large
     call is not overtaken by small ones for ever. A waiter that is cancelled has spent nothing.
-    Memory does not grow with the limit: above 4096 requests or tokens, what comes within a 4096th
-    of `per` is remembered as one, and who waits for room may wait so much longer.
+    Memory does not grow with the limit: beyond 4096 calls in `per` seconds, what comes within a
+    4096th of `per` is remembered as one, and who waits for room may wait so much longer.
 
     How it differs from an `asyncio.Semaphore`, or two: it limits a rate as well as a number, and it
     never holds one thing while it waits for another. To be shared by all calls of one event loop.
@@ -104,6 +104,14 @@ class RateLimit:
         call.loop = None
         return call
 
+    if not TYPE_CHECKING:  # a type checker says so by itself, where it does not see these
+
+        def __aenter__(self) -> NoReturn:
+            message = "each call has an admission of its own: `async with limit():`, not `limit:`"
+            raise TypeError(message)
+
+        __aexit__ = __aenter__
+
     def __repr__(self) -> str:
         gate = self._gate
         requests, tokens = gate.counts
@@ -116,9 +124,8 @@ class RateLimit:
 def _positive(argument: str, value: float | None, *, whole: bool = False) -> float:
     if value is None:
         return math.inf
-    number: float | None
     if whole:
-        number = _inputs.check_count("RateLimit", argument, value)
+        number: float = min(_inputs.check_count("RateLimit", argument, value) or 0, sys.maxsize)
     else:
         number = _inputs.check_number("RateLimit", argument, value)
     if not number:

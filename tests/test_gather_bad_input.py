@@ -10,12 +10,18 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from virtual_time import run
 
-from structgather import as_completed_scoped, first_n_within, gather_structured
+from structgather import (
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+    warn_stuck_after,
+)
 from structgather._child_timeout import ChildTimeouts
 
 Coro = Coroutine[Any, Any, None]
@@ -169,6 +175,9 @@ def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
     [
         (0, ValueError, "limit must be at least 1, not 0"),
         (-1, ValueError, "limit must be at least 1, not -1"),
+        pytest.param(
+            -(10**5000), ValueError, r"limit must be at least 1, not \(its repr .*", id="long"
+        ),
         (1.5, TypeError, r"limit must be a whole number or None, not a float: 1\.5"),
         ("3", TypeError, "limit must be a whole number or None, not a str: '3'"),
         (True, TypeError, "limit must be a whole number or None, not a bool: True"),
@@ -184,6 +193,11 @@ def test_a_bad_limit(limit: object, error: type[Exception], told: str) -> None:
     [
         (-1, ValueError, "must be at least 0.*, not -1"),
         (math.nan, ValueError, "must be at least 0.*, not nan"),
+        pytest.param(10**400, ValueError, "must fit into a float, not 10+", id="large"),
+        (Decimal("sNaN"), ValueError, "must fit into a float, not Decimal.*"),
+        pytest.param(
+            10**5000, ValueError, r"must fit into a float, not \(its repr can't be had\)", id="long"
+        ),
         ("3", TypeError, "must be a number of seconds or None, not a str: '3'"),
         (True, TypeError, "must be a number of seconds or None, not a bool: True"),
         (
@@ -197,6 +211,23 @@ def test_a_bad_child_timeout(seconds: object, error: type[Exception], told: str)
     """A time is a number of seconds, at least 0."""
     message = rf"gather_structured\(\): child_timeout {told}"
     run(refused(error, message, child_timeout=seconds))
+
+
+@pytest.mark.parametrize("argument", ["within", "timeout", "seconds"])
+def test_more_seconds_than_a_float_can_hold(argument: str) -> None:
+    """Wherever seconds are given: an error that names the argument."""
+
+    async def main() -> None:
+        if argument == "within":
+            await first_n_within([], within=10**400)
+        elif argument == "timeout":
+            async with as_completed_scoped([], timeout=10**400):
+                pass
+        else:
+            warn_stuck_after(10**400)
+
+    with pytest.raises(ValueError, match=rf"\(\): {argument} must fit into a float"):
+        run(main())
 
 
 @pytest.mark.parametrize("seconds", [None, math.inf])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from typing import Any, NamedTuple
 
@@ -396,6 +397,12 @@ def test_no_limit_is_ever_exceeded_and_everybody_gets_a_turn(
         ({"requests": -1}, ValueError, "requests must be at least 0"),
         ({"tokens": "many"}, TypeError, "tokens must be a number"),
         ({"tokens": math.nan}, ValueError, "tokens must be at least 0"),
+        ({"tokens": 10**400}, ValueError, "tokens must fit into a float"),
+        ({"requests": 10**400}, ValueError, "requests must fit into a float"),
+        ({"tokens": 1, "per": 10**400}, ValueError, "per must fit into a float"),
+        ({"tokens": True}, TypeError, "tokens must be a number, not a bool"),
+        ({"concurrent": True}, TypeError, "concurrent must be a whole number"),
+        ({"concurrent": -(10**5000)}, ValueError, "concurrent must be at least 0"),
         ({"tokens": 1, "per": 0}, ValueError, "per must be more than 0"),
         ({"tokens": 1, "per": math.inf}, ValueError, "per must be a number of seconds"),
         ({"tokens": 1, "burst": 1}, ValueError, "burst spaces requests"),
@@ -417,6 +424,10 @@ def test_a_limit_that_makes_no_sense_is_refused(
         ({"requests": 11}, ValueError, "11 requests can never be admitted, 10 is the most"),
         ({"requests": 4}, ValueError, "4 requests can never be admitted, 3 is the most"),
         ({"tokens": -1}, ValueError, "tokens must be at least 0"),
+        ({"tokens": 10**400}, ValueError, "tokens must fit into a float"),
+        ({"requests": 10**5000}, ValueError, "requests must fit into a float"),
+        ({"tokens": math.nan}, ValueError, "tokens must be at least 0"),
+        ({"tokens": True}, TypeError, "tokens must be a number"),
         ({"tokens": None}, TypeError, "tokens must be a number"),
         ({"requests": -1}, ValueError, "requests must be at least 0"),
         ({"requests": None}, TypeError, "requests must be a number"),
@@ -431,10 +442,35 @@ def test_a_weight_that_can_never_fit_is_refused(
         limit(**weights)
 
 
+def test_a_burst_may_be_as_large_as_it_likes() -> None:
+    """More than a float can hold is as good as all that the window holds."""
+
+    async def main() -> None:
+        provider = Provider(RateLimit(requests=3, per=60, burst=10**400, concurrent=10**400))
+        await gather_structured(*(provider.call(n) for n in range(3)))
+        assert provider.times() == [0, 0, 0]
+
+    run(main())
+
+
 def test_a_rate_of_less_than_one_call_says_how_it_is_meant() -> None:
     """One call in two seconds is not half a call in one."""
     with pytest.raises(ValueError, match=r"0\.5 is the most: let it be 1 in a longer `per`"):
         RateLimit(requests=0.5, per=1)()
+
+
+def test_a_limit_that_was_not_called_says_how_it_is_meant() -> None:
+    """`async with limit:` would not say which call it admits."""
+
+    async def main() -> None:
+        limit: Any = RateLimit(concurrent=1)
+        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+            async with limit:
+                pytest.fail("it was entered")
+        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+            await contextlib.AsyncExitStack().enter_async_context(limit)
+
+    run(main())
 
 
 def test_an_admission_is_entered_once_and_settled_after_it_was_entered() -> None:

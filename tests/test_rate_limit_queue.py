@@ -102,6 +102,47 @@ async def test_who_was_cancelled_does_not_wait_any_more() -> None:
 
 
 @virtual
+async def test_those_who_gave_up_are_not_kept() -> None:
+    """Although the first one still waits, and they stood behind it."""
+    limit = RateLimit(requests=1, per=3600)
+    await admitted(limit)
+    waiting = [asyncio.create_task(admitted(limit)) for _ in range(100)]
+    await asyncio.sleep(1)
+    for task in waiting[1:-1]:
+        task.cancel()
+    await asyncio.wait(waiting[1:-1])
+    assert len(limit._gate.queue) == 2
+    assert [await waiting[0], await waiting[-1]] == [3600, 7200]
+
+
+def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
+    """However many give up: when it is the first one's turn is not worked out for each."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        asked = 0
+
+        def time(self) -> float:
+            self.asked += 1
+            return super().time()
+
+    async def main() -> None:
+        limit = RateLimit(requests=1, per=3600)
+        await admitted(limit)
+        waiting = [asyncio.create_task(admitted(limit)) for _ in range(100)]
+        await asyncio.sleep(0)
+        before = loop.asked
+        for task in waiting[1:]:
+            task.cancel()
+        await asyncio.wait(waiting[1:])
+        assert loop.asked < before + 50
+        await gives_up(waiting[0])
+
+    loop = Loop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+
+
+@virtual
 async def test_who_is_closed_while_it_waits_takes_no_place() -> None:
     """A coroutine driven by hand, which no task cancels."""
     limit = RateLimit(concurrent=1)
@@ -134,7 +175,7 @@ def left_behind(limit: RateLimit) -> tuple[Any, Any]:
         await call.__aenter__()
         waiting = waits.__aenter__()
         waiting.send(None)
-        ((_, waiter),) = limit._gate.queue
+        (waiter,) = limit._gate.queue.values()
         waiter.add_done_callback(print)  # a task's callback would be there
         return call, waiting
 

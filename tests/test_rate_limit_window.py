@@ -15,6 +15,7 @@ from virtual_tests import virtual
 from virtual_time import now, run
 
 from structgather import RateLimit
+from structgather._gate import PARTS
 
 if TYPE_CHECKING:
     from structgather._admission import Admission
@@ -92,6 +93,13 @@ def enter(call: Admission) -> bool:
     return False
 
 
+async def crowd(limit: RateLimit) -> None:
+    """Let in so many, which count for nothing, that those that come after them are merged."""
+    for _ in range(PARTS):
+        async with limit(requests=0):
+            pass
+
+
 sizes = st.sampled_from([0, 0, 1, 2, 3, 5])
 steps = st.lists(
     st.one_of(
@@ -135,9 +143,9 @@ def test_it_is_as_if_everything_were_remembered(steps: list[tuple[Any, ...]]) ->
 @given(
     comes=st.lists(st.tuples(st.sampled_from([0, 0.1, 0.5, 2, 700]), st.integers(1, 9000))),
 )
-def test_a_large_limit_is_kept_too(comes: list[tuple[float, int]]) -> None:
-    """Merged or not, no window holds more, and who waits waits a 4096th of it longer at most."""
-    per, most = 4096, 20_000  # so that what comes within a second is merged, up to 4 tokens
+def test_the_limit_is_kept_where_many_are_merged(comes: list[tuple[float, int]]) -> None:
+    """No window holds more, and who waits waits a 4096th of it longer at most."""
+    per, most = 4096, 20_000  # so that what comes within a second is merged
     admitted: list[tuple[float, float]] = []
 
     def fits(tokens: float, at: float) -> bool:
@@ -145,6 +153,7 @@ def test_a_large_limit_is_kept_too(comes: list[tuple[float, int]]) -> None:
 
     async def main() -> None:
         limit = RateLimit(tokens=most, per=per)
+        await crowd(limit)
         for pause, tokens in comes:
             await asyncio.sleep(pause)
             size = tokens if tokens > 4000 else tokens % 4
@@ -164,7 +173,7 @@ def test_a_large_limit_is_kept_too(comes: list[tuple[float, int]]) -> None:
 
 @virtual
 async def test_memory_does_not_grow_with_the_limit() -> None:
-    """A hundred thousand calls in half a window: a few thousand entries, and all of them count."""
+    """A hundred thousand calls in half a window: some thousand entries, and all of them count."""
     limit = RateLimit(requests=1_000_000, tokens=1e9, per=100)
     for number in range(100_000):
         async with limit(tokens=7):
@@ -172,24 +181,26 @@ async def test_memory_does_not_grow_with_the_limit() -> None:
         if number % 1000 == 0:
             await asyncio.sleep(0.5)
     assert counts(limit) == (100_000, 700_000)
-    assert len(limit._gate._times) <= 4096
+    assert len(limit._gate.window) <= PARTS + 100
     await asyncio.sleep(200)
     async with limit(tokens=7):
         pass
     assert counts(limit) == (1, 7)
-    assert not limit._gate._times
+    assert len(limit._gate.window) == 1
 
 
 @virtual
 async def test_what_was_merged_is_given_back_one_by_one() -> None:
     """Each call takes back its own, wherever it was counted."""
     limit = RateLimit(requests=1_000_000, tokens=1_000_000, per=60)
+    await crowd(limit)
     calls: list[Admission] = []
     for number in range(30):
         async with limit(tokens=100) as call:
             calls.append(call)
         if number % 10 == 9:
             await asyncio.sleep(1)
+    assert len(limit._gate.window) == PARTS + 3
     for call in calls[5:25]:
         call.settle(tokens=30)
     assert counts(limit) == (30, 10 * 100 + 20 * 30)
@@ -277,6 +288,7 @@ def test_debts_go_over_to_the_new_clock() -> None:
 async def test_merged_entries_leave_with_the_last_of_them() -> None:
     """One at 0 and one at 0.9 are one entry; the second one's window is not over before 0.9."""
     limit = RateLimit(tokens=8192, per=4096)
+    await crowd(limit)
     async with limit(tokens=1) as call:
         await asyncio.sleep(0.9)
     async with limit(tokens=1), limit(tokens=8190):
@@ -284,6 +296,7 @@ async def test_merged_entries_leave_with_the_last_of_them() -> None:
     async with limit(tokens=1):
         assert now() == 4096.9
     limit = RateLimit(tokens=8192, per=4096)
+    await crowd(limit)
     start = now()
     async with limit(tokens=1) as call:
         await asyncio.sleep(0.5)
@@ -294,38 +307,130 @@ async def test_merged_entries_leave_with_the_last_of_them() -> None:
         assert now() == start + 4096.5
 
 
-@pytest.mark.parametrize("what", ["requests", "tokens"])
-def test_an_entry_takes_in_no_more_than_the_window_has_room_for(what: str) -> None:
-    """Two could be merged, but there is room for one."""
-
-    async def main() -> None:
-        limit = RateLimit(**{what: 8192}, per=4096)
-        for size in (8190, 0, 1, 1):
-            async with limit(**{"requests": 0, what: size}):
-                assert now() == 0
-            if size == 8190:
-                await asyncio.sleep(0)
-        limit = RateLimit(**{what: 8192}, per=4096)
-        async with limit(**{"requests": 0, what: 8191}):
-            pass
-        for size in (0, 1):
-            async with limit(**{"requests": 0, what: size}):
-                assert now() == 0
-        async with limit(**{"requests": 0, what: 1}):
-            assert now() >= 4096
-
-    run(main())
+@virtual
+async def test_what_comes_later_than_a_part_of_the_window_is_an_entry_of_its_own() -> None:
+    """Counted from the first of those that share one: no chain of them goes on for ever."""
+    limit = RateLimit(tokens=100, per=4096)
+    await crowd(limit)
+    start = now()
+    for _ in range(10):
+        async with limit(tokens=10):
+            await asyncio.sleep(0.75)
+    times: list[float] = []
+    for _ in range(10):
+        async with limit(tokens=10):
+            times.append(now() - start)
+    assert times == [4096.75] * 2 + [4098.25] * 2 + [4099.75] * 2 + [4101.25] * 2 + [4102.75] * 2
 
 
 @virtual
-async def test_an_even_pace_is_kept_by_a_large_limit() -> None:
+async def test_few_are_told_apart_however_large_the_limit() -> None:
+    """Two within a 4096th of `per`: each leaves in its time."""
+    limit = RateLimit(tokens=1e9, per=4096)
+    for _ in range(2):
+        async with limit(tokens=5e8):
+            await asyncio.sleep(0.5)
+    for due in (4096, 4096.5):
+        async with limit(tokens=5e8):
+            assert now() == due
+
+
+@virtual
+async def test_few_are_told_apart_when_the_many_are_gone() -> None:
+    """It is no matter of the past."""
+    limit = RateLimit(tokens=100, per=4096)
+    await crowd(limit)
+    async with limit(tokens=100):
+        await asyncio.sleep(5000)
+    start = now()
+    for _ in range(2):
+        async with limit(tokens=50):
+            await asyncio.sleep(0.5)
+    for due in (4096, 4096.5):
+        async with limit(tokens=50):
+            assert now() - start == due
+
+
+def test_those_that_were_merged_go_over_to_the_new_clock() -> None:
+    """What comes there is no part of them."""
+    limit = RateLimit(tokens=100, per=4096)
+
+    async def first() -> None:
+        await asyncio.sleep(990)
+        await crowd(limit)
+        async with limit():
+            pass
+
+    async def second() -> list[float]:
+        times: list[float] = []
+        for pause in (0, 10, 0):
+            await asyncio.sleep(pause)
+            async with limit(tokens=50):
+                times.append(now())
+        return times
+
+    run(first())
+    assert run(second()) == [0, 10, 4096]
+
+
+@pytest.mark.parametrize("what", ["requests", "tokens"])
+@virtual
+async def test_no_more_are_merged_than_the_window_has_room_for(what: str) -> None:
+    """Two could be merged, but there is room for one."""
+    limit = RateLimit(**{what: 8192}, per=4096)
+    await crowd(limit)
+    for size in (8191, 0, 1):
+        async with limit(**{"requests": 0, what: size}):
+            assert now() == 0
+    async with limit(**{"requests": 0, what: 1}):
+        assert now() == 4096
+
+
+@pytest.mark.parametrize("many", [False, True])
+@virtual
+async def test_a_debt_that_is_to_come_begins_in_its_time(*, many: bool) -> None:
+    """At 60, although the next one that it leaves room for comes at 61."""
+    limit = RateLimit(tokens=100, per=60)
+    if many:
+        await crowd(limit)
+    async with limit() as small, limit(tokens=90) as large:
+        small.settle(tokens=100)  # 10 now, 90 when the large one leaves
+        small.settle(tokens=95)
+        large.settle(tokens=0)
+    await asyncio.sleep(61)
+    for tokens, due in ((5, 61), (95, 120)):
+        async with limit(tokens=tokens):
+            assert now() == due
+
+
+@virtual
+async def test_an_even_pace_is_kept_where_many_are_merged() -> None:
     """What is merged is spaced all the same."""
     limit = RateLimit(requests=1_000_000, per=1000, burst=2)
+    await crowd(limit)
     times: list[float] = []
     for _ in range(5):
         async with limit():
             times.append(now())
     assert times == pytest.approx([0, 0, 0.001, 0.002, 0.003])
+    assert len(limit._gate.window) == PARTS + 1
+
+
+@virtual
+async def test_what_is_over_is_forgotten_when_its_room_is_needed() -> None:
+    """A load below the limit leaves no more behind than the limit, or some thousand."""
+    for limit, most in (
+        (RateLimit(requests=2000, per=60), 2000),
+        (RateLimit(requests=1e9, per=60), PARTS),
+    ):
+        for _ in range(60):
+            for _ in range(100):
+                async with limit():
+                    pass
+            assert len(limit._gate.window) <= most
+            await asyncio.sleep(6)
+        assert counts(limit) == (900, 0)
+        assert "900 requests" in repr(limit)
 
 
 @virtual
@@ -337,7 +442,7 @@ async def test_sums_that_do_not_come_out_even_begin_anew() -> None:
             await asyncio.sleep(1)
     await asyncio.sleep(60)
     limit._gate.due(limit(), now())
-    assert counts(limit) == (0, 0)
+    assert (limit._gate.requests, limit._gate.tokens) == (0, 0)
 
 
 @virtual

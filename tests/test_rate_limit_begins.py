@@ -1,0 +1,101 @@
+"""`RateLimit`: a call that was admitted counts from when it goes on, however late that is."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from test_rate_limit_window import counts, enter
+
+from structgather import RateLimit
+
+if TYPE_CHECKING:
+    from structgather._admission import Admission
+
+
+class Stands(asyncio.SelectorEventLoop):
+    """A loop that may stand still, for as long as is said."""
+
+    stood = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.stood
+
+
+def on_a_loop_that_stands(
+    main: Callable[[Stands], Coroutine[Any, Any, None]], stood: float = 0
+) -> None:
+    loop = Stands()
+    loop.stood = stood
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main(loop))
+
+
+async def about_to_begin(limit: RateLimit) -> asyncio.Task[Admission]:
+    """Have a call admitted that has waited, and that goes on in the next turn of the loop."""
+    held = await limit(requests=0).__aenter__()
+    waiting = asyncio.create_task(limit().__aenter__())
+    await asyncio.sleep(0)
+    await held.__aexit__(None, None, None)
+    return waiting
+
+
+def test_a_call_counts_from_when_it_begins() -> None:
+    """It is admitted, the loop stands still for half a window: only now the provider sees it."""
+
+    async def main(loop: Stands) -> None:
+        limit = RateLimit(concurrent=1, requests=2, per=60)
+        waiting = await about_to_begin(limit)
+        loop.stood = 30
+        await (await waiting).__aexit__(None, None, None)
+        for stood, requests, fits in ((61, 2, False), (61, 1, True), (91, 1, True), (92, 1, False)):
+            loop.stood = stood
+            call = limit(requests=requests)
+            assert enter(call) == fits
+            if fits:
+                await call.__aexit__(None, None, None)
+
+    on_a_loop_that_stands(main)
+
+
+def test_a_call_whose_window_is_over_before_it_begins_counts_all_the_same() -> None:
+    """Although another call has taken its room meanwhile."""
+
+    async def main(loop: Stands) -> None:
+        limit = RateLimit(concurrent=2, requests=2, per=60)
+        full = await limit(requests=0).__aenter__()
+        waiting = await about_to_begin(limit)
+        loop.stood = 61
+        await full.__aexit__(None, None, None)
+        other = limit(requests=2)
+        assert enter(other)
+        assert counts(limit) == (2, 0)
+        await waiting
+        assert counts(limit) == (3, 0)
+
+    on_a_loop_that_stands(main)
+
+
+def test_who_began_late_keeps_those_waiting_that_came_after_it() -> None:
+    """What it has overtaken leaves with it, and nobody is admitted before, on any clock."""
+    limit = RateLimit(concurrent=2, requests=2, per=60)
+
+    async def main(loop: Stands) -> None:
+        full = await limit(requests=0).__aenter__()
+        waiting = await about_to_begin(limit)
+        await full.__aexit__(None, None, None)
+        assert enter(limit())  # between the admission of the other one and its beginning
+        loop.stood = 30
+        first = await waiting
+        assert limit._gate.due(limit(), loop.time()) == math.inf  # two are under way
+        await first.__aexit__(None, None, None)
+        assert limit._gate.due(limit(requests=2), loop.time() + 31) > loop.time() + 59
+
+    async def next_program(loop: Stands) -> None:
+        async with limit(requests=0):
+            assert loop.time() + 59 < limit._gate.due(limit(), loop.time()) <= loop.time() + 60
+
+    on_a_loop_that_stands(main)
+    on_a_loop_that_stands(next_program, stood=-1000)
