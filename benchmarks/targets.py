@@ -29,7 +29,7 @@ REASONS = {
     "tasks": "a running Task that was handed over is watched to its end, so that it can be "
     "cancelled and joined; gather only adds a callback",
     "exceptions": "each failure is noted a second time, for `.exception_group()` and "
-    "`.raise_failures()`; by instructions it is as much as gather",
+    "`.raise_failures()`, and what the child raised keeps no frame of ours",
     "limit": "each child is started in the context of the call; by instructions it is below 0.70",
     "as-completed": "each child has an outcome with its index and its time, asyncio's iterator the "
     "bare Task; by instructions it is below 1.00 from 10 children on",
