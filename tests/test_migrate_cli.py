@@ -159,7 +159,9 @@ def test_json_says_all_of_it(project: Path, capsys: Printed) -> None:
     """--json has each file, each finding with its place, rule and recipe, the diff, the counts."""
     (project / "app" / "broken.py").write_text("def\n")
     assert main(["migrate", "--json", "app"]) == 0
-    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    report: dict[str, Any] = json.loads(printed)
+    assert printed == json.dumps(report, indent=2) + "\n"
     assert report["version"] == 1
     broken, left, moved, other = report["files"]
     assert broken["error"].startswith("does not parse on Python 3.")
