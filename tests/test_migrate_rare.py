@@ -68,3 +68,11 @@ def test_a_text_of_one_line(newline: str) -> None:
     after = rewrite(line + newline, simplify=False).after
     assert after.startswith(first)
     assert after.endswith(f"await gather_structured(*aws){newline}")
+
+
+def test_a_last_line_without_an_end() -> None:
+    """A line that is added before a last one without an end has the end that the first line has."""
+    last = "async def main(aws): import asyncio; await asyncio.gather(*aws)"
+    after = rewrite(f"# What it does.\r\n{last}", simplify=False).after
+    imported = "from structgather import gather_structured\r\n\r\n\r\n"
+    assert after.startswith(f"# What it does.\r\n{imported}async def main")

@@ -147,7 +147,6 @@ def _wrapped(start: str, words: str) -> str:
             100,
             initial_indent=start,
             subsequent_indent=" " * len(start),
-            break_long_words=False,
             break_on_hyphens=False,
         )
         + "\n"
