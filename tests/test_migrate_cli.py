@@ -199,6 +199,20 @@ def test_json_says_all_of_it(project: Path, capsys: Printed) -> None:
     }
 
 
+def test_the_commonest_reason_comes_first(project: Path, capsys: Printed) -> None:
+    """What is left is told reason by reason, the one with the most places first."""
+    (project / "app" / "values.py").write_text(
+        "from asyncio import gather\na = gather\nb = gather\n"
+    )
+    assert main(["migrate", "--check", "app/left.py", "app/values.py"]) == 0
+    places = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  app")]
+    assert places == [
+        "  app/values.py:2:5: asyncio.gather",
+        "  app/values.py:3:5: asyncio.gather",
+        "  app/left.py:5:12: asyncio.gather",
+    ]
+
+
 def test_help_and_version() -> None:
     """The command runs as a module, tells its version, and its help tells the exit codes."""
 
