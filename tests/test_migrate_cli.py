@@ -159,7 +159,9 @@ def test_json_says_all_of_it(project: Path, capsys: Printed) -> None:
     """--json has each file, each finding with its place, rule and recipe, the diff, the counts."""
     (project / "app" / "broken.py").write_text("def\n")
     assert main(["migrate", "--json", "app"]) == 0
-    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    report: dict[str, Any] = json.loads(printed)
+    assert printed == json.dumps(report, indent=2) + "\n"
     assert report["version"] == 1
     broken, left, moved, other = report["files"]
     assert broken["error"].startswith("does not parse on Python 3.")
@@ -195,6 +197,20 @@ def test_json_says_all_of_it(project: Path, capsys: Printed) -> None:
         "left": 1,
         "rules": {"returned": 1},
     }
+
+
+def test_the_commonest_reason_comes_first(project: Path, capsys: Printed) -> None:
+    """What is left is told reason by reason, the one with the most places first."""
+    (project / "app" / "values.py").write_text(
+        "from asyncio import gather\na = gather\nb = gather\n"
+    )
+    assert main(["migrate", "--check", "app/left.py", "app/values.py"]) == 0
+    places = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  app")]
+    assert places == [
+        "  app/values.py:2:5: asyncio.gather",
+        "  app/values.py:3:5: asyncio.gather",
+        "  app/left.py:5:12: asyncio.gather",
+    ]
 
 
 def test_help_and_version() -> None:

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,20 @@ def test_a_text_of_one_line(newline: str) -> None:
     after = rewrite(line + newline, simplify=False).after
     assert after.startswith(first)
     assert after.endswith(f"await gather_structured(*aws){newline}")
+
+
+def test_a_last_line_without_an_end() -> None:
+    """A line that is added before a last one without an end has the end that the first line has."""
+    last = "async def main(aws): import asyncio; await asyncio.gather(*aws)"
+    after = rewrite(f"# What it does.\r\n{last}", simplify=False).after
+    imported = "from structgather import gather_structured\r\n\r\n\r\n"
+    assert after.startswith(f"# What it does.\r\n{imported}async def main")
+
+
+@pytest.mark.parametrize("line", ['x = "\\d"', "x = 1 is 1"], ids=["parser", "compiler"])
+def test_what_python_warns_of_is_not_said_again(line: str) -> None:
+    """Nothing is printed of what Python warns of in a file, be it of its parser or its compiler."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert "gather_structured(*aws)" in rewrite(f"{CALL}{line}\n").after
+    assert warned == []

@@ -237,6 +237,17 @@ def test_what_would_not_compile_is_not_written(
     assert (project / "app" / "moved.py").read_text() == BEFORE
 
 
+def test_what_would_not_parse_is_not_written_in_half_of_a_template_either(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What parses, though it does not compile, parses afterwards, or is left as it is."""
+    path = project / "app" / "moved.py"
+    path.write_text(f"{BEFORE}\nreturn\n")
+    monkeypatch.setattr(imports, "PACKAGE", "not a name")
+    assert main(["migrate", "--write", "app"]) == 2
+    assert path.read_text() == f"{BEFORE}\nreturn\n"
+
+
 def test_a_name_that_the_terminal_cannot_show_is_no_failure(project: Path) -> None:
     """Output in a narrow encoding shows escapes instead of failing."""
     (project / "app" / "moved.py").write_text(BEFORE.replace("(*a)", "(*é)"), "utf-8")

@@ -256,5 +256,5 @@ def _defines(statement: ast.stmt, name: str) -> bool:
     return any(
         (isinstance(node, FunctionDef | ast.ClassDef) and node.name == name)
         or (isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load))
-        for node in [statement, *ast.walk(statement)]
+        for node in ast.walk(statement)
     )

@@ -115,9 +115,9 @@ def _used_elsewhere(module: Module, loop: ast.For) -> bool:
 def _unwrapped(module: Module, node: ast.Try, statement: ast.stmt) -> Iterator[list[Edit]]:
     text = module.text
     first, last = text.logical_line(statement.lineno)
-    begun, ended = text.logical_line(node.lineno)[0], text.logical_line(node.end_lineno or 0)[1]
-    start, end = text.line_start(begun), text.line_start(ended + 1)
-    if text.has_comment(start, end) or first != statement.lineno:
+    _, ended = text.logical_line(node.end_lineno or 0)
+    start, end = text.line_start(node.lineno), text.line_start(ended + 1)
+    if text.has_comment(start, end) or first == node.lineno:  # try: await ...
         return
     if any(one < last and behind > first for one, behind in text.strings_of_many_lines):
         return

@@ -160,7 +160,7 @@ def _before(module: Module, statement: ast.stmt, line: str) -> Edit:
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
     first = number = min([statement.lineno, *(node.lineno for node in decorators)])
     declared, _ = cookie(text.text)
-    while number - 1 > declared and text.line(number - 1).lstrip().startswith("#"):
+    while text.line(number - 1).lstrip().startswith("#"):
         number -= 1
     if number <= declared + 1:  # these are the comments at the top of the file
         number = first

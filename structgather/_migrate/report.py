@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -93,8 +92,7 @@ class Report:
         for rule, places in sorted(found.items(), key=lambda item: -len(item[1])):
             yield from places
             if rule is not None:
-                yield _wrapped("    ", rule.reason)
-                yield _wrapped("    -> ", rule.recipe)
+                yield f"    {rule.reason}\n    -> {rule.recipe}\n"
             yield "\n"
 
     def summary(self, *, written: bool) -> str:
@@ -138,20 +136,6 @@ class Report:
 def _patch_lines(text: str) -> list[str]:
     """Split where `patch` and git do: a carriage return alone ends no line for them."""
     return re.findall(r"[^\n]*\n|[^\n]+\Z", text)
-
-
-def _wrapped(start: str, words: str) -> str:
-    return (
-        textwrap.fill(
-            words,
-            100,
-            initial_indent=start,
-            subsequent_indent=" " * len(start),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        + "\n"
-    )
 
 
 def _number(number: int, what: str) -> str:

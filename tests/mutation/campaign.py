@@ -29,6 +29,24 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
+def mutants_of(name: str) -> list[Mutant]:
+    """The mutants of a module, or of all that are in a folder."""
+    found = PACKAGE / name
+    paths = sorted(found.glob("*.py")) if found.is_dir() else [found]
+    modules = [path.relative_to(PACKAGE).as_posix() for path in paths]
+    return [mutant for module in modules for mutant in known_mutants(PACKAGE, module, CACHE)]
+
+
+def is_in(module: str, name: str) -> bool:
+    """Tell whether a module is the one of that name, or in the folder of that name."""
+    return Path(module).is_relative_to(name)
+
+
+def drawn(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:
+    """A sample in which the others stay when some come or go with a change of the code."""
+    return sorted(mutants, key=lambda mutant: digest(str(seed), *mutant.key))[:count]
+
+
 def explanations() -> dict[Key, str]:
     """Why no test can kill a mutant, by its key."""
     found: dict[Key, str] = {}
@@ -48,16 +66,15 @@ class Campaign:
         self._stages = stages
         self._path = CACHE / "{}.{}.jsonl".format(*sys.version_info)
         self.mutants: list[Mutant] = []
-        #: How many there are in each module; of some only a sample is tried.
-        self.of: dict[str, int] = {}
-        for module in modules or self._plan["modules"]:
-            found = known_mutants(PACKAGE, module, CACHE)
-            self.of[module] = len(found)
-            drawn = self._plan["sample"].get(module, len(found))
-            if drawn < len(found):
-                found = random.Random(1).sample(found, drawn)
+        #: All that there are, by what plan.toml names; of some only a sample is tried.
+        self.of: dict[str, list[Mutant]] = {}
+        for name in modules or self._plan["modules"]:
+            self.of[name] = found = mutants_of(name)
+            if name in self._plan["sample"]:
+                found = drawn(found, self._plan["sample"][name], self._plan["seed"])
             self.mutants += [mutant for mutant in found if match in str(mutant)]
-        tests = sorted([*HERE.parent.glob("*.py"), *HERE.parent.glob("harness/**/*.py")])
+        patterns = ("*.py", "harness/**/*.py", "migrate/*.txt")
+        tests = sorted(path for pattern in patterns for path in HERE.parent.glob(pattern))
         self._tests = digest(*(path.read_text("utf-8") for path in tests))
         self._here: dict[Key, dict[str, Any]] = {}
         self._elsewhere: dict[Key, dict[str, Any]] = {}
@@ -90,7 +107,8 @@ class Campaign:
         """The tests that a mutant of the module must survive."""
         found: list[Stage] = []
         done: set[str] = set()
-        for number, (name, tests) in enumerate(self._plan["modules"][module].items()):
+        planned = next(plan for of, plan in self._plan["modules"].items() if is_in(module, of))
+        for number, (name, tests) in enumerate(planned.items()):
             new = [test for entry in tests for test in self._plan["tests"].get(entry, [entry])]
             new = [test for test in dict.fromkeys(new) if test not in done]
             done.update(new)
@@ -164,23 +182,27 @@ class Campaign:
 
     def stale(self) -> list[Key]:
         """Explanations of what is no mutant."""
-        keys = {mutant.key for mutant in self.mutants}
-        return [key for key in self.explained if key[0] in self.of and key not in keys]
+        keys = {mutant.key for found in self.of.values() for mutant in found}
+        mine = [key for key in self.explained if any(is_in(key[0], name) for name in self.of)]
+        return [key for key in mine if key not in keys]
 
     def report(self) -> str:
         """The score as Markdown, and what is to be done."""
         lines = [f"| module | {' | '.join(COLUMNS)} |", "|---" + "|---:" * len(COLUMNS) + "|"]
         total = [0] * len(COLUMNS)
-        for module, of in self.of.items():
-            mine = [mutant for mutant in self.mutants if mutant.module == module]
+        for name, every in self.of.items():
+            mine = [mutant for mutant in self.mutants if is_in(mutant.module, name)]
             entries = [self.last(mutant) for mutant in mine if mutant.key not in self.explained]
             tried = [entry for entry in entries if entry is not None]
             killed = [entry for entry in tried if entry["killed"]]
             timeouts = sum(entry["by"] == "timeout" for entry in killed)
             equal = len(mine) - len(entries)
-            row = [of, len(tried) + equal, len(killed), timeouts, equal, len(tried) - len(killed)]
+            left = len(tried) - len(killed)
+            row = [len(every), len(tried) + equal, len(killed), timeouts, equal, left]
             total = [a + b for a, b in zip(total, row, strict=True)]
-            lines.append(f"| `{module}` | " + " | ".join(f"{number:,}" for number in row) + " |")
+            sample = self._plan["sample"].get(name)
+            of = f"a sample of {sample} of " if sample else ""
+            lines.append(f"| `{name}` | {of}" + " | ".join(f"{number:,}" for number in row) + " |")
         lines.append("| all | " + " | ".join(f"{number:,}" for number in total) + " |")
         lines += [f"survived: {mutant}" for mutant in self.unexplained()]
         lines += [f"explained, but no mutant: {key}" for key in self.stale()]

@@ -211,6 +211,8 @@ def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorat
             yield node
         case ast.If(test=test) if "TYPE_CHECKING" in ast.unparse(test):
             yield node
+        case ast.BoolOp(values=[ast.Attribute(attr="end_lineno" | "end_col_offset"), default]):
+            yield default  # what was parsed has an end
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             decorators = {ast.unparse(each): each for each in node.decorator_list}
             for name in FOR_TYPES & decorators.keys():
