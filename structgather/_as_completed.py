@@ -73,6 +73,7 @@ class AsCompleted(Generic[T]):
             del self._stream
             return
         if is_closed(stream.loop):
+            stream.retrieve()
             return  # the coroutine is being collected, long after anything could be joined
         # As where the call itself waits, the children hear why their caller is cancelled.
         stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ class ChildTimeouts:
     All have the same time to live: the order in which they start is the order of their deadlines.
     """
 
-    __slots__ = ("_deadlines", "_expire", "_loop", "_timer", "seconds")
+    __slots__ = ("_deadlines", "_expire", "_loop", "_round", "_timer", "seconds")
 
     def __init__(
         self, seconds: float, loop: asyncio.AbstractEventLoop, expire: Callable[[int], None]
@@ -24,6 +25,8 @@ class ChildTimeouts:
         self._loop = loop
         self._expire = expire
         self._deadlines: dict[int, float] = {}
+        #: Counts the timers: one that has rung can't be cancelled any more.
+        self._round = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def started(self, index: int, now: float) -> None:
@@ -39,17 +42,22 @@ class ChildTimeouts:
     def end(self) -> None:
         """Forget all children: the call is over, or everything is being cancelled anyway."""
         self._deadlines.clear()
+        self._round += 1
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
 
     def _set_timer(self) -> None:
         self._timer = None
+        self._round += 1
         for deadline in self._deadlines.values():
-            self._timer = call_after_tick(self._loop, deadline, self._look)
+            look = functools.partial(self._look, self._round)
+            self._timer = call_after_tick(self._loop, deadline, look)
             break
 
-    def _look(self) -> None:
+    def _look(self, of_round: int) -> None:
+        if of_round != self._round:
+            return  # it rang before `end()`, and another timer may have been set since
         now = self._loop.time()
         while self._deadlines:
             index, deadline = next(iter(self._deadlines.items()))

@@ -79,6 +79,7 @@ class Gate:
         "_pace",
         "_per",
         "_rings_at",
+        "_unbegun",
         "last",
         "loop",
         "many_from",
@@ -112,6 +113,8 @@ class Gate:
         self.queue: OrderedDict[Admission, asyncio.Future[None]] = OrderedDict()
         self.timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
+        #: Who was admitted and has not gone on yet, in order.
+        self._unbegun: dict[Admission, None] = {}
         #: How many calls are under way.
         self.running: int = 0
         #: The entries of the window, oldest first, and what they add up to, with the later debts.
@@ -164,7 +167,10 @@ class Gate:
                     self.admit()
             raise
         if self.windowed:
-            self._begin(call, loop.time())
+            now = loop.time()
+            self._keep_pace(now)
+            self._begin(call, now)
+            self._unbegun.pop(call, None)
 
     def settle(self, call: Admission, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
@@ -195,6 +201,7 @@ class Gate:
         self.loop = loop
         self.running = 0
         self.queue.clear()
+        self._unbegun.clear()
         self.timer = None
         newest = max((entry[0] for entry in self.window), default=-math.inf)
         if (ahead := newest - loop.time()) > 0:
@@ -243,6 +250,15 @@ class Gate:
         if self._pace:
             self._full_again = max(self._full_again, since) + requests * self._pace
 
+    def _keep_pace(self, now: float) -> None:
+        """Space what comes next from those who go on now at the earliest, though admitted before.
+
+        The loop may have stood still between the two.
+        """
+        if self._pace and self._unbegun:
+            requests = sum(call.requests for call in self._unbegun)
+            self._full_again = max(self._full_again, now + requests * self._pace)
+
     def _begin(self, call: Admission, now: float) -> None:
         """Count what was admitted before from now on: the provider knows nothing of it before.
 
@@ -250,20 +266,23 @@ class Gate:
         may then be younger than the next one, which leaves the window only after it.
         """
         entry = call.place - self.last - 1
-        if -entry > len(self.window):  # its window was over before it began
-            self.spend(call, call.requests, now)
-        else:
-            _, requests, tokens = self.window[entry]
-            self.window[entry] = (now, requests, tokens)
+        _, requests, tokens = self.window[entry]
+        self.window[entry] = (now, requests, tokens)
 
     def _pass(self, now: float) -> None:
         """Let time pass: take in the later debts whose time has come, forget what is over."""
         window, later, per = self.window, self._later, self._per
+        self._keep_pace(now)
         while later and later[0].since <= now:
             debt = later.pop(0)
             self.tokens -= debt.tokens
             self.spend(debt, 0, debt.since)
         while window and window[0][0] + per <= now:
+            if self._unbegun and next(iter(self._unbegun)).place <= self.last + 1 - len(window):
+                # The loop stood still for a whole window: they go on now at the earliest.
+                for call in self._unbegun:
+                    self._begin(call, now)
+                continue
             _, requests, tokens = window.popleft()
             self.requests -= requests
             self.tokens -= tokens
@@ -324,6 +343,7 @@ class Gate:
     def _undo(self, call: Admission) -> None:
         self.running -= 1
         if self.windowed:
+            self._unbegun.pop(call, None)
             self._give_back(call, call.tokens, call.requests)
             self._full_again -= call.requests * self._pace
         call.place = WAITING
@@ -349,6 +369,7 @@ class Gate:
             self.running += 1
             if self.windowed:
                 self.spend(call, call.requests, now)
+                self._unbegun[call] = None
             else:
                 call.place = 0
             waiter.set_result(None)

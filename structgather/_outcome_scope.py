@@ -95,6 +95,8 @@ class OutcomeScope(Scope):
                     self.pull()
                 return
         known = _inputs.take_all(self.function, inputs, caller)
+        if not isinstance(inputs, (list, tuple)):
+            self.began = self.loop.time()  # a generator may have taken its time
         self.expect(len(known))
         if late:
             self._take_what_is_done(known)
@@ -199,7 +201,7 @@ class OutcomeScope(Scope):
             late = index in self._late
             self.settled(Ok(value, index, now - self.started_at(index)), late)
         else:
-            self.settled(Ok(value, index, now - self.opened), False)  # noqa: FBT003
+            self.settled(Ok(value, index, now - self.began), False)  # noqa: FBT003
 
     def raised(self, index: int, error: BaseException) -> None:
         self.settled(Failed(error, index, self._elapsed(index)), False)  # noqa: FBT003

@@ -74,8 +74,8 @@ class RateLimit:
         self._one = 1 if self._most_requests >= 1 else None
         self._gate = Gate(
             min(_positive("concurrent", concurrent, whole=True), sys.maxsize),
-            in_a_window,
-            self._most_tokens,
+            _with_rounding(in_a_window),
+            _with_rounding(self._most_tokens),
             self._per,
             at_once,
         )
@@ -119,6 +119,11 @@ class RateLimit:
             f"<RateLimit: {gate.running} calls under way, {gate.waiting} waiting; "
             f"{requests:g} requests and {tokens:g} tokens in {self._per:g} s>"
         )
+
+
+def _with_rounding(number: float) -> float:
+    """Let 0.1 + 0.1 + 0.1 fit into 0.3: what is counted is a running sum."""
+    return number if type(number) is int else number * (1 + 1e-12)
 
 
 def _positive(argument: str, value: float | None, *, whole: bool = False) -> float:

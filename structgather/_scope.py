@@ -127,6 +127,7 @@ class Scope:
         "_waiter",
         "_watch",
         "_wrapped",
+        "began",
         "by_us",
         "failed_task",
         "limit",
@@ -146,7 +147,10 @@ class Scope:
     by_us: dict[int, float]
     #: ... and what it is told, if we did because its own time was over.
     _late: dict[int, TimeoutError]
-    #: When each unsettled child was started, unless that was when the call was.
+    #: When the call was made, and when it began to start what it was given.
+    opened: float
+    began: float
+    #: When each unsettled child was started, unless that was then.
     _starts: dict[int, float]
     #: Whether there is more to do for a child than to note it in `unsettled`: to keep these three.
     _extras: bool
@@ -208,7 +212,7 @@ class Scope:
             raise RuntimeError(message)
         self.loop = loop
         self._caller = caller
-        self.opened = loop.time()
+        self.opened = self.began = loop.time()
         self.limit = limit
         self.unsettled = {}
         self.stopping = self._extras = self._priming = False
@@ -326,9 +330,13 @@ class Scope:
             await waiter
         except GeneratorExit:
             # The caller's coroutine is being closed, by hand or because its loop is gone: nothing
-            # can be awaited any more. Leave the children no reason to go on.
+            # can be awaited any more. Leave the children no reason to go on. `close()` won't be
+            # called: what failed, or fails from now on, is not to be reported.
+            self.retrieve()
             if not is_closed(self.loop):
                 self.stop()
+                for child in self.unsettled.values():
+                    child.add_done_callback(retrieve_silently)
             raise
         except BaseException as error:  # noqa: BLE001 - `close()` hands it out
             thrown = error
@@ -351,14 +359,20 @@ class Scope:
         self._thrown = self._interrupt = self._timeouts = None
         if self.failed_task is not None:
             self.retrieve()
+        if self._extras:
+            self._starts.clear()
         del self._caller
         return error
 
     def retrieve(self) -> None:
-        """Let go of the Task that failed last, now that it is done."""
+        """Let go of the Task that failed last."""
         task, self.failed_task = self.failed_task, None
-        if task is not None:
+        if task is None:
+            return
+        if task.done():
             retrieve_silently(task)
+        else:  # it makes its last step, in which it has made room for an eager one that failed
+            task.add_done_callback(retrieve_silently)
 
     def keep_extras(self) -> None:
         """Note more about each child from now on, such as when it was started."""
@@ -370,7 +384,7 @@ class Scope:
 
     def started_at(self, index: int) -> float:
         """Tell when an unsettled child was started, by the loop's clock."""
-        return self._starts.get(index, self.opened) if self._extras else self.opened
+        return self._starts.get(index, self.began) if self._extras else self.began
 
     # The inside: from the start of a child ...
 
@@ -572,7 +586,7 @@ class Scope:
         elif index not in self._late:
             self.cancelled(index, error, by_us=index in self.by_us)
         else:
-            late = self._late[index]
+            late = self._late.pop(index)
             late.__cause__ = error
             self.timed_out(index, late)
 
@@ -604,7 +618,6 @@ class Scope:
         if self._watch is not None:
             self._watch.end()
             self._watch = None
-        self._starts.clear()
         self.by_us.clear()
         self._late.clear()
 

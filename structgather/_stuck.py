@@ -98,7 +98,7 @@ class Watch:
         self._after = after
         #: For each child that was warned about: after which time the next warning is due.
         self._intervals: dict[int, float] = {}
-        self._timer = scope.loop.call_later(after, self._look)
+        self._timer = scope.loop.call_at(scope.loop.time() + after, self._look)
 
     def end(self) -> None:
         """Stop looking: no child is left."""
@@ -108,13 +108,15 @@ class Watch:
     def _look(self) -> None:
         scope = self._scope
         now = scope.loop.time()
-        next_look = self._after
+        next_look = now + self._after
         for index, child in scope.unsettled.items():
             cancelled = scope.by_us.get(index)
             if cancelled is None:
                 continue
             interval = self._intervals.get(index, self._after)
-            if now - cancelled >= interval:
+            # The very sum for which the timer was set: where it rings to the tick, as in virtual
+            # time, a difference may round to a little less, and nothing would ever be due.
+            if now >= cancelled + interval:
                 logger.warning(
                     "%s(): child %d, %s, has not stopped %.1f s after it was cancelled, %.1f s "
                     "after it was started; the call waits for it. It stands at %s",
@@ -126,8 +128,8 @@ class Watch:
                     where(child),
                 )
                 self._intervals[index] = interval = interval * _GROWTH
-            next_look = min(next_look, cancelled + interval - now)
-        self._timer = scope.loop.call_later(next_look, self._look)
+            next_look = min(next_look, cancelled + interval)
+        self._timer = scope.loop.call_at(next_look, self._look)
 
 
 def watch(scope: Watched) -> Watch | None:

@@ -18,7 +18,7 @@ from virtual_time import after, now
 from harness.choosers import First
 from harness.loop import DeterministicLoop
 from harness.run import listening
-from structgather import gather_structured
+from structgather import as_completed_scoped, gather_structured
 from structgather._gather import _Gather
 from structgather._waiter import Waiter
 
@@ -127,6 +127,26 @@ async def test_a_call_that_is_closed(call: Call) -> None:
     assert log == ["cancelled"] * 2
 
 
+@pytest.mark.parametrize("call", [gather, first])
+@virtual
+async def test_failures_in_a_call_that_is_closed(call: Call) -> None:
+    """Nobody is left who could hear of them, and asyncio does not report them either."""
+
+    async def fails_in_cleanup() -> None:
+        try:
+            await forever()
+        finally:
+            await asyncio.sleep(1)
+            raise ValueError
+
+    running = call(after(0, KeyError()), fails_in_cleanup(), fails_in_cleanup())
+    running.send(None)
+    await asyncio.sleep(1)
+    running.close()
+    del running
+    await asyncio.sleep(2)
+
+
 async def gather_of_asyncio(*children: Any) -> Any:
     return await asyncio.gather(*children)
 
@@ -149,6 +169,26 @@ def reported(call: Any) -> list[str]:
         del task
         gc.collect()
     return sorted(complaints + unfinished)
+
+
+def test_a_block_on_a_loop_that_is_closed() -> None:
+    """What has failed in it is not reported when it is collected."""
+    handled: list[str] = []
+
+    async def owner() -> None:
+        async with as_completed_scoped([after(0, ValueError()), forever()]):
+            await forever()
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: handled.append(context["message"]))
+    with contextlib.closing(loop):
+        task = loop.create_task(owner())
+        loop.call_later(0.01, loop.stop)
+        loop.run_forever()
+        loop.close()
+        del task
+        gc.collect()
+    assert not [message for message in handled if "never retrieved" in message]
 
 
 @each_call

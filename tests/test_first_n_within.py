@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -185,6 +185,23 @@ async def test_adopted_tasks_lead_the_childrens_life() -> None:
     found = await first_n_within([task, future, after(1, "a")], 1)
     assert (log, task.cancelled(), future.cancelled()) == (["cleaned up"], True, True)
     assert kinds(found) == ["Cancelled", "Cancelled", "Ok"]
+
+
+@virtual
+async def test_the_time_of_a_child_begins_when_the_generator_is_at_its_end() -> None:
+    """What the generator takes to make the inputs is not the children's."""
+    loop = asyncio.get_running_loop()
+    clock, skipped = loop.time, 0.0
+
+    def inputs() -> Iterator[Coroutine[Any, Any, str]]:
+        nonlocal skipped
+        for value in ("a", "b"):
+            skipped += 5
+            yield after(0, value)
+
+    loop.time = lambda: clock() + skipped  # type: ignore[method-assign]
+    found = await first_n_within(inputs())
+    assert [outcome.elapsed for outcome in found.outcomes] == [0, 0]
 
 
 @virtual

@@ -231,6 +231,39 @@ def test_a_failure_that_was_taken_is_not_kept() -> None:
     run(main())
 
 
+def test_a_late_child_that_was_taken_is_not_kept_while_others_stop() -> None:
+    """Nor what it failed with in its cleanup."""
+    causes: list[weakref.ref[Any]] = []
+
+    class CauseError(Exception):
+        pass
+
+    async def late() -> None:
+        try:
+            await asyncio.sleep(9)
+        except asyncio.CancelledError as error:
+            await asyncio.sleep(2)
+            cause = CauseError()
+            causes.append(weakref.ref(cause))
+            raise error from cause
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(9)
+        finally:
+            await asyncio.sleep(5)
+
+    async def main() -> None:
+        async with as_completed_scoped([late(), slow()], child_timeout=1) as outcomes:
+            await asyncio.sleep(2)
+            outcomes.cancel()
+            await anext(outcomes)
+            await asyncio.sleep(1)
+            assert causes[0]() is None
+
+    run(main())
+
+
 def test_a_block_never_entered_leaves_nothing() -> None:
     """What was never entered holds its input, and nothing once it is gone itself."""
 

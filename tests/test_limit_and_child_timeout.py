@@ -14,6 +14,7 @@ from virtual_tests import stops_slowly
 from virtual_time import after, now, run
 
 from structgather import gather_structured
+from structgather._child_timeout import ChildTimeouts
 
 EAGER = [
     False,
@@ -348,6 +349,52 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
     run(main())
     assert 60 in [timer.when() for timer in timers]
+
+
+def test_a_timer_that_has_rung_already_sets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All have settled in the tick in which it rings, and one more is started in that tick."""
+    timers: list[asyncio.TimerHandle] = []
+    expired: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        call_at = loop.call_at
+
+        def recorded(*args: Any, **options: Any) -> asyncio.TimerHandle:
+            timers.append(call_at(*args, **options))
+            return timers[-1]
+
+        tick = loop.create_future()
+        loop.call_later(1, tick.set_result, None)
+        monkeypatch.setattr(loop, "call_at", recorded)
+        timeouts = ChildTimeouts(1, loop, expired.append)
+        timeouts.started(0, now())
+        await tick  # it rings, and will look when all that arrives in this tick has arrived
+        timeouts.settled(0)
+        timeouts.end()
+        timeouts.started(1, now())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [timer.when() for timer in timers] == [1, 2]
+        await asyncio.sleep(2)
+        assert expired == [1]
+
+    run(main())
+
+
+@lazy_and_eager
+def test_a_failure_makes_room_for_another_failure(*, eager: bool) -> None:
+    """An eager child starts, and fails, in the last step of the one before: both are retrieved."""
+
+    async def at_once() -> None:
+        raise KeyError
+
+    async def main() -> None:
+        failing = [after(1, ValueError()), at_once()]
+        gathered = await gather_structured(*failing, limit=1, return_exceptions=True)
+        assert [*map(type, gathered)] == [ValueError, KeyError]
+
+    run(main(), eager=eager)
 
 
 @lazy_and_eager

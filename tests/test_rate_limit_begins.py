@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from test_rate_limit_window import counts, enter
 
 from structgather import RateLimit
@@ -60,8 +61,8 @@ def test_a_call_counts_from_when_it_begins() -> None:
     on_a_loop_that_stands(main)
 
 
-def test_a_call_whose_window_is_over_before_it_begins_counts_all_the_same() -> None:
-    """Although another call has taken its room meanwhile."""
+def test_a_call_whose_window_is_over_before_it_begins_keeps_its_room() -> None:
+    """However long the loop stood still, nobody else is admitted to it meanwhile."""
 
     async def main(loop: Stands) -> None:
         limit = RateLimit(concurrent=2, requests=2, per=60)
@@ -69,11 +70,32 @@ def test_a_call_whose_window_is_over_before_it_begins_counts_all_the_same() -> N
         waiting = await about_to_begin(limit)
         loop.stood = 61
         await full.__aexit__(None, None, None)
-        other = limit(requests=2)
-        assert enter(other)
-        assert counts(limit) == (2, 0)
-        await waiting
-        assert counts(limit) == (3, 0)
+        assert not enter(limit(requests=2))
+        await (await waiting).__aexit__(None, None, None)
+        assert counts(limit) == (1, 0)
+        assert enter(limit())
+
+    on_a_loop_that_stands(main)
+
+
+@pytest.mark.parametrize("meanwhile", [True, False])
+def test_an_even_pace_counts_from_there_too(*, meanwhile: bool) -> None:
+    """With `burst`, nobody is admitted for the time in which the loop stood still."""
+
+    async def main(loop: Stands) -> None:
+        limit = RateLimit(concurrent=2, requests=60, per=60, burst=2)
+        full = await limit(requests=0).__aenter__()
+        waiting = await about_to_begin(limit)
+        await full.__aexit__(None, None, None)
+        loop.stood = 30
+        if meanwhile:
+            assert not enter(limit(requests=2))  # one goes on now
+        first = await waiting
+        assert enter(limit())
+        await first.__aexit__(None, None, None)
+        assert not enter(limit())
+        loop.stood = 31
+        assert enter(limit())
 
     on_a_loop_that_stands(main)
 

@@ -445,6 +445,19 @@ async def test_sums_that_do_not_come_out_even_begin_anew() -> None:
     assert (limit._gate.requests, limit._gate.tokens) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("limit", "weight", "fit"), [(0.3, 0.1, 3), (0.6, 0.2, 3), (0.7, 0.07, 10)]
+)
+@virtual
+async def test_fractions_use_the_whole_limit(limit: float, weight: float, fit: int) -> None:
+    """0.1 + 0.1 + 0.1 is a little more than 0.3, and fits all the same."""
+    fractions = RateLimit(tokens=limit, per=60)
+    for _ in range(10 * fit):
+        async with fractions(tokens=weight):
+            pass
+    assert now() == pytest.approx(9 * 60)
+
+
 @virtual
 async def test_a_window_shorter_than_a_tick_of_the_clock() -> None:
     """What is over at once is remembered by nothing."""

@@ -179,6 +179,15 @@ def test_the_environment_sets_it(value: str | None, expected: str, told: str) ->
     assert bool(told) == bool(done.stderr)
 
 
+@pytest.mark.parametrize("tenths", range(1, 100))
+def test_on_a_clock_on_which_sums_do_not_come_out_even(tenths: int) -> None:
+    """9.4 + 10 - 9.4 is less than 10: it must not look again and again in the same instant."""
+    warn_stuck_after(5)
+    told = warnings_of(fails(tenths / 10), stubborn(tenths / 10 + 60))
+    times = [float(line.split(":")[0]) for line in told]
+    assert times == pytest.approx([tenths / 10 + after for after in (5, 10, 20, 40)])
+
+
 def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the call is over the watch has no timer in the loop any more."""
     warn_stuck_after(5)
@@ -186,13 +195,13 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        call_later = loop.call_later
+        call_at = loop.call_at
 
         def recorded(*args: Any, **options: Any) -> asyncio.TimerHandle:
-            timers.append(call_later(*args, **options))
+            timers.append(call_at(*args, **options))
             return timers[-1]
 
-        monkeypatch.setattr(loop, "call_later", recorded)
+        monkeypatch.setattr(loop, "call_at", recorded)
         with pytest.raises(ValueError, match="first"):
             await gather_structured(fails(), stubborn(12))
         assert now() == 12
@@ -204,7 +213,7 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_time_at_all_is_refused() -> None:
     """A warning at once about each cancelled child is nobody's wish: None turns it off."""
-    with pytest.raises(ValueError, match="must be more than 0; None, or 'off', turns the warning"):
+    with pytest.raises(ValueError, match="must be more than 0; None, or 'off', turns warnings"):
         warn_stuck_after(0)
 
 
