@@ -81,7 +81,7 @@ class Plot:
         }
         shutil.rmtree(folder, ignore_errors=True)
         forgotten = shutil.ignore_patterns("__pycache__")
-        for name in ("structgather", "tests"):
+        for name in ("structgather", "tests", "benchmarks"):
             shutil.copytree(ROOT / name, folder / name, ignore=forgotten)
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / name, folder / name)
