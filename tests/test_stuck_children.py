@@ -179,6 +179,23 @@ def test_the_environment_sets_it(value: str | None, expected: str, told: str) ->
     assert bool(told) == bool(done.stderr)
 
 
+def test_children_that_nobody_has_cancelled_are_not_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One is late and will not stop; another has begun since, and has time."""
+    warn_stuck_after(1)
+
+    async def main() -> None:
+        await gather_structured(
+            asyncio.sleep(4), stubborn(8), asyncio.sleep(4), limit=2, child_timeout=5
+        )
+
+    run(main())
+    assert [record.getMessage().split(", ")[0] for record in caplog.records] == [
+        "gather_structured(): child 1"
+    ] * 2
+
+
 @pytest.mark.parametrize("tenths", range(1, 100))
 def test_on_a_clock_on_which_sums_do_not_come_out_even(tenths: int) -> None:
     """9.4 + 10 - 9.4 is less than 10: it must not look again and again in the same instant."""
