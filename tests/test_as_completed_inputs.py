@@ -170,7 +170,11 @@ class Feed:
     async def __aiter__(self) -> AsyncIterator[Any]:
         try:
             for child in self.children:
-                await asyncio.sleep(1)
+                try:
+                    await asyncio.sleep(1)
+                except asyncio.CancelledError:
+                    child.close()
+                    raise
                 yield child
             if self.error is not None:
                 raise self.error

@@ -48,7 +48,11 @@ async def first(*children: Any, **options: Any) -> Any:
 
 
 async def first_one(*children: Any, **options: Any) -> Any:
-    return await first_n_within(iter(children), 1, **options)
+    try:
+        return await first_n_within(iter(children), 1, **options)
+    finally:
+        for child in filter(asyncio.iscoroutine, children):
+            child.close()  # one that was not pulled
 
 
 async def stream(*children: Any, **options: Any) -> Any:

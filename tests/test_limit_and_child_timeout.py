@@ -168,10 +168,12 @@ def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
 
     async def main() -> None:
         waiting = [crowd.child("b", 1), crowd.child("c", 1)]
-        first: Any = after(1, ValueError("first"))
+        first: Awaitable[Any]
         if adopted:  # a Future that has failed already
             first = asyncio.get_running_loop().create_future()
             first.set_exception(ValueError("first"))
+        else:
+            first = after(1, ValueError("first"))
         with pytest.raises(ValueError, match="first"):
             await gather_structured(first, *waiting, limit=1)
         assert [*map(inspect.getcoroutinestate, waiting)] == [inspect.CORO_CLOSED] * 2

@@ -23,12 +23,14 @@ def run(main: Coroutine[Any, Any, T], *, eager: bool = False) -> T:
     with listening(complaints, complaints):
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                return runner.run(main)
+                result = runner.run(main)
         finally:
             del main
             gc.collect(0)
-            assert complaints == []
-            assert loop.handler_calls == []
+    # What was warned of is known only here.
+    assert complaints == []
+    assert loop.handler_calls == []
+    return result
 
 
 def now() -> float:
