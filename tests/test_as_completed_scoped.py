@@ -238,6 +238,19 @@ async def test_timeout_0_is_over_at_once() -> None:
         assert await taken(outcomes) == [Ok("a", 0, 0.0)]
 
 
+@pytest.mark.parametrize("seconds", [0, 1.5])
+@virtual
+async def test_each_late_child_says_how_long_it_had(seconds: float) -> None:
+    """Its outcome is a TimedOut, which names the child and the time of the whole iteration."""
+    running = asyncio.create_task(forever(), name="the search")
+    async with as_completed_scoped([running], timeout=seconds) as outcomes:
+        with pytest.raises(TimeoutError):
+            await anext(outcomes)
+    (late,) = outcomes.undelivered
+    told = f"child 0, forever (the search), was not done within {seconds:g} s"
+    assert str(late.exception()) == f"as_completed_scoped(): {told}"
+
+
 @pytest.mark.parametrize(
     ("count", "told"), [(1, "1 running child was"), (2, "2 running children were")]
 )

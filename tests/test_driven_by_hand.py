@@ -127,9 +127,10 @@ async def test_a_call_that_is_closed(call: Call) -> None:
     assert log == ["cancelled"] * 2
 
 
+@pytest.mark.parametrize("cleanups", [0, 2])
 @pytest.mark.parametrize("call", [gather, first])
 @virtual
-async def test_failures_in_a_call_that_is_closed(call: Call) -> None:
+async def test_failures_in_a_call_that_is_closed(call: Call, cleanups: int) -> None:
     """Nobody is left who could hear of them, and asyncio does not report them either."""
 
     async def fails_in_cleanup() -> None:
@@ -139,7 +140,8 @@ async def test_failures_in_a_call_that_is_closed(call: Call) -> None:
             await asyncio.sleep(1)
             raise ValueError
 
-    running = call(after(0, KeyError()), fails_in_cleanup(), fails_in_cleanup())
+    in_cleanup = [fails_in_cleanup() for _ in range(cleanups)]
+    running = call(after(0, KeyError()), forever(), *in_cleanup)
     running.send(None)
     await asyncio.sleep(1)
     running.close()

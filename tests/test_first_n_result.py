@@ -7,6 +7,7 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -102,6 +103,22 @@ async def test_raise_if_short_says_that_time_was_lacking() -> None:
     with pytest.raises(ExceptionGroup, match="0 of 2 values arrived within 0 s") as caught:
         found.raise_if_short()
     assert [type(error) for error in caught.value.exceptions] == [TimeoutError]
+
+
+@virtual
+async def test_raise_if_short_says_first_that_time_was_lacking() -> None:
+    """Before the failures, which come in input order."""
+
+    async def returns_too_late() -> None:
+        with suppress(asyncio.CancelledError):
+            await forever()
+
+    children = [after(1, BROKEN), after(0, LookupError()), returns_too_late()]
+    found = await first_n_within(children, 4, within=2)
+    with pytest.raises(ExceptionGroup) as caught:
+        found.raise_if_short()
+    kinds = [type(error) for error in caught.value.exceptions]
+    assert kinds == [TimeoutError, ValueError, LookupError]
 
 
 @virtual

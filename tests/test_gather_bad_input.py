@@ -364,3 +364,9 @@ def test_a_refused_call_is_gone_without_the_collector(refused_call: Any) -> None
         assert [thing for thing in gc.get_objects() if isinstance(thing, ChildTimeouts)] == []
     finally:
         gc.enable()
+
+
+def test_a_call_without_children_needs_a_running_loop_too() -> None:
+    """As the call with children does, and asyncio.gather."""
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        gather_structured().send(None)

@@ -48,6 +48,31 @@ async def test_a_proxy_is_a_child_like_any_other(call: Call, limit: int | None) 
     assert await call(*children, limit=limit) == ["a", "users.get", "users", "d"]
 
 
+class FutureProxy:
+    """Stands for a Future: whoever asks it asks that, and callbacks are handed that."""
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self._future = future
+
+    _asyncio_future_blocking = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._future, name)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._future.__await__()
+
+
+@each_call
+@with_and_without_limit
+@virtual
+async def test_a_proxy_of_a_future(call: Call, limit: int | None) -> None:
+    """It is told apart from what it stands for: its callbacks are not called with itself."""
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(1, future.set_result, "b")
+    assert await call(after(2, "a"), FutureProxy(future), limit=limit) == ["a", "b"]
+
+
 class OwnError(BaseException):
     """Not an Exception."""
 

@@ -264,6 +264,25 @@ def test_a_late_child_that_was_taken_is_not_kept_while_others_stop() -> None:
     run(main())
 
 
+def test_what_a_late_child_was_told_is_not_kept_where_it_returns_all_the_same() -> None:
+    """A long stream of such children keeps nothing of them."""
+
+    async def late() -> str:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(9)
+        return "all the same"
+
+    async def main() -> None:
+        children = [late(), after(4, "b"), after(4, "c")]
+        async with as_completed_scoped(children, limit=2, child_timeout=5) as outcomes:
+            assert await (await anext(outcomes)) == "b"
+            assert await (await anext(outcomes)) == "all the same"
+            gc.collect()
+            assert [it for it in gc.get_objects() if type(it) is TimeoutError] == []
+
+    run(main())
+
+
 def test_a_block_never_entered_leaves_nothing() -> None:
     """What was never entered holds its input, and nothing once it is gone itself."""
 

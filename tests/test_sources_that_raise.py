@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -199,3 +200,35 @@ async def test_a_cancellation_goes_before_a_generators_cleanup(leave: Any) -> No
     task.cancel("the user has left")
     with pytest.raises(asyncio.CancelledError, match="the user has left"):
         await task
+
+
+async def of_a_race(source: Any) -> None:
+    await first_n_within(source, limit=3)
+
+
+async def of_a_stream(source: Any) -> None:
+    async with as_completed_scoped(source, limit=3) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
+@pytest.mark.parametrize("end", [StopIteration, LookupError])
+@pytest.mark.parametrize("leave", [of_a_race, of_a_stream])
+@virtual
+async def test_an_iterator_that_has_ended_is_not_asked_again(leave: Any, end: Any) -> None:
+    """Some go on all the same, such as those of a cursor that is filled again."""
+    asked: list[str] = []
+
+    class Cursor:
+        def __iter__(self) -> Iterator[Any]:
+            return self
+
+        def __next__(self) -> Any:
+            asked.append("next")
+            if len(asked) == 3:
+                raise end
+            return after(len(asked), "a")
+
+    with suppress(LookupError):
+        await leave(Cursor())
+    assert len(asked) == 3

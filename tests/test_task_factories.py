@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from each_call import CALLS, Call, Leave, each_call, each_way_to_leave, with_and_without_limit
 from virtual_tests import forever, virtual
-from virtual_time import after, now
+from virtual_time import after, now, run
 
 from harness.plumbing import LoopTask
 from harness.run import listening
+from harness.searches import either_start
 from structgather import as_completed_scoped, first_n_within, gather_structured
 
 Factory = Callable[..., Any]
@@ -445,6 +446,30 @@ async def add_all(*children: Any) -> None:
             outcomes.add(child)
         async for _ in outcomes:
             pass
+
+
+@each_call
+@either_start
+def test_a_wrapper_that_fails_when_the_child_has_returned(call: Call, *, eager: bool) -> None:
+    """What the child returned counts; asyncio does not report the wrapper's failure."""
+
+    async def at_once() -> str:
+        return "c"
+
+    async def traced(coroutine: Any) -> Any:
+        await coroutine
+        raise ConnectionError
+
+    async def main() -> None:
+        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+            if eager:
+                options["eager_start"] = True
+            return asyncio.Task(traced(coroutine), loop=loop, **options)
+
+        async with task_factory(factory):
+            assert await call(at_once(), after(1, "b")) == ["c", "b"]
+
+    run(main())
 
 
 @pytest.mark.parametrize("call", [*CALLS, add_all], ids=lambda call: call.__name__)
