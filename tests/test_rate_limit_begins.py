@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Stands(asyncio.SelectorEventLoop):
-    """A loop that may stand still, for as long as is said."""
+    """A loop that may stand still, for as long as is said: no time passes but that."""
 
     stood = 0.0
 
     def time(self) -> float:
-        return super().time() + self.stood
+        return self.stood
 
 
 def on_a_loop_that_stands(
@@ -61,19 +61,35 @@ def test_a_call_counts_from_when_it_begins() -> None:
     on_a_loop_that_stands(main)
 
 
-def test_a_call_whose_window_is_over_before_it_begins_keeps_its_room() -> None:
+@pytest.mark.parametrize("stood", [60, 61])
+def test_a_call_whose_window_is_over_before_it_begins_keeps_its_room(stood: float) -> None:
     """However long the loop stood still, nobody else is admitted to it meanwhile."""
 
     async def main(loop: Stands) -> None:
         limit = RateLimit(concurrent=2, requests=2, per=60)
         full = await limit(requests=0).__aenter__()
         waiting = await about_to_begin(limit)
-        loop.stood = 61
+        loop.stood = stood
         await full.__aexit__(None, None, None)
         assert not enter(limit(requests=2))
         await (await waiting).__aexit__(None, None, None)
         assert counts(limit) == (1, 0)
         assert enter(limit())
+
+    on_a_loop_that_stands(main)
+
+
+def test_a_window_shorter_than_a_tick_of_the_clock_is_over_at_once() -> None:
+    """Also for who looks at it between an admission and its beginning."""
+
+    async def main(loop: Stands) -> None:
+        loop.stood = 1e9
+        limit = RateLimit(concurrent=2, requests=2, per=1e-9)
+        full = await limit(requests=0).__aenter__()
+        waiting = await about_to_begin(limit)
+        await full.__aexit__(None, None, None)
+        assert enter(limit(requests=2))
+        await (await waiting).__aexit__(None, None, None)
 
     on_a_loop_that_stands(main)
 
