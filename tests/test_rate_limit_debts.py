@@ -69,6 +69,20 @@ async def test_a_debt_leaves_room_for_what_fits_beside_it() -> None:
 
 
 @virtual
+async def test_a_debt_that_is_repaid_is_in_nobodys_way() -> None:
+    """Whoever fits is admitted without a look at what is in the window, as before it."""
+    limit = RateLimit(tokens=100, per=60)
+    gate = limit._gate
+    assert gate.most_requests == math.inf
+    async with limit() as call:
+        call.settle(tokens=250)
+    assert gate.most_requests < 0
+    async with limit(tokens=50):
+        assert now() == 120
+    assert gate.most_requests == math.inf
+
+
+@virtual
 async def test_a_debt_that_is_forgiven_lets_the_next_one_in() -> None:
     """At once, although it was to be repaid later."""
     limit = RateLimit(tokens=100, per=60)
@@ -91,6 +105,18 @@ async def test_what_nobody_can_have_used_is_refused(tokens: float) -> None:
         with pytest.raises(ValueError, match="no call has used"):
             call.settle(tokens=tokens)
     assert "10 tokens" in repr(limit)
+
+
+@virtual
+async def test_the_largest_debt() -> None:
+    """It keeps everybody waiting for a hundred thousand windows. More is taken for a mistake."""
+    limit = RateLimit(tokens=1, per=60)
+    async with limit() as call:
+        with pytest.raises(ValueError, match="no call has used"):
+            call.settle(tokens=100_001)
+        call.settle(tokens=100_000)
+    async with limit(tokens=1):
+        assert now() == 6_000_000
 
 
 @pytest.mark.parametrize("tokens", [0, 50])

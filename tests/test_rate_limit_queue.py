@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -140,6 +141,50 @@ def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
     loop = Loop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(main())
+
+
+class Alarms(asyncio.SelectorEventLoop):
+    """A loop that counts how often it is asked to call somebody at a time."""
+
+    asked = 0
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, **named: Any
+    ) -> asyncio.TimerHandle:
+        self.asked += 1
+        return super().call_at(when, callback, *args, **named)
+
+
+def test_who_waits_needs_one_timer() -> None:
+    """However often somebody else says what a call has used: cancelled timers stay for a while."""
+
+    async def main() -> None:
+        limit = RateLimit(tokens=1000, per=3600)
+        async with limit(tokens=1000) as call:
+            waiting = asyncio.create_task(admitted(limit, tokens=1000))
+            await asyncio.sleep(0)
+            for tokens in range(1000, 900, -1):
+                call.settle(tokens=tokens)
+            assert loop.asked == 1
+            await gives_up(waiting)
+
+    loop = Alarms()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+
+
+@virtual
+async def test_who_waits_for_several_is_woken_when_the_last_of_them_has_left() -> None:
+    """Not for each: there may be thousands before it."""
+    limit = RateLimit(requests=3, per=60)
+    for _ in range(3):
+        await admitted(limit)
+        await asyncio.sleep(1)
+    waiting = asyncio.create_task(admitted(limit, requests=3))
+    await asyncio.sleep(0)
+    timer = limit._gate.timer
+    assert timer is not None
+    assert timer.when() == await waiting == 62
 
 
 @virtual
