@@ -236,7 +236,8 @@ class Gate:
     def spend(self, spent: Spent, requests: float, since: float) -> None:
         """Have it counted for `per` seconds. Is called in the order of time."""
         if since <= self.merges_until:
-            _, of_requests, of_tokens = self.window[-1]
+            last, of_requests, of_tokens = self.window[-1]
+            since = max(last, since)  # a debt may be older: see `_begin`
             self.window[-1] = (since, of_requests + requests, of_tokens + spent.tokens)
         else:
             self.window.append((since, requests, spent.tokens))
