@@ -70,11 +70,12 @@ async def test_a_debt_leaves_room_for_what_fits_beside_it() -> None:
 
 @virtual
 async def test_a_debt_that_is_repaid_is_in_nobodys_way() -> None:
-    """Whoever fits is admitted without a look at what is in the window, as before it."""
+    """Nor one that finds room at once: who fits is admitted without a look at the window."""
     limit = RateLimit(tokens=100, per=60)
     gate = limit._gate
-    assert gate.most_requests == math.inf
     async with limit() as call:
+        call.settle(tokens=50)
+        assert gate.most_requests == math.inf
         call.settle(tokens=250)
     assert gate.most_requests < 0
     async with limit(tokens=50):
@@ -110,11 +111,11 @@ async def test_what_nobody_can_have_used_is_refused(tokens: float) -> None:
 @virtual
 async def test_the_largest_debt() -> None:
     """It keeps everybody waiting for a hundred thousand windows. More is taken for a mistake."""
-    limit = RateLimit(tokens=1, per=60)
+    limit = RateLimit(tokens=2, per=60)
     async with limit() as call:
         with pytest.raises(ValueError, match="no call has used"):
-            call.settle(tokens=100_001)
-        call.settle(tokens=100_000)
+            call.settle(tokens=200_001)
+        call.settle(tokens=200_000)
     async with limit(tokens=1):
         assert now() == 6_000_000
 

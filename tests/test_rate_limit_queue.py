@@ -103,6 +103,19 @@ async def test_who_was_cancelled_does_not_wait_any_more() -> None:
 
 
 @virtual
+async def test_a_place_goes_at_once_to_the_first_who_still_waits() -> None:
+    """Past one that was cancelled in this turn and does not know yet."""
+    limit = RateLimit(concurrent=1)
+    async with limit():
+        waiting = [asyncio.create_task(admitted(limit)) for _ in range(2)]
+        await asyncio.sleep(1)
+        waiting[0].cancel()
+    assert "1 calls under way, 0 waiting" in repr(limit)
+    await asyncio.wait(waiting)
+    assert waiting[0].cancelled()
+
+
+@virtual
 async def test_those_who_gave_up_are_not_kept() -> None:
     """Although the first one still waits, and they stood behind it."""
     limit = RateLimit(requests=1, per=3600)
@@ -238,6 +251,36 @@ def test_the_next_loop_starts_without_those_of_the_last(options: dict[str, Any])
 
     assert run(two()) == ([60, 120] if "requests" in options else [0, 0])
     left[1].close()
+
+
+def test_who_was_admitted_when_his_loop_ended_counts_for_one_window() -> None:
+    """He will never go on."""
+    limit = RateLimit(concurrent=1, requests=2, per=60)
+
+    async def leave() -> Any:
+        async with limit():
+            waiting = limit().__aenter__()
+            waiting.send(None)
+        return waiting
+
+    async def three() -> list[float]:
+        return [await admitted(limit) for _ in range(3)]
+
+    left = run(leave())
+    assert run(three()) == [60, 60, 120]
+    left.close()
+
+
+def test_a_pace_goes_over_to_the_new_clock() -> None:
+    """The next one comes a second after the last one of the program before, not sooner or later."""
+    limit = RateLimit(requests=60, per=60, burst=1)
+
+    async def two(at: float) -> list[float]:
+        await asyncio.sleep(at)
+        return [await admitted(limit), await admitted(limit)]
+
+    assert run(two(990)) == [990, 991]
+    assert run(two(0)) == [1, 2]
 
 
 def test_a_call_that_ends_after_its_loop_wakes_nobody() -> None:

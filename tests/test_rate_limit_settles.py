@@ -83,6 +83,17 @@ async def test_what_is_said_again_takes_no_memory() -> None:
 
 
 @virtual
+async def test_where_no_tokens_are_limited_nothing_is_settled() -> None:
+    """It may be said all the same, so that a limit can be exchanged for another."""
+    limit = RateLimit(concurrent=1)
+    async with limit(tokens=10) as call:
+        for tokens in (50, 5):
+            call.settle(tokens=tokens)
+            assert "0 requests and 0 tokens" in repr(limit)
+    assert len(limit._gate.window) == 0
+
+
+@virtual
 async def test_a_debt_that_finds_no_room_takes_none() -> None:
     """It is remembered once, where it is to be repaid."""
     limit = RateLimit(tokens=100, per=60)
