@@ -443,25 +443,28 @@ async def test_no_more_are_merged_than_the_window_has_room_for(what: str) -> Non
         assert now() == 4096
 
 
+@pytest.mark.parametrize("requests", [0, 1])
 @pytest.mark.parametrize("meanwhile", [0, 1])
 @pytest.mark.parametrize("many", [False, True])
 @virtual
-async def test_a_debt_that_is_to_come_begins_in_its_time(*, many: bool, meanwhile: int) -> None:
+async def test_a_debt_that_is_to_come_begins_in_its_time(
+    *, many: bool, meanwhile: int, requests: int
+) -> None:
     """At 60, although the next one that it leaves room for comes at 61, whoever came before."""
     limit = RateLimit(tokens=100, per=60)
     if many:
         await crowd(limit)
-    async with limit() as small, limit(tokens=90) as large:
+    async with limit(requests=0) as small, limit(tokens=90, requests=requests) as large:
         small.settle(tokens=100)  # 10 now, 90 when the large one leaves
         small.settle(tokens=95)
         large.settle(tokens=0)
     await asyncio.sleep(30)
     for _ in range(meanwhile):
-        async with limit():
+        async with limit(requests=requests):
             pass
     await asyncio.sleep(31)
     for tokens, due in ((5, 61), (95, 120)):
-        async with limit(tokens=tokens):
+        async with limit(tokens=tokens, requests=requests):
             assert now() == due
 
 
