@@ -84,6 +84,19 @@ async def test_a_debt_that_is_repaid_is_in_nobodys_way() -> None:
 
 
 @virtual
+async def test_a_debt_that_is_known_when_another_has_begun_comes_after_it() -> None:
+    """The one that counts from 60 leaves at 120, although nobody has looked before 61."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit() as small, limit(tokens=90) as large, limit() as late:
+        small.settle(tokens=95)  # 10 now, 85 when the large one leaves
+        large.settle(tokens=0)
+    await asyncio.sleep(61)
+    late.settle(tokens=5)
+    async with limit(tokens=95):
+        assert now() == 120
+
+
+@virtual
 async def test_a_debt_that_is_forgiven_lets_the_next_one_in() -> None:
     """At once, although it was to be repaid later."""
     limit = RateLimit(tokens=100, per=60)
