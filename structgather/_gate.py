@@ -160,7 +160,6 @@ class Gate:
             if not is_closed(loop):  # else it is collected, long after anybody could go on
                 if waiter.done() and not waiter.cancelled():
                     self._undo(call)  # admitted in the very turn in which it was cancelled
-                waiter.cancel()
                 behind = call in self.queue and next(iter(self.queue)) is not call
                 self.queue.pop(call, None)
                 if not behind:  # else nobody is nearer to his turn than before
@@ -237,7 +236,8 @@ class Gate:
     def spend(self, spent: Spent, requests: float, since: float) -> None:
         """Have it counted for `per` seconds. Is called in the order of time."""
         if since <= self.merges_until:
-            _, of_requests, of_tokens = self.window[-1]
+            last, of_requests, of_tokens = self.window[-1]
+            since = max(last, since)  # a debt may be older: see `_begin`
             self.window[-1] = (since, of_requests + requests, of_tokens + spent.tokens)
         else:
             self.window.append((since, requests, spent.tokens))
@@ -282,7 +282,7 @@ class Gate:
                 # The loop stood still for a whole window: they go on now at the earliest.
                 for call in self._unbegun:
                     self._begin(call, now)
-                continue
+                break
             _, requests, tokens = window.popleft()
             self.requests -= requests
             self.tokens -= tokens
@@ -346,7 +346,6 @@ class Gate:
             self._unbegun.pop(call, None)
             self._give_back(call, call.tokens, call.requests)
             self._full_again -= call.requests * self._pace
-        call.place = WAITING
 
     def admit(self) -> None:
         """Admit from the head of the queue what may be, and see to it that it goes on."""
@@ -370,8 +369,6 @@ class Gate:
             if self.windowed:
                 self.spend(call, call.requests, now)
                 self._unbegun[call] = None
-            else:
-                call.place = 0
             waiter.set_result(None)
         self._wake_at(next_due)
 

@@ -459,6 +459,16 @@ def test_a_rate_of_less_than_one_call_says_how_it_is_meant() -> None:
         RateLimit(requests=0.5, per=1)()
 
 
+@pytest.mark.parametrize(("most", "weight"), [(1, 2), (1, 1.5), (2, 3), (1.5, 2)])
+def test_a_weight_beyond_a_rate_of_a_call_or_more_is_told_the_most_alone(
+    most: float, weight: float
+) -> None:
+    """A longer `per` would be no help there."""
+    message = f"^RateLimit: {weight} requests can never be admitted, {most} is the most$"
+    with pytest.raises(ValueError, match=message):
+        RateLimit(requests=most)(requests=weight)
+
+
 def test_a_limit_that_was_not_called_says_how_it_is_meant() -> None:
     """`async with limit:` would not say which call it admits."""
 
@@ -485,6 +495,26 @@ def test_an_admission_is_entered_once_and_settled_after_it_was_entered() -> None
                 call.settle(tokens=-1)
         with pytest.raises(RuntimeError, match="entered before"):
             await call.__aenter__()
+
+    run(main())
+
+
+@pytest.mark.parametrize("limited", ["concurrent", "requests", "tokens"])
+def test_no_admission_is_entered_twice(limited: str) -> None:
+    """Neither one of many that are under way, nor one that waits."""
+
+    async def main() -> None:
+        limit = RateLimit(**{limited: 5})
+        calls = [limit(tokens=1) for _ in range(6)]
+        entering = [asyncio.ensure_future(call.__aenter__()) for call in calls]
+        await asyncio.sleep(0)
+        assert [task.done() for task in entering] == [True] * 5 + [False]
+        for call in calls:
+            with pytest.raises(RuntimeError, match="entered before"):
+                await call.__aenter__()
+        assert "5 calls under way, 1 waiting" in repr(limit)
+        await calls[0].__aexit__(None, None, None)
+        await entering[-1]
 
     run(main())
 

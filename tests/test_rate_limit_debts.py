@@ -69,6 +69,34 @@ async def test_a_debt_leaves_room_for_what_fits_beside_it() -> None:
 
 
 @virtual
+async def test_a_debt_that_is_repaid_is_in_nobodys_way() -> None:
+    """Nor one that finds room at once: who fits is admitted without a look at the window."""
+    limit = RateLimit(tokens=100, per=60)
+    gate = limit._gate
+    async with limit() as call:
+        call.settle(tokens=50)
+        assert gate.most_requests == math.inf
+        call.settle(tokens=250)
+    assert gate.most_requests < 0
+    async with limit(tokens=50):
+        assert now() == 120
+    assert gate.most_requests == math.inf
+
+
+@virtual
+async def test_a_debt_that_is_known_when_another_has_begun_comes_after_it() -> None:
+    """The one that counts from 60 leaves at 120, although nobody has looked before 61."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit() as small, limit(tokens=90) as large, limit() as late:
+        small.settle(tokens=95)  # 10 now, 85 when the large one leaves
+        large.settle(tokens=0)
+    await asyncio.sleep(61)
+    late.settle(tokens=5)
+    async with limit(tokens=95):
+        assert now() == 120
+
+
+@virtual
 async def test_a_debt_that_is_forgiven_lets_the_next_one_in() -> None:
     """At once, although it was to be repaid later."""
     limit = RateLimit(tokens=100, per=60)
@@ -91,6 +119,18 @@ async def test_what_nobody_can_have_used_is_refused(tokens: float) -> None:
         with pytest.raises(ValueError, match="no call has used"):
             call.settle(tokens=tokens)
     assert "10 tokens" in repr(limit)
+
+
+@virtual
+async def test_the_largest_debt() -> None:
+    """It keeps everybody waiting for a hundred thousand windows. More is taken for a mistake."""
+    limit = RateLimit(tokens=2, per=60)
+    async with limit() as call:
+        with pytest.raises(ValueError, match="no call has used"):
+            call.settle(tokens=200_001)
+        call.settle(tokens=200_000)
+    async with limit(tokens=1):
+        assert now() == 6_000_000
 
 
 @pytest.mark.parametrize("tokens", [0, 50])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -102,6 +103,19 @@ async def test_who_was_cancelled_does_not_wait_any_more() -> None:
 
 
 @virtual
+async def test_a_place_goes_at_once_to_the_first_who_still_waits() -> None:
+    """Past one that was cancelled in this turn and does not know yet."""
+    limit = RateLimit(concurrent=1)
+    async with limit():
+        waiting = [asyncio.create_task(admitted(limit)) for _ in range(2)]
+        await asyncio.sleep(1)
+        waiting[0].cancel()
+    assert "1 calls under way, 0 waiting" in repr(limit)
+    await asyncio.wait(waiting)
+    assert waiting[0].cancelled()
+
+
+@virtual
 async def test_those_who_gave_up_are_not_kept() -> None:
     """Although the first one still waits, and they stood behind it."""
     limit = RateLimit(requests=1, per=3600)
@@ -140,6 +154,50 @@ def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
     loop = Loop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(main())
+
+
+class Alarms(asyncio.SelectorEventLoop):
+    """A loop that counts how often it is asked to call somebody at a time."""
+
+    asked = 0
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, **named: Any
+    ) -> asyncio.TimerHandle:
+        self.asked += 1
+        return super().call_at(when, callback, *args, **named)
+
+
+def test_who_waits_needs_one_timer() -> None:
+    """However often somebody else says what a call has used: cancelled timers stay for a while."""
+
+    async def main() -> None:
+        limit = RateLimit(tokens=1000, per=3600)
+        async with limit(tokens=1000) as call:
+            waiting = asyncio.create_task(admitted(limit, tokens=1000))
+            await asyncio.sleep(0)
+            for tokens in range(1000, 900, -1):
+                call.settle(tokens=tokens)
+            assert loop.asked == 1
+            await gives_up(waiting)
+
+    loop = Alarms()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+
+
+@virtual
+async def test_who_waits_for_several_is_woken_when_the_last_of_them_has_left() -> None:
+    """Not for each: there may be thousands before it."""
+    limit = RateLimit(requests=3, per=60)
+    for _ in range(3):
+        await admitted(limit)
+        await asyncio.sleep(1)
+    waiting = asyncio.create_task(admitted(limit, requests=3))
+    await asyncio.sleep(0)
+    timer = limit._gate.timer
+    assert timer is not None
+    assert timer.when() == await waiting == 62
 
 
 @virtual
@@ -193,6 +251,36 @@ def test_the_next_loop_starts_without_those_of_the_last(options: dict[str, Any])
 
     assert run(two()) == ([60, 120] if "requests" in options else [0, 0])
     left[1].close()
+
+
+def test_who_was_admitted_when_his_loop_ended_counts_for_one_window() -> None:
+    """He will never go on."""
+    limit = RateLimit(concurrent=1, requests=2, per=60)
+
+    async def leave() -> Any:
+        async with limit():
+            waiting = limit().__aenter__()
+            waiting.send(None)
+        return waiting
+
+    async def three() -> list[float]:
+        return [await admitted(limit) for _ in range(3)]
+
+    left = run(leave())
+    assert run(three()) == [60, 60, 120]
+    left.close()
+
+
+def test_a_pace_goes_over_to_the_new_clock() -> None:
+    """The next one comes a second after the last one of the program before, not sooner or later."""
+    limit = RateLimit(requests=60, per=60, burst=1)
+
+    async def two(at: float) -> list[float]:
+        await asyncio.sleep(at)
+        return [await admitted(limit), await admitted(limit)]
+
+    assert run(two(990)) == [990, 991]
+    assert run(two(0)) == [1, 2]
 
 
 def test_a_call_that_ends_after_its_loop_wakes_nobody() -> None:

@@ -68,7 +68,39 @@ async def test_a_debt_is_no_request() -> None:
     limit = RateLimit(tokens=100, requests=2, per=60)
     async with limit(tokens=10) as call:
         call.settle(tokens=90)
-    assert await admitted(limit) == 0
+    assert [await admitted(limit), await admitted(limit)] == [0, 60]
+
+
+@virtual
+async def test_what_is_said_again_takes_no_memory() -> None:
+    """A call that has used what was estimated leaves one entry, however often it says so."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit(tokens=10) as call:
+        for _ in range(100):
+            call.settle(tokens=10)
+    assert call.debts == ()
+    assert len(limit._gate.window) == 1
+
+
+@virtual
+async def test_where_no_tokens_are_limited_nothing_is_settled() -> None:
+    """It may be said all the same, so that a limit can be exchanged for another."""
+    limit = RateLimit(concurrent=1)
+    async with limit(tokens=10) as call:
+        for tokens in (50, 5):
+            call.settle(tokens=tokens)
+            assert "0 requests and 0 tokens" in repr(limit)
+    assert len(limit._gate.window) == 0
+
+
+@virtual
+async def test_a_debt_that_finds_no_room_takes_none() -> None:
+    """It is remembered once, where it is to be repaid."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit(tokens=100) as call:
+        call.settle(tokens=150)
+    assert [(debt.since, debt.tokens) for debt in call.debts] == [(60, 50)]
+    assert len(limit._gate.window) == 1
 
 
 @virtual

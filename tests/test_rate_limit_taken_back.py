@@ -51,13 +51,15 @@ async def test_a_place_that_was_taken_back_counts_in_no_window() -> None:
     assert times == [2, 60, 62, 120, 122]
 
 
+@pytest.mark.parametrize("pace", [0.5, 1, 2])
 @virtual
-async def test_a_place_that_was_taken_back_takes_no_turn_of_an_even_pace() -> None:
-    """One a second: who comes in the second of the one taken back is admitted in it."""
-    limit = RateLimit(concurrent=1, requests=60, per=60, burst=1)
-    await taken_back(limit, 1)
-    async with limit():
-        assert now() == 1
+async def test_a_place_that_was_taken_back_takes_no_turn_of_an_even_pace(pace: float) -> None:
+    """Who comes in the turn of the one taken back is admitted in it, the next one a turn later."""
+    limit = RateLimit(concurrent=1, requests=60 / pace, per=60, burst=1)
+    await taken_back(limit, pace)
+    for due in (pace, 2 * pace):
+        async with limit():
+            assert now() == due
 
 
 @virtual

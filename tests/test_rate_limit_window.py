@@ -107,6 +107,7 @@ steps = st.lists(
         st.tuples(st.just("call"), sizes, sizes),
         st.tuples(st.just("settle"), st.integers(0, 5), st.sampled_from([0, 1, 4, 12, 25, 40])),
     ),
+    min_size=8,  # or most would be of three or four, and settle nothing
     max_size=30,
 )
 
@@ -130,8 +131,8 @@ def test_it_is_as_if_everything_were_remembered(steps: list[tuple[Any, ...]]) ->
                 if fits:
                     window.admit(len(calls), requests, tokens)
                     calls.append(call)
-            elif step[1] < len(calls):
-                name = len(calls) - 1 - step[1]  # the last one has number 0
+            elif calls:
+                name = len(calls) - 1 - step[1] % len(calls)  # the last one has number 0
                 calls[name].settle(tokens=step[2])
                 window.settle(name, step[2])
             gate.due(limit(requests=0), now())  # lets go of what is over
@@ -284,27 +285,83 @@ def test_debts_go_over_to_the_new_clock() -> None:
     assert run(spend(100)) == 60
 
 
+@pytest.mark.parametrize("at", [9.5, 10.5])
+def test_a_clock_that_differs_by_less_than_a_second(at: float) -> None:
+    """What it puts into the future was spent now; else the clock has gone on, and nothing moves."""
+    limit = RateLimit(requests=2, per=60)
+
+    async def spend(first: float) -> list[float]:
+        times: list[float] = []
+        await asyncio.sleep(first)
+        for _ in range(2):
+            async with limit():
+                times.append(now())
+        return times
+
+    async def once() -> None:
+        await asyncio.sleep(10)
+        async with limit():
+            pass
+
+    run(once())
+    assert run(spend(at)) == [at, min(at, 10) + 60]
+
+
+def test_what_is_moved_to_the_new_clock_counts_for_as_much() -> None:
+    """As many requests, as many tokens."""
+    limit = RateLimit(requests=10, tokens=100, per=60)
+
+    async def spend(at: float) -> None:
+        await asyncio.sleep(at)
+        for size in (1, 2):
+            async with limit(requests=size, tokens=10 * size):
+                pass
+
+    run(spend(990))
+    assert counts(limit) == (3, 30)
+    run(spend(0))
+    assert counts(limit) == (6, 60)
+
+
 @virtual
 async def test_merged_entries_leave_with_the_last_of_them() -> None:
     """One at 0 and one at 0.9 are one entry; the second one's window is not over before 0.9."""
     limit = RateLimit(tokens=8192, per=4096)
     await crowd(limit)
-    async with limit(tokens=1) as call:
+    async with limit(tokens=1):
         await asyncio.sleep(0.9)
     async with limit(tokens=1), limit(tokens=8190):
         pass
     async with limit(tokens=1):
         assert now() == 4096.9
+
+
+@pytest.mark.parametrize("known", [0.5, 1])
+@virtual
+async def test_a_debt_is_merged_as_an_admission_is(known: float) -> None:
+    """With what came up to a 4096th of the window before it."""
     limit = RateLimit(tokens=8192, per=4096)
     await crowd(limit)
-    start = now()
     async with limit(tokens=1) as call:
-        await asyncio.sleep(0.5)
-        call.settle(tokens=2)  # a debt is merged in the same way
+        await asyncio.sleep(known)
+        call.settle(tokens=2)
     async with limit(tokens=8190):
         pass
     async with limit(tokens=1):
-        assert now() == start + 4096.5
+        assert now() == 4096 + known
+
+
+@virtual
+async def test_so_many_are_told_apart_as_is_documented() -> None:
+    """4096, also in the next window; however many come at one instant beyond, they are one."""
+    limit = RateLimit(tokens=1, per=60)
+    for window in range(2):
+        await asyncio.sleep(window * 60)
+        for calls, entries in ((1, 1), (4094, 4095), (1, 4096), (1000, 4097)):
+            for _ in range(calls):
+                async with limit():
+                    pass
+            assert len(limit._gate.window) == entries
 
 
 @virtual
@@ -386,20 +443,28 @@ async def test_no_more_are_merged_than_the_window_has_room_for(what: str) -> Non
         assert now() == 4096
 
 
+@pytest.mark.parametrize("requests", [0, 1])
+@pytest.mark.parametrize("meanwhile", [0, 1])
 @pytest.mark.parametrize("many", [False, True])
 @virtual
-async def test_a_debt_that_is_to_come_begins_in_its_time(*, many: bool) -> None:
-    """At 60, although the next one that it leaves room for comes at 61."""
+async def test_a_debt_that_is_to_come_begins_in_its_time(
+    *, many: bool, meanwhile: int, requests: int
+) -> None:
+    """At 60, although the next one that it leaves room for comes at 61, whoever came before."""
     limit = RateLimit(tokens=100, per=60)
     if many:
         await crowd(limit)
-    async with limit() as small, limit(tokens=90) as large:
+    async with limit(requests=0) as small, limit(tokens=90, requests=requests) as large:
         small.settle(tokens=100)  # 10 now, 90 when the large one leaves
         small.settle(tokens=95)
         large.settle(tokens=0)
-    await asyncio.sleep(61)
+    await asyncio.sleep(30)
+    for _ in range(meanwhile):
+        async with limit(requests=requests):
+            pass
+    await asyncio.sleep(31)
     for tokens, due in ((5, 61), (95, 120)):
-        async with limit(tokens=tokens):
+        async with limit(tokens=tokens, requests=requests):
             assert now() == due
 
 
@@ -414,6 +479,7 @@ async def test_an_even_pace_is_kept_where_many_are_merged() -> None:
             times.append(now())
     assert times == pytest.approx([0, 0, 0.001, 0.002, 0.003])
     assert len(limit._gate.window) == PARTS + 1
+    assert counts(limit) == (5, 0)
 
 
 @virtual
@@ -456,6 +522,17 @@ async def test_fractions_use_the_whole_limit(limit: float, weight: float, fit: i
         async with fractions(tokens=weight):
             pass
     assert now() == pytest.approx(9 * 60)
+
+
+@pytest.mark.parametrize("most", [10, 10.0, 2**53 - 1])
+@virtual
+async def test_a_whole_limit_is_kept_to_the_last_digit(most: float) -> None:
+    """Only what has parts is rounded."""
+    limit = RateLimit(tokens=most, per=60)
+    little = math.ulp(float(most))
+    for tokens, due in ((most, 0), (little, 60)):
+        async with limit(tokens=tokens):
+            assert now() == due
 
 
 @virtual
