@@ -6,25 +6,22 @@ import asyncio
 from typing import TYPE_CHECKING, final
 
 from structgather import _inputs
-from structgather._gate import NEW, Spent
+from structgather._gate import NEW, Call
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from structgather._gate import Debt, Gate
+    from structgather._gate import Gate
 
 
 @final
-class Admission(Spent):
+class Admission(Call):
     """One call under a `RateLimit`, to be entered once."""
 
-    __slots__ = ("debts", "gate", "loop", "requests")
+    __slots__ = ("gate", "loop")
 
     gate: Gate
-    place: int
-    requests: float
-    debts: tuple[Debt, ...]
     #: On which it is under way, from its admission on.
     loop: asyncio.AbstractEventLoop | None
 

@@ -25,8 +25,6 @@ from structgather._loops import is_closed
 if TYPE_CHECKING:
     import asyncio
 
-    from structgather._admission import Admission
-
 #: So many admissions are remembered one by one. Beyond, what comes within this part of `per` shares
 #: an entry. So there are never more than about twice as many, and who waits for room waits longer
 #: by this part of `per` at most.
@@ -52,6 +50,16 @@ class Spent:
     place: int
     #: For how many it counts.
     tokens: float
+
+
+class Call(Spent):
+    """A call that is to be admitted."""
+
+    __slots__ = ("debts", "requests")
+
+    requests: float
+    #: What it used beyond its estimate.
+    debts: tuple[Debt, ...]
 
 
 class Debt(Spent):
@@ -110,11 +118,11 @@ class Gate:
         self.windowed: bool = requests != math.inf or tokens != math.inf
         self.loop: asyncio.AbstractEventLoop | None = None
         #: Who waits, in order. Not a deque: who gives up is taken out of the middle.
-        self.queue: OrderedDict[Admission, asyncio.Future[None]] = OrderedDict()
+        self.queue: OrderedDict[Call, asyncio.Future[None]] = OrderedDict()
         self.timer: asyncio.TimerHandle | None = None
         self._rings_at = math.inf
         #: Who was admitted and has not gone on yet, in order.
-        self._unbegun: dict[Admission, None] = {}
+        self._unbegun: dict[Call, None] = {}
         #: How many calls are under way.
         self.running: int = 0
         #: The entries of the window, oldest first, and what they add up to, with the later debts.
@@ -148,7 +156,7 @@ class Gate:
         """How many calls wait to be admitted."""
         return sum(not waiter.done() for waiter in self.queue.values())
 
-    async def wait(self, call: Admission, loop: asyncio.AbstractEventLoop) -> None:
+    async def wait(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
         """Wait until the call is admitted."""
         call.place = WAITING
         waiter = self.queue[call] = loop.create_future()
@@ -171,7 +179,7 @@ class Gate:
             self._begin(call, now)
             self._unbegun.pop(call, None)
 
-    def settle(self, call: Admission, tokens: float) -> None:
+    def settle(self, call: Call, tokens: float) -> None:
         """Correct what a call has used: give back, or let those who come later repay."""
         if tokens > MOST_WINDOWS * self.max_tokens or tokens == math.inf:
             message = f"settle(): no call has used {tokens!r} tokens"
@@ -211,7 +219,7 @@ class Gate:
             self.merges_until -= ahead
             self._full_again -= ahead
 
-    def due(self, call: Admission, now: float) -> float:
+    def due(self, call: Call, now: float) -> float:
         """When `call` may be admitted if nobody else is; `inf` if somebody must leave first."""
         if self.running >= self.max_concurrent:
             return math.inf
@@ -229,7 +237,7 @@ class Gate:
                     break
         return max(due, self._in_pace(call)) if self._pace else due
 
-    def _in_pace(self, call: Admission) -> float:
+    def _in_pace(self, call: Call) -> float:
         """When `call` may be admitted as far as the even pace goes."""
         return self._full_again - (self._max_burst - call.requests) * self._pace
 
@@ -259,7 +267,7 @@ class Gate:
             requests = sum(call.requests for call in self._unbegun)
             self._full_again = max(self._full_again, now + requests * self._pace)
 
-    def _begin(self, call: Admission, now: float) -> None:
+    def _begin(self, call: Call, now: float) -> None:
         """Count what was admitted before from now on: the provider knows nothing of it before.
 
         A turn of the loop is between the two, in which it may have stood still for long. An entry
@@ -340,7 +348,7 @@ class Gate:
             self.requests -= requests
             self.tokens -= tokens
 
-    def _undo(self, call: Admission) -> None:
+    def _undo(self, call: Call) -> None:
         self.running -= 1
         if self.windowed:
             self._unbegun.pop(call, None)
