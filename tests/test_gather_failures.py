@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from virtual_tests import virtual
 from virtual_time import after, run
 
 import structgather
@@ -230,3 +231,13 @@ def test_a_late_child_is_named(*, adopted: bool) -> None:
     assert isinstance(error.__cause__, asyncio.CancelledError)
     assert "slow_search" in frames(error.__cause__)
     assert "ours" not in frames(error.__cause__)
+
+
+@virtual
+async def test_the_traceback_names_what_was_called() -> None:
+    """Not what it is called inside: from this test's line over the call to the child's."""
+    with pytest.raises(ValueError, match="broken") as caught:
+        await gather_structured(after(0, ValueError("broken")))
+    names = [frame.name for frame in traceback.extract_tb(caught.tb)]
+    assert names[:2] == ["test_the_traceback_names_what_was_called", "gather_structured"]
+    assert names[-1] == "after"
