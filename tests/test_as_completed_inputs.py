@@ -284,6 +284,17 @@ async def test_a_timeout_ends_the_source_too() -> None:
     feed.close()
 
 
+@virtual
+async def test_a_source_of_which_nothing_is_wanted_is_not_begun() -> None:
+    """With `timeout=0` the time is over before it could give anything."""
+    feed = Feed(after(0, "a"))
+    async with as_completed_scoped(feed, timeout=0) as outcomes:
+        with pytest.raises(TimeoutError, match="the input was not taken to its end within 0 s"):
+            await anext(outcomes)
+    assert (feed.log, now()) == ([], 0)
+    feed.close()
+
+
 class Rows:
     """An async iterator that is no generator, as database cursors are; it may break."""
 
