@@ -22,6 +22,7 @@ class Admission(Call):
     __slots__ = ("gate", "loop")
 
     gate: Gate
+    place: int
     #: On which it is under way, from its admission on.
     loop: asyncio.AbstractEventLoop | None
 
