@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from virtual_tests import stops_slowly
-from virtual_time import after, now, run
+from virtual_time import after, now, run, still_to_ring, timers_from_now_on
 
 from structgather import gather_structured
 from structgather._child_timeout import ChildTimeouts
@@ -335,40 +335,25 @@ def test_a_child_that_times_out_by_itself_is_not_late() -> None:
 
 def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the call is over it has no timer in the loop any more."""
-    timers: list[asyncio.TimerHandle] = []
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        call_at = loop.call_at
-
-        def recorded(*args: Any, **options: Any) -> asyncio.TimerHandle:
-            timers.append(call_at(*args, **options))
-            return timers[-1]
-
-        monkeypatch.setattr(loop, "call_at", recorded)
+        timers = timers_from_now_on(monkeypatch)
         await gather_structured(after(1, "a"), after(2, "b"), child_timeout=60)
-        assert [timer for timer in timers if timer.when() > now() and not timer.cancelled()] == []
+        assert still_to_ring(timers) == []
+        assert 60 in [timer.when() for timer in timers]
 
     run(main())
-    assert 60 in [timer.when() for timer in timers]
 
 
 def test_a_timer_that_has_rung_already_sets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """All have settled in the tick in which it rings, and one more is started in that tick."""
-    timers: list[asyncio.TimerHandle] = []
     expired: list[int] = []
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        call_at = loop.call_at
-
-        def recorded(*args: Any, **options: Any) -> asyncio.TimerHandle:
-            timers.append(call_at(*args, **options))
-            return timers[-1]
-
         tick = loop.create_future()
         loop.call_later(1, tick.set_result, None)
-        monkeypatch.setattr(loop, "call_at", recorded)
+        timers = timers_from_now_on(monkeypatch)
         timeouts = ChildTimeouts(1, loop, expired.append)
         timeouts.started(0, now())
         await tick  # it rings, and will look when all that arrives in this tick has arrived

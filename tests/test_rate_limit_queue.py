@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from test_rate_limit_taken_back import taken_back
 from virtual_tests import virtual
-from virtual_time import now, run
+from virtual_time import now, run, timers_from_now_on
 
 from structgather import RateLimit
 from structgather._gate import Gate
@@ -156,34 +155,18 @@ def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
         runner.run(main())
 
 
-class Alarms(asyncio.SelectorEventLoop):
-    """A loop that counts how often it is asked to call somebody at a time."""
-
-    asked = 0
-
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., Any], *args: Any, **named: Any
-    ) -> asyncio.TimerHandle:
-        self.asked += 1
-        return super().call_at(when, callback, *args, **named)
-
-
-def test_who_waits_needs_one_timer() -> None:
+@virtual
+async def test_who_waits_needs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often somebody else says what a call has used: cancelled timers stay for a while."""
-
-    async def main() -> None:
-        limit = RateLimit(tokens=1000, per=3600)
-        async with limit(tokens=1000) as call:
-            waiting = asyncio.create_task(admitted(limit, tokens=1000))
-            await asyncio.sleep(0)
-            for tokens in range(1000, 900, -1):
-                call.settle(tokens=tokens)
-            assert loop.asked == 1
-            await gives_up(waiting)
-
-    loop = Alarms()
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(main())
+    limit = RateLimit(tokens=1000, per=3600)
+    timers = timers_from_now_on(monkeypatch)
+    async with limit(tokens=1000) as call:
+        waiting = asyncio.create_task(admitted(limit, tokens=1000))
+        await asyncio.sleep(0)
+        for tokens in range(1000, 900, -1):
+            call.settle(tokens=tokens)
+        assert len(timers) == 1
+        await gives_up(waiting)
 
 
 @virtual

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from virtual_time import now, run
+from virtual_time import now, run, still_to_ring, timers_from_now_on
 
 from structgather import _stuck, gather_structured, warn_stuck_after
 
@@ -208,24 +208,16 @@ def test_on_a_clock_on_which_sums_do_not_come_out_even(tenths: int) -> None:
 def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the call is over the watch has no timer in the loop any more."""
     warn_stuck_after(5)
-    timers: list[asyncio.TimerHandle] = []
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        call_at = loop.call_at
-
-        def recorded(*args: Any, **options: Any) -> asyncio.TimerHandle:
-            timers.append(call_at(*args, **options))
-            return timers[-1]
-
-        monkeypatch.setattr(loop, "call_at", recorded)
+        timers = timers_from_now_on(monkeypatch)
         with pytest.raises(ValueError, match="first"):
             await gather_structured(fails(), stubborn(12))
         assert now() == 12
-        assert [timer for timer in timers if timer.when() > now() and not timer.cancelled()] == []
+        assert still_to_ring(timers) == []
+        assert len(timers) >= 3
 
     run(main())
-    assert len(timers) >= 3
 
 
 def test_no_time_at_all_is_refused() -> None:

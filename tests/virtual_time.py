@@ -7,6 +7,8 @@ import gc
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import pytest
+
 from harness.choosers import First
 from harness.loop import DeterministicLoop
 from harness.run import listening
@@ -36,6 +38,24 @@ def run(main: Coroutine[Any, Any, T], *, eager: bool = False) -> T:
 def now() -> float:
     """The virtual time; it starts at 0."""
     return asyncio.get_running_loop().time()
+
+
+def timers_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHandle]:
+    """Return a list to which each timer is added that the running loop is asked for."""
+    loop = asyncio.get_running_loop()
+    call_at, timers = loop.call_at, list[asyncio.TimerHandle]()
+
+    def recorded(*args: Any, **options: Any) -> asyncio.TimerHandle:
+        timers.append(call_at(*args, **options))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_at", recorded)
+    return timers
+
+
+def still_to_ring(timers: list[asyncio.TimerHandle]) -> list[asyncio.TimerHandle]:
+    """Those that are neither over nor cancelled."""
+    return [timer for timer in timers if timer.when() > now() and not timer.cancelled()]
 
 
 async def after(seconds: float, value: Any) -> Any:
