@@ -139,7 +139,7 @@ def service(of: Sequence[Results]) -> Table:
 
 
 def _count(tally: Tally, name: str) -> str:
-    value: float = getattr(tally, name)
+    value: object = getattr(tally, name)
     return f"{value:.2f}" if isinstance(value, float) else f"{value}"
 
 
@@ -155,7 +155,7 @@ def summary(of: Sequence[Results]) -> Table:
         added = [_added(results, family) for results in of]
         if any(added):
             rows.append([f"µs more for each of 100 children that {what}", GATHER, *added])
-    return Table("", ["time of", "divided by that of", *(results.minor for results in of)], rows)
+    return Table("", ["cost of", "relative to", *(results.minor for results in of)], rows)
 
 
 def _added(results: Results, family: str) -> str:
@@ -181,7 +181,7 @@ def judged(of: Sequence[Results]) -> Table:
             ]
             goals = [f"{target.reach:.2f}", f"{target.aim:.2f}"]
             rows.append([target.what, target.against, *goals, *cells])
-    header = ["time of", "divided by that of", "to reach", "to aim for"]
+    header = ["cost of", "relative to", "to reach", "to aim for"]
     return Table("", [*header, *(results.minor for results in of)], rows)
 
 

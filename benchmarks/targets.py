@@ -34,7 +34,7 @@ class Figure(NamedTuple):
     """What was measured for a target: a mean of several cases, or the worst of them."""
 
     value: float
-    low: float = -math.inf  # of the interval
+    low: float = math.inf  # of the interval, if there is one
     case: str = ""  # the worst, if there are several
 
 
@@ -86,11 +86,19 @@ def among(*families: str, least: int = 0, most: float = math.inf) -> Selection:
 
 
 MANY, ONE_CHILD = among("noop", "yield", least=10), among("noop", "yield", least=1, most=1)
-MEMORY = Target(f"memory growth in MB, children fed lazily to `{LAZILY}`", "", 5.0, 1.0, among())
+MEMORY = Target(f"`{LAZILY}`, children fed lazily: MB of memory", "", 5.0, 1.0, among())
 TARGETS = (
-    Target("10 children or more: mean", GATHER, 1.06, 1.00, MANY, mean=True),
-    Target("10 children or more: worst", GATHER, 1.15, 1.05, MANY),
-    Target("10 children or more: mean", GROUP, 1.15, 1.06, MANY, other=GROUP, mean=True),
+    Target("`gather_structured`, 10 children or more: mean", GATHER, 1.06, 1.00, MANY, mean=True),
+    Target("`gather_structured`, 10 children or more: worst", GATHER, 1.15, 1.05, MANY),
+    Target(
+        "`gather_structured`, 10 children or more: mean",
+        GROUP,
+        1.15,
+        1.06,
+        MANY,
+        other=GROUP,
+        mean=True,
+    ),
     Target("no child", GATHER, 1.00, 0.50, among("noop", most=0)),
     Target("one child", GATHER, 1.25, 1.10, ONE_CHILD),
     Target("`return_exceptions=True`, all succeed", GATHER, 1.10, 1.05, among("exceptions")),
@@ -125,7 +133,7 @@ TARGETS = (
     ),
     Target("cancelling 1,000 and joining", "gather + join, by hand", 1.15, 1.00, among("cancel")),
     Target(
-        "10 children or more: mean",
+        "`gather_structured`, 10 children or more: mean",
         "anyio.gather",
         0.35,
         0.25,
@@ -134,7 +142,7 @@ TARGETS = (
         mean=True,
     ),
     Target(
-        "10 children or more: mean",
+        "`gather_structured`, 10 children or more: mean",
         "aiotools.gather_safe",
         0.80,
         0.65,
