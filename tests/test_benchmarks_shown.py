@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,17 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import charts, memory, report, targets
-from benchmarks.contenders import AGAIN, GATHER, GROUP, OUR_AS_COMPLETED, OUR_FIRST_N, OUR_GATHER
+from benchmarks.cases import cases
+from benchmarks.contenders import (
+    AGAIN,
+    GATHER,
+    GROUP,
+    OUR_AS_COMPLETED,
+    OUR_FIRST_N,
+    OUR_GATHER,
+    PEERS,
+    operations_with,
+)
 from benchmarks.results import Growth, Measured, Ratio, Results, Tally
 
 PAGES = ("README.md", "TARGETS.md")
@@ -23,18 +34,21 @@ def about(ratio: float) -> Ratio:
 
 
 def case(
-    ratio: float, children: int = 10, *, family: str = "noop", what: str = "", **others: float
+    ratio: float,
+    children: int = 10,
+    family: str = "noop",
+    others: Mapping[str, float] | None = None,
 ) -> Measured:
-    ratios = {OUR_GATHER: about(ratio), **{name: about(r) for name, r in others.items()}}
-    what = what or f"{children:,}"
-    return Measured(family, what, children, GATHER, 1e-4, 9, ratios)
+    found = {OUR_GATHER: ratio, **(others or {})}
+    ratios = {name: about(value) for name, value in found.items()}
+    return Measured(family, f"{children:,}", children, GATHER, 1e-4, 9, ratios)
 
 
 @pytest.fixture
 def results() -> Results:
     peers = {GROUP: 0.95, AGAIN: 1.0, "anyio.gather": 4.0, "aiotools.gather_safe": 1.25}
     measured = [
-        case(ratio, children, family=family, **peers)
+        case(ratio, children, family, peers)
         for family in ("noop", "yield", "sockets")
         for ratio, children in ((1.2, 1), (0.9, 10), (1.4, 100))
     ]
@@ -99,11 +113,10 @@ def test_a_target_is_reached_by_the_median(value: float, low: float, verdict: st
 
 def test_every_target_has_cases_that_a_whole_run_measures() -> None:
     """No target is about cases, or compares with a contender, that are never measured."""
-    every = command.cases.cases(command.operations_with(command.PEERS)[0])
-    left_out = command.operations_with(command.PEERS)[2]
+    operations, _, left_out = operations_with(PEERS)
     measured = [
         Measured(c.family, c.what, c.children, GATHER, 1.0, 9, {n: about(1) for n in c.contenders})
-        for c in every
+        for c in cases(operations)
     ]
     run = Results(measured=measured, growths=[Growth(memory.LAZILY, 1, 1)])
     missing = {target.against for target in targets.TARGETS if target.figure(run) is None}
@@ -164,7 +177,7 @@ def test_a_run_is_shown_in_aligned_tables(results: Results) -> None:
 
 def test_pages_have_a_figure_for_each_python(results: Results) -> None:
     """A cell holds a figure for each Python, marked where the interval is wide."""
-    wide = case(1.0, 10, **{GROUP: 0.9})
+    wide = case(1.0, 10, others={GROUP: 0.9})
     wide.ratios[OUR_GATHER] = Ratio(1.11, 1.0, 1.2)
     results.measured = [case(0.9, 10), case(0.8, 100)]
     table = next(report.tables([results, replace(results, python="3.13.1", measured=[wide])]))
