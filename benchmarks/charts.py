@@ -21,8 +21,8 @@ TITLES = {
     "memory.svg": "Peak of the memory allocated for children: lower is better",
 }
 INK, GREY, PALE = "#111", "#555", "#ddd"
-LEFT, TOP, WIDTH, HEIGHT, GAP, BETWEEN = 76.0, 84.0, 272.0, 230.0, 22.0, 70.0
-NOTE = 15.0
+LEFT, TOP, WIDTH, HEIGHT, GAP, BETWEEN = 76.0, 96.0, 272.0, 230.0, 22.0, 128.0
+LINE = 15.0
 
 
 class Style(NamedTuple):
@@ -62,7 +62,7 @@ Lines = Mapping[str, Sequence[Point]]
 class Panel(NamedTuple):
     """One set of axes, with notes about what is not drawn."""
 
-    title: str
+    python: str
     lines: Lines
     notes: Sequence[str] = ()
 
@@ -94,7 +94,7 @@ def draw(of: Sequence[Results]) -> dict[str, str]:
 def overhead(of: Sequence[Results]) -> str:
     """Draw ratios to gather, linear; contenders that are never within the scale are named."""
     axis = Axis("time, gather = 1", 0.7, 1.3, [n / 10 for n in range(7, 14)], log=False)
-    rows: list[list[Panel]] = []
+    rows: dict[str, list[Panel]] = {}
     for family in ("yield", "noop", "sockets"):
         row: list[Panel] = []
         for results in of:
@@ -104,11 +104,9 @@ def overhead(of: Sequence[Results]) -> str:
                 values = [point.value for point in points]
                 if not is_ours(name) and min(values) > axis.high:
                     del lines[name]
-                    notes.append(f"{name}: {min(values):.1f} to {max(values):.1f}")
-            if notes:
-                notes.insert(0, "beyond the scale:")
-            row.append(Panel(f"{FAMILIES[family]}, {results.minor}", lines, notes))
-        rows.append(row)
+                    notes.append(f"beyond: {name}, {min(values):.1f} to {max(values):.1f}")
+            row.append(Panel(results.minor, lines, notes))
+        rows[FAMILIES[family]] = row
     return Chart("overhead.svg", rows, axis, GATHER).svg()
 
 
@@ -123,7 +121,7 @@ def _ratio_lines(cases: Sequence[Measured]) -> dict[str, list[Point]]:
 
 def deadline(of: Sequence[Results]) -> str:
     """Draw how late calls return, in milliseconds."""
-    rows: list[list[Panel]] = []
+    rows: dict[str, list[Panel]] = {}
     for load in ("busy", "busy, cleanups of 10 ms"):
         row: list[Panel] = []
         for results in of:
@@ -134,10 +132,10 @@ def deadline(of: Sequence[Results]) -> str:
                     for name, ratio in {case.baseline: (1.0,) * 3, **case.ratios}.items():
                         point = Point(case.children, *(scale * value for value in ratio))
                         lines.setdefault(name, []).append(point)
-            notes = ["anyio is not drawn: it cuts", "unshielded cleanups short"]
+            notes = ["not drawn: anyio, which cuts short", "a cleanup that is not shielded"]
             cleaning = load != "busy" and "anyio" in results.versions
-            row.append(Panel(f"{load}, {results.minor}", lines, notes if cleaning else ()))
-        rows.append(row)
+            row.append(Panel(results.minor, lines, notes if cleaning else ()))
+        rows[f"Children that are {load}"] = row
     return Chart("deadline.svg", rows, _log_axis("ms after the deadline", rows)).svg()
 
 
@@ -149,12 +147,17 @@ def memory(of: Sequence[Results]) -> str:
         for growth in results.growths:
             point = Point(growth.children, *[growth.bytes / MEGABYTE] * 3)
             lines.setdefault(growth.contender, []).append(point)
-        row.append(Panel(f"Children that yield once, {results.minor}", lines))
-    return Chart("memory.svg", [row], _log_axis("MB", [row])).svg()
+        row.append(Panel(results.minor, lines))
+    rows = {"Children that yield once": row}
+    return Chart("memory.svg", rows, _log_axis("MB", rows)).svg()
 
 
-def _log_axis(title: str, rows: Sequence[Sequence[Panel]]) -> Axis:
-    points = [p for row in rows for panel in row for line in panel.lines.values() for p in line]
+def _points(row: Sequence[Panel]) -> list[Point]:
+    return [point for panel in row for line in panel.lines.values() for point in line]
+
+
+def _log_axis(title: str, rows: Mapping[str, Sequence[Panel]]) -> Axis:
+    points = [point for row in rows.values() for point in _points(row)]
     low = min((point.low for point in points), default=1) / 1.2
     high = max((point.high for point in points), default=10) * 1.2
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -172,12 +175,20 @@ def styles(names: Sequence[str]) -> dict[str, Style]:
 # SVG
 
 
-def _text(x: float, y: float, words: str, extra: str = "") -> str:
-    return f"<text x='{x:.1f}' y='{y:.1f}' {extra}>{escape(words)}</text>"
+def _text(x: float, y: float, words: str, look: str = "") -> str:
+    return f"<text x='{x:.1f}' y='{y:.1f}' {look}>{escape(words)}</text>"
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str = INK) -> str:
     return f"<path d='M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}' stroke='{colour}'/>"
+
+
+def _short(count: int) -> str:
+    """Write 1,000,000 as 1M."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if count >= size:
+            return f"{count // size}{unit}"
+    return f"{count}"
 
 
 def _curve(points: Sequence[tuple[float, float]], style: Style, *, bold: bool) -> list[str]:
@@ -193,25 +204,25 @@ def _curve(points: Sequence[tuple[float, float]], style: Style, *, bold: bool) -
 
 @dataclass(frozen=True)
 class Chart:
-    """Rows of panels with a common axis; `reference` names the line at 1."""
+    """Rows of panels by title, with a common axis; `reference` names the line at 1."""
 
     name: str
-    rows: Sequence[Sequence[Panel]]
+    rows: Mapping[str, Sequence[Panel]]
     axis: Axis
     reference: str = ""
 
     def svg(self) -> str:
         """Draw it; return nothing if there is nothing to draw."""
-        panels = [panel for row in self.rows for panel in row]
+        panels = [panel for row in self.rows.values() for panel in row]
         names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
         if not names:
             return ""
         look = styles(names)
-        points = [p for panel in panels for line in panel.lines.values() for p in line]
-        counts = sorted({point.children for point in points})
         pieces: list[str] = []
-        for number, row in enumerate(self.rows):
+        for number, (title, row) in enumerate(self.rows.items()):
             top = TOP + number * (HEIGHT + BETWEEN)
+            pieces.append(_text(LEFT, top - 30, title, "font-size='14' font-weight='bold'"))
+            counts = sorted({point.children for point in _points(row)})
             middle = top + HEIGHT / 2
             turned = f"text-anchor='middle' transform='rotate(-90 20 {middle:.1f})'"
             pieces.append(_text(20, middle, self.axis.title, turned))
@@ -221,8 +232,8 @@ class Chart:
             for column, panel in enumerate(row):
                 left = LEFT + column * (WIDTH + GAP)
                 pieces += self._panel(panel, look, counts, left, top)
-        width = LEFT + max(2, *map(len, self.rows)) * (WIDTH + GAP)
-        bottom = TOP + len(self.rows) * (HEIGHT + BETWEEN) + 6
+        width = LEFT + max(2, *map(len, self.rows.values())) * (WIDTH + GAP)
+        bottom = TOP + len(self.rows) * (HEIGHT + BETWEEN) - 36
         legend, height = self._legend(look, width, bottom)
         size = f"width='{width:.0f}' height='{height:.0f}' viewBox='0 0 {width:.0f} {height:.0f}'"
         font = f"font-family='Helvetica, Arial, sans-serif' font-size='12' fill='{INK}'"
@@ -253,23 +264,24 @@ class Chart:
         x = {count: left + step * (n + 0.5) for n, count in enumerate(counts)}
         centred = "text-anchor='middle'"
         pieces = [
-            _text(left, top - 10, panel.title, "font-weight='bold'"),
+            _text(left, top - 10, f"Python {panel.python}"),
             *(_line(left, y(tick), right, y(tick), PALE) for tick in self.axis.ticks),
-            *(_text(x[count], bottom + 17, f"{count:,}", centred) for count in counts),
+            *(_text(x[count], bottom + 17, _short(count), centred) for count in counts),
             _text(left + WIDTH / 2, bottom + 35, "number of children", centred),
         ]
         if self.reference:
             pieces.append(_line(left, y(1), right, y(1)))
         for number, note in enumerate(panel.notes):
-            look_of_note = f"text-anchor='end' font-size='11' fill='{GREY}'"
-            pieces.append(_text(right - 4, top + 14 + NOTE * number, note, look_of_note))
+            below = bottom + 35 + LINE * (number + 1)
+            pieces.append(_text(left + WIDTH / 2, below, note, f"{centred} fill='{GREY}'"))
         for name in sorted(panel.lines, key=is_ours):  # this package's lines are on top
             style, points = look[name], panel.lines[name]
             for p in points:
                 at = x[p.children]
-                pieces.append(_line(at, y(p.low), at, y(p.high), style.colour))
+                interval = _line(at, y(p.low), at, y(p.high), style.colour)
+                pieces.append(f"<g opacity='0.4'>{interval}</g>")
                 if not self.axis.low <= p.value <= self.axis.high:
-                    pieces.append(_text(at + 7, y(p.value) + 4, f"{p.value:.2f}"))
+                    pieces.append(_text(at + 7, y(p.value) + 12, f"{p.value:.2f}"))
             curve = [(x[p.children], y(p.value)) for p in points]
             pieces += _curve(curve, style, bold=is_ours(name))
         return pieces

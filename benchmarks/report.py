@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks import charts
@@ -25,11 +25,12 @@ NOTHING = "Nothing is published yet: `python -m benchmarks --publish` measures a
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a title; the first column names the rows."""
+    """A table with a title; the first columns have words, the others figures."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: int = 1
 
     def plain(self) -> str:
         """Align it for a terminal."""
@@ -37,7 +38,7 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(
-                cell.rjust(width) if column else cell.ljust(width)
+                cell.ljust(width) if column < self.words else cell.rjust(width)
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in cells
@@ -46,7 +47,7 @@ class Table:
 
     def markdown(self) -> str:
         """Write it for a page."""
-        rule = ["---", *["---:"] * (len(self.header) - 1)]
+        rule = ["---" if n < self.words else "---:" for n, _ in enumerate(self.header)]
         lines = ["| " + " | ".join(row) + " |" for row in [self.header, rule, *self.rows]]
         return "\n".join([f"**{self.title}**", "", *lines] if self.title else lines) + "\n"
 
@@ -155,7 +156,7 @@ def summary(of: Sequence[Results]) -> Table:
         added = [_added(results, family) for results in of]
         if any(added):
             rows.append([f"µs more for each of 100 children that {what}", GATHER, *added])
-    return Table("", ["cost of", "relative to", *(results.minor for results in of)], rows)
+    return Table("", ["cost of", "relative to", *(results.minor for results in of)], rows, 2)
 
 
 def _added(results: Results, family: str) -> str:
@@ -182,7 +183,7 @@ def judged(of: Sequence[Results]) -> Table:
             goals = [f"{target.reach:.2f}", f"{target.aim:.2f}"]
             rows.append([target.what, target.against, *goals, *cells])
     header = ["cost of", "relative to", "to reach", "to aim for"]
-    return Table("", [*header, *(results.minor for results in of)], rows)
+    return Table("", [*header, *(results.minor for results in of)], rows, 2)
 
 
 def comparison(old: Results, new: Results) -> Table:
@@ -200,7 +201,7 @@ def comparison(old: Results, new: Results) -> Table:
                 what = f"{case.family} {case.what}"
                 rows.append([what, name, *figures, f"{change:+.0%}", verdict])
     title = f"Ratios on Python {old.python} and on Python {new.python}"
-    return Table(title, ["", "", "before", "after", "change", ""], rows)
+    return Table(title, ["", "", "before", "after", "change", ""], rows, 2)
 
 
 def heading(results: Results) -> str:
@@ -227,7 +228,7 @@ def report(results: Results) -> str:
     if results.tallies:
         parts.append(service([results]))
     targets = judged([results])
-    parts.append(Table("Targets", targets.header, targets.rows))
+    parts.append(replace(targets, title="Targets"))
     return "\n".join([heading(results), "", explanation, *(table.plain() for table in parts)])
 
 

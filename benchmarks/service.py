@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Request: TypeAlias = tuple[Key, int]  # and the attempt
 
-TICK = 0.04
+TICK = 0.08  # seconds; a machine that is busy for longer than that changes the counts
 AGENTS, TURNS, SEED = 20, 4, 2026
 
 
@@ -91,9 +91,9 @@ class Agents:
             yield reader, writer
         finally:
             writer.close()
+            self.ledger.connections.remove((call.key, attempt))
             with suppress(ConnectionError):
                 await writer.wait_closed()
-            self.ledger.connections.remove((call.key, attempt))
 
 
 @dataclass
