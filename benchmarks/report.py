@@ -228,7 +228,8 @@ def report(results: Results) -> str:
     if results.tallies:
         parts.append(service([results]))
     targets = judged([results])
-    parts.append(replace(targets, title="Targets"))
+    if targets.rows:
+        parts.append(replace(targets, title="Targets"))
     return "\n".join([heading(results), "", explanation, *(table.plain() for table in parts)])
 
 

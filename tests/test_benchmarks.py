@@ -198,6 +198,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert series.measured() == measured
     assert measured.ratio(GATHER, OUR_GATHER) == Ratio(2.0, 2.0, 2.0)
     assert measured.ratio(GROUP) is None
+    assert Ratio(1.0, 0.8, 1.2) / Ratio(2.0, 1.0, 4.0) == Ratio(0.5, 0.2, 1.2)
 
 
 def test_a_case_with_a_fixed_number_of_rounds_is_not_repeated() -> None:
@@ -305,8 +306,15 @@ def test_the_readme_shows_the_code_of_the_turn() -> None:
         ["--publish", "--eager"],
     ],
 )
-def test_wrong_options_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_options_are_refused(
+    wrong: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     """An unknown option, or to publish less than a whole run, is an error with the usage."""
+    monkeypatch.setattr("benchmarks.__main__.HERE", tmp_path)
+    monkeypatch.setattr(measure, "QUICK", HASTE)
     with pytest.raises(SystemExit) as error:
         main(wrong)
     assert error.value.code == 2
