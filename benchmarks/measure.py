@@ -79,7 +79,7 @@ class Effort:
 
 
 FULL = Effort()
-QUICK = Effort(block=0.003, case=0.4, most=31, limit=60.0)
+QUICK = Effort(block=0.003, case=0.6, most=31, limit=75.0)
 
 
 class WrongResultError(Exception):
