@@ -149,9 +149,9 @@ class Series:
 
     def order(self) -> list[str]:
         """Return the order of the next round: rotated, and reversed in every other round."""
-        turn, place = divmod(len(self.taken), len(self.names))
+        rotation, place = divmod(len(self.taken), len(self.names))
         order = self.names[place:] + self.names[:place]
-        return order[::-1] if turn % 2 else order
+        return order[::-1] if rotation % 2 else order
 
     async def round(self) -> None:
         """Let each contender run for a block."""

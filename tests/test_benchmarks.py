@@ -179,7 +179,7 @@ def test_after_the_time_limit_only_the_fewest_rounds_are_run() -> None:
 
 
 def test_the_order_within_a_round_rotates() -> None:
-    """The order within a round rotates, and is reversed in every other turn."""
+    """The order within a round rotates, and is reversed in every other rotation."""
     series = measure.Series(CASES[0], HASTE, ["a", "b", "c"])
     orders: list[str] = []
     for _ in range(6):
