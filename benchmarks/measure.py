@@ -148,7 +148,7 @@ class Series:
             self.repetitions = math.ceil(self.repetitions * min(10, 1.1 * missing))
 
     def order(self) -> list[str]:
-        """Return the order of the next round: rotated, and reversed in every other round."""
+        """Return the order of the next round: rotated, and reversed in every other rotation."""
         rotation, place = divmod(len(self.taken), len(self.names))
         order = self.names[place:] + self.names[:place]
         return order[::-1] if rotation % 2 else order
