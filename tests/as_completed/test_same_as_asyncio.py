@@ -1,7 +1,8 @@
 """What the documentation of `asyncio.as_completed` says, of both.
 
 Each test runs with the standard library's function, iterated in each of its ways, and with this
-one, under one adapter. What is meant to differ is in `as_completed/test_differences_from_asyncio.py`.
+one, under one adapter. What is meant to differ is in
+`test_differences_from_asyncio.py`.
 """
 
 from __future__ import annotations

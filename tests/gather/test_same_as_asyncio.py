@@ -1,6 +1,6 @@
 """What asyncio.gather does, and its users rely on, `gather_structured` does as well.
 
-Each test runs over both. What is meant to differ is in `gather/test_differences_from_asyncio.py`.
+Each test runs over both. What is meant to differ is in `test_differences_from_asyncio.py`.
 """
 
 from __future__ import annotations

@@ -215,7 +215,7 @@ def test_all_pythons_are_published(
     """Each Python's totals have a row, and all together have one."""
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n", "utf-8")
-    monkeypatch.setattr(search, "FOLDER", tmp_path)
+    monkeypatch.setattr("searches.__main__.FOLDER", tmp_path)
     state = State.load(whole)
     for state.python in ("3.11.99", "3.15.99"):
         state.save(tmp_path / f"{state.python}.json")

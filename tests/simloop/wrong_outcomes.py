@@ -1,7 +1,7 @@
 """Streams and races that look right and are not, each with one fault, and two that have none.
 
 A search is worth nothing until it has found a fault that is known to be there. A `Stream` has the
-shape of `as_completed_scoped`, a `race` that of `first_n_within`; `simloop/test_finds_wrong_outcomes.py`
+shape of `as_completed_scoped`, a `race` that of `first_n_within`; `test_finds_wrong_outcomes.py`
 names the oracle that must find what is wrong with each.
 """
 

@@ -1,7 +1,7 @@
 """What differs from asyncio's functions, and what does not: the one list.
 
 The tables in the documentation are checked against it cell for cell, and each row names the tests
-that prove it; `repository/test_differences.py` sees to both. Each of the tests runs over both sides.
+that prove it; `test_differences.py` sees to both. Each of the tests runs over both sides.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from simloop.random_programs.nodes import Node
 from simloop.run import Run
 from simloop.run_log import story
 
-# What asyncio itself does; `simloop/test_finds_wrong_gathers.py` shows some of it. On 3.11 and 3.12 a TaskGroup
-# that fails loses the cancellation of the task that it is in; on all versions one that is aborting
-# swallows a cancellation with its message. Its frame refers to its tasks.
+# What asyncio itself does; `test_finds_wrong_gathers.py` shows some of it. On 3.11 and 3.12 a
+# TaskGroup that fails loses the cancellation of the task that it is in; on all versions one that
+# is aborting swallows a cancellation with its message. Its frame refers to its tasks.
 OF_A_GROUP = LEAKS if sys.version_info[:2] != (3, 14) else frozenset[str]()
 OF_A_GROUP_OUTSIDE = frozenset(
     {"cancel_message_kept"}
