@@ -20,10 +20,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = [
-    "test_*_every_schedule.py",
+    "*/test_every_schedule.py",
     "integrations",
-    "test_benchmarks.py",
-    "test_documentation.py",
+    "benchmarks",
+    "repository/test_documentation.py",
 ]
 
 

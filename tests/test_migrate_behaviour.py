@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.choosers import First
-from harness.run import Run, run
+from simloop.choosers import First
+from simloop.run import Run, run
 from structgather._migrate.rewrite import rewrite
 from structgather._migrate.rules import Rule, Verdict
 

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
-from each_call import Call, each_call
-from virtual_tests import virtual
-from virtual_time import after, now
-from virtual_time import run as virtual_run
 
-from harness.choosers import First
-from harness.loop import DeterministicLoop
+from simloop.choosers import First
+from simloop.loop import DeterministicLoop
+from support.each_call import Call, each_call
+from support.virtual_tests import virtual
+from support.virtual_time import after, now
+from support.virtual_time import run as virtual_run
 
 pytest.importorskip("anyio", exc_type=ImportError)
 

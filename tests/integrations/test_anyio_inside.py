@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from each_call import Call, Leave, each_call, each_way_to_leave
-from test_real_loops import Loop, run, stock, uvloop
-from virtual_tests import virtual
-from virtual_time import after, now
+from core.test_real_loops import Loop, run, stock, uvloop
+
+from support.each_call import Call, Leave, each_call, each_way_to_leave
+from support.virtual_tests import virtual
+from support.virtual_time import after, now
 
 pytest.importorskip("anyio", exc_type=ImportError)
 

@@ -10,11 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from each_call import Call, Leave, each_call, each_way_to_leave
+from core.test_real_loops import run, stock
 from integrations.left_running import left_running
-from test_real_loops import run, stock
-from virtual_tests import virtual
-from virtual_time import after, now
 
 import structgather
 from structgather import (
@@ -24,6 +21,9 @@ from structgather import (
     first_n_within,
     gather_structured,
 )
+from support.each_call import Call, Leave, each_call, each_way_to_leave
+from support.virtual_tests import virtual
+from support.virtual_time import after, now
 
 # Four layers of timeout
 

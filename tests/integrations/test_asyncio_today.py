@@ -8,10 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from each_call import Call
 from integrations.left_running import left_running
-from virtual_tests import forever, stops_slowly, virtual
-from virtual_time import after, now
 
 from structgather import (
     Failed,
@@ -21,6 +18,9 @@ from structgather import (
     first_n_within,
     gather_structured,
 )
+from support.each_call import Call
+from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_time import after, now
 
 # A caller that is cancelled
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from each_call import LEAVES, Call, Leave, each_call, each_way_to_leave
-from virtual_tests import virtual
+from support.each_call import LEAVES, Call, Leave, each_call, each_way_to_leave
+from support.virtual_tests import virtual
 
 introspection: Any = asyncio  # types are checked as on Python 3.11
 PROGRAM = Path(__file__).with_name("call_graph.py")

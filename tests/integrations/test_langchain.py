@@ -8,8 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from virtual_tests import virtual
-from virtual_time import now
+
+from support.virtual_tests import virtual
+from support.virtual_time import now
 
 pytest.importorskip("langchain_core", exc_type=ImportError)
 

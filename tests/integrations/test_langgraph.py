@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from virtual_tests import virtual
-from virtual_time import now
+
+from support.virtual_tests import virtual
+from support.virtual_time import now
 
 pytest.importorskip("langchain_core", exc_type=ImportError)
 pytest.importorskip("langgraph", exc_type=ImportError)

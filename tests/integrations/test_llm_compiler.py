@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 from integrations.shown import shown
-from virtual_tests import virtual
-from virtual_time import now
 
-from harness.choosers import First
-from harness.loop import Deadlock, DeterministicLoop
+from simloop.choosers import First
+from simloop.loop import Deadlock, DeterministicLoop
 from structgather import as_completed_scoped
+from support.virtual_tests import virtual
+from support.virtual_time import now
 
 # What the page shows.
 

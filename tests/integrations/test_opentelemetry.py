@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
-from virtual_tests import stops_slowly, virtual
+
+from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
+from support.virtual_tests import stops_slowly, virtual
 
 pytest.importorskip("opentelemetry.sdk", exc_type=ImportError)
 

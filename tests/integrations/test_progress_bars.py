@@ -10,8 +10,9 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from virtual_tests import virtual
-from virtual_time import after, now
+
+from support.virtual_tests import virtual
+from support.virtual_time import after, now
 
 pytest.importorskip("rich", exc_type=ImportError)
 

@@ -10,9 +10,10 @@ from itertools import count
 from typing import Any
 
 import pytest
-from test_real_loops import run, stock
-from virtual_tests import virtual
-from virtual_time import now
+from core.test_real_loops import run, stock
+
+from support.virtual_tests import virtual
+from support.virtual_time import now
 
 pytest.importorskip("httpx", exc_type=ImportError)
 pytest.importorskip("tenacity", exc_type=ImportError)

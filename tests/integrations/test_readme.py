@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_documentation import Block, blocks_of, check
+from repository.test_documentation import Block, blocks_of, check
 
 DOCUMENT = "tests/integrations/README.md"
 

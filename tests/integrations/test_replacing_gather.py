@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from integrations.shown import shown
-from virtual_tests import virtual
-from virtual_time import now
 
 from structgather import gather_structured
+from support.virtual_tests import virtual
+from support.virtual_time import now
 
 # What the page shows.
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_documentation import ROOT
+from repository.test_documentation import ROOT
 
 pytest.importorskip("uvicorn", exc_type=ImportError)
 pytest.importorskip("starlette", exc_type=ImportError)

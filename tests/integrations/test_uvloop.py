@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from each_call import Call, Leave, each_call, each_way_to_leave
-from test_real_loops import Loop, run, stock, uvloop
+from core.test_real_loops import Loop, run, stock, uvloop
 
 from structgather import (
     Ok,
@@ -21,6 +20,7 @@ from structgather import (
     first_n_within,
     gather_structured,
 )
+from support.each_call import Call, Leave, each_call, each_way_to_leave
 
 pytest.importorskip("uvloop", exc_type=ImportError)
 

@@ -73,7 +73,7 @@ class Campaign:
             if name in self._plan["sample"]:
                 found = drawn(found, self._plan["sample"][name], self._plan["seed"])
             self.mutants += [mutant for mutant in found if match in str(mutant)]
-        patterns = ("*.py", "harness/**/*.py", "migrate/*.txt")
+        patterns = ("**/*.py", "**/*.txt")
         tests = sorted(path for pattern in patterns for path in HERE.parent.glob(pattern))
         self._tests = digest(*(path.read_text("utf-8") for path in tests))
         self._here: dict[Key, dict[str, Any]] = {}

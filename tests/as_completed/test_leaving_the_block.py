@@ -1,0 +1,289 @@
+"""What `as_completed_scoped` promises of the end of its block, however it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from simloop.every_schedule import either_start
+from structgather import Cancelled, Failed, Ok, as_completed_scoped
+from support.virtual_tests import forever, run_stock, stops_slowly, virtual
+from support.virtual_time import after, now
+
+BROKEN = ValueError("broken")
+
+
+class BodyError(Exception):
+    """What the body raises."""
+
+
+def notes(error: BaseException | None) -> str:
+    return "\n".join(getattr(error, "__notes__", []))
+
+
+# Leaving early.
+
+
+@virtual
+async def test_break_joins() -> None:
+    """After a `break` the others are cancelled and joined before the block is over."""
+    log: list[str] = []
+    async with as_completed_scoped([after(1, "a"), stops_slowly(log, 5)]) as outcomes:
+        async for outcome in outcomes:
+            assert await outcome == "a"
+            break
+        assert log == []
+    assert (log, now()) == (["cleaned up"], 6)
+
+
+@virtual
+async def test_return_joins() -> None:
+    """A `return` from within the loop joins as well."""
+    log: list[str] = []
+
+    async def fastest() -> Any:
+        async with as_completed_scoped([after(1, "a"), stops_slowly(log)]) as outcomes:
+            async for outcome in outcomes:
+                return await outcome
+        raise AssertionError
+
+    assert (await fastest(), log) == ("a", ["cleaned up"])
+
+
+@virtual
+async def test_the_end_of_the_block_joins() -> None:
+    """So does reaching the end of the block with children left, of which none was taken."""
+    log: list[str] = []
+    async with as_completed_scoped([stops_slowly(log)]):
+        await asyncio.sleep(1)
+    assert log == ["cleaned up"]
+
+
+@virtual
+async def test_an_exception_of_the_body_goes_on_bare() -> None:
+    """The body's exception comes out as the very object, in no group, after the join."""
+    log: list[str] = []
+    error = BodyError("body")
+
+    async def leave() -> None:
+        async with as_completed_scoped([after(0, BROKEN), stops_slowly(log)]):
+            await asyncio.sleep(1)
+            raise error
+
+    with pytest.raises(BodyError) as caught:
+        await leave()
+    assert (caught.value is error, error.__context__, log) == (True, None, ["cleaned up"])
+
+
+@virtual
+async def test_failures_that_nobody_has_seen_show_in_its_notes() -> None:
+    """The traceback of the body's exception shows unseen failures; those taken are not repeated."""
+
+    async def leave() -> None:
+        children = [after(1, ValueError("seen")), after(2, ValueError("unseen")), forever()]
+        async with as_completed_scoped(children) as outcomes:
+            await anext(outcomes)
+            await asyncio.sleep(5)
+            raise BodyError
+
+    with pytest.raises(BodyError) as caught:
+        await leave()
+    shown = notes(caught.value)
+    assert shown.startswith("as_completed_scoped(): further children failed:\nchild 1: Traceback")
+    assert shown.endswith("ValueError: unseen")
+
+
+@virtual
+async def test_a_cancellation_goes_on() -> None:
+    """A cancelled body: all are cancelled and joined, then its CancelledError goes on."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with as_completed_scoped([stops_slowly(log)]) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(1)
+    task.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match=r"^enough$"):
+        await task
+    assert (log, task.cancelling()) == (["cleaned up"], 1)
+
+
+@pytest.mark.parametrize("error", [None, BodyError("body")])
+@virtual
+async def test_a_cancellation_while_leaving_is_not_lost(error: Exception | None) -> None:
+    """One that comes during the join waits for its end and goes on then, whatever else was up."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with as_completed_scoped([stops_slowly(log, 5)]):
+            await asyncio.sleep(1)
+            if error is not None:
+                raise error
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(3)
+    task.cancel("enough")
+    with pytest.raises(asyncio.CancelledError, match=r"^enough$") as caught:
+        await task
+    assert (log, now()) == (["cleaned up"], 6)
+    assert caught.value.__context__ is error
+
+
+@virtual
+async def test_the_children_hear_why_their_caller_is_cancelled() -> None:
+    """A cancellation of the body is handed on with its message, as the call itself hands it on."""
+    heard: list[tuple[Any, ...]] = []
+
+    async def child() -> None:
+        try:
+            await asyncio.sleep(9)
+        except asyncio.CancelledError as error:
+            heard.append(error.args)
+            raise
+
+    async def owner() -> None:
+        async with as_completed_scoped([child()]):
+            await asyncio.sleep(9)
+
+    task = asyncio.create_task(owner())
+    await asyncio.sleep(1)
+    task.cancel("shutting down")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert heard == [("shutting down",)]
+
+
+@virtual
+async def test_a_timeout_around_it_is_not_lost() -> None:
+    """asyncio.timeout around the block ends it, with its TimeoutError, after the join."""
+    log: list[str] = []
+
+    async def body() -> None:
+        async with asyncio.timeout(2), as_completed_scoped([stops_slowly(log)]) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    with pytest.raises(TimeoutError):
+        await body()
+    assert (log, now()) == (["cleaned up"], 3)
+
+
+@virtual
+async def test_closing_a_generator_around_it_joins() -> None:
+    """An async generator that yields from within the block joins when it is closed."""
+    log: list[str] = []
+
+    async def values() -> AsyncGenerator[str, None]:
+        async with as_completed_scoped([after(1, "a"), stops_slowly(log)]) as outcomes:
+            async for outcome in outcomes:
+                yield await outcome
+
+    async with aclosing(values()) as stream:
+        async for value in stream:
+            assert value == "a"
+            break
+        assert log == []
+    assert log == ["cleaned up"]
+
+
+@either_start
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_interrupts_go_through(error: type[BaseException], *, eager: bool) -> None:
+    """KeyboardInterrupt and SystemExit of a child never become an item."""
+
+    async def child() -> None:
+        raise error
+
+    async def main() -> None:
+        async with as_completed_scoped([child(), forever()]) as outcomes:
+            async for _ in outcomes:
+                pytest.fail("an item")
+
+    with pytest.raises(error):
+        run_stock(main(), eager=eager)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+def test_an_interrupt_in_an_eager_first_step_is_not_lost() -> None:
+    """It doesn't go through the event loop then, so it goes before what the body raises."""
+
+    async def child() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with asyncio.timeout(0), as_completed_scoped([child()]):
+            await asyncio.sleep(9)
+
+    async def adds() -> None:
+        async with as_completed_scoped([forever()]) as outcomes:
+            outcomes.add(child())
+            raise BodyError
+
+    for use in (main, adds):
+        with pytest.raises(KeyboardInterrupt):
+            run_stock(use(), eager=True)
+
+
+# What was not handed out.
+
+
+@virtual
+async def test_undelivered_has_the_rest() -> None:
+    """What settled without being taken, was cancelled or never started is in `undelivered`."""
+    children = [after(1, "a"), after(1, "b"), after(1, BROKEN), forever(), after(1, "c")]
+    async with as_completed_scoped(children, limit=4) as outcomes:
+        assert outcomes.undelivered == []
+        await asyncio.sleep(2)
+    assert outcomes.undelivered[:3] == [Ok("a", 0, 1.0), Ok("b", 1, 1.0), Failed(BROKEN, 2, 1.0)]
+    cancelled = {outcome.index: outcome for outcome in outcomes.undelivered[3:]}
+    assert all(isinstance(outcome, Cancelled) for outcome in cancelled.values())
+    assert {index: outcome.elapsed for index, outcome in cancelled.items()} == {3: 2.0, 4: 0.0}
+
+
+@virtual
+async def test_what_was_taken_is_delivered() -> None:
+    """What the body has seen is not in `undelivered`; what a loser returned is."""
+
+    async def stubborn() -> str:
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            return "paid already"
+        raise AssertionError
+
+    async with as_completed_scoped([after(1, "a"), stubborn()]) as outcomes:
+        assert await anext(outcomes) == Ok("a", 0, 1.0)
+    assert outcomes.undelivered == [Ok("paid already", 1, 1.0)]
+
+
+@virtual
+async def test_nothing_is_added_while_leaving() -> None:
+    """A child that adds in its cleanup is refused, and the coroutine it added is closed."""
+    late = after(1, "late")
+    refused: list[RuntimeError] = []
+
+    async def child() -> None:
+        try:
+            await forever()
+        finally:
+            try:
+                outcomes.add(late)
+            except RuntimeError as error:
+                refused.append(error)
+
+    async with as_completed_scoped([child()]) as outcomes:
+        await asyncio.sleep(1)
+    assert [str(error) for error in refused] == [
+        "as_completed_scoped(): the `async with` block has been left"
+    ]
+    assert inspect.getcoroutinestate(late) == inspect.CORO_CLOSED
+    refused.clear()

@@ -1,0 +1,281 @@
+"""Children that do what nobody expects cost neither their siblings nor the caller anything."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from simloop.choosers import First
+from simloop.run import run as run_on
+from structgather import as_completed_scoped, gather_structured
+from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
+from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_time import after, now, run
+
+
+class Proxy:
+    """Answers to every name with another one, and does the call when it is awaited."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __getattr__(self, name: str) -> Any:
+        return type(self)(f"{self.path}.{name}")
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        yield from asyncio.sleep(1).__await__()
+        return self.path
+
+
+class Detached(Proxy):
+    """Answers to no name at all."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"detached: {name}")
+
+
+@each_call
+@with_and_without_limit
+@virtual
+async def test_a_proxy_is_a_child_like_any_other(call: Call, limit: int | None) -> None:
+    """An awaitable that answers to every name, or to none, is awaited and gets its own name."""
+    children = [after(2, "a"), Proxy("users").get, Detached("users"), after(1, "d")]
+    assert await call(*children, limit=limit) == ["a", "users.get", "users", "d"]
+
+
+class FutureProxy:
+    """Stands for a Future: whoever asks it asks that, and callbacks are handed that."""
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self._future = future
+
+    _asyncio_future_blocking = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._future, name)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._future.__await__()
+
+
+@each_call
+@with_and_without_limit
+@virtual
+async def test_a_proxy_of_a_future(call: Call, limit: int | None) -> None:
+    """It is told apart from what it stands for: its callbacks are not called with itself."""
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(1, future.set_result, "b")
+    assert await call(after(2, "a"), FutureProxy(future), limit=limit) == ["a", "b"]
+
+
+class OwnError(BaseException):
+    """Not an Exception."""
+
+
+eager_too = pytest.mark.parametrize(
+    "eager", [False, True] if sys.version_info > (3, 12) else [False]
+)
+
+
+@each_call
+@eager_too
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("kind", [GeneratorExit, OwnError, StopAsyncIteration, MemoryError])
+def test_whatever_a_child_raises_is_its_failure(
+    call: Call, kind: type[BaseException], turns: int, *, eager: bool
+) -> None:
+    """A GeneratorExit is a failure, and so is any BaseException, in the first step and later."""
+
+    async def child() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise kind("own")
+
+    one, two, three = run(call(after(1, "a"), child(), after(2, "c")), eager=eager)
+    assert (one, type(two), two.args, three) == ("a", kind, ("own",), "c")
+
+
+async def goes_through_them(child: Coroutine[Any, Any, Any], sibling: Any) -> None:
+    async with as_completed_scoped([sibling, child]) as outcomes:
+        async for outcome in outcomes:
+            await outcome
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_no_cancellation(kind: type[BaseException], turns: int) -> None:
+    """Where the loop goes on after an interrupt of a child, it comes out of the iteration too."""
+    log: list[str] = []
+
+    async def child() -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        raise kind
+
+    result = run_on(lambda: goes_through_them(child(), stops_slowly(log)), First())
+    assert type(result.error) is kind
+    assert (log, result.pending) == (["cleaned up"], [])
+
+
+# Children that cancel: themselves, each other, the caller, everything.
+
+
+async def cancels(tasks: Callable[[], Any], *, waits: bool = True) -> str:
+    for task in tasks():
+        task.cancel("by a child")
+    if waits:
+        await asyncio.sleep(1)
+    return "cancelled them"
+
+
+@each_call
+@with_and_without_limit
+@virtual
+async def test_a_child_that_cancels_itself(call: Call, limit: int | None) -> None:
+    """It has failed with that CancelledError; its siblings and the caller notice nothing."""
+    itself = cancels(lambda: [asyncio.current_task()])
+    first, second = await call(itself, after(1, "b"), limit=limit)
+    assert (type(first), first.args, second) == (asyncio.CancelledError, ("by a child",), "b")
+    me = asyncio.current_task()
+    assert me is not None
+    assert me.cancelling() == 0
+
+
+@each_call
+@virtual
+async def test_a_child_that_cancels_itself_and_returns(call: Call) -> None:
+    """If it awaits nothing after that, what it returned is kept."""
+    itself = cancels(lambda: [asyncio.current_task()], waits=False)
+    assert await call(itself, after(1, "b")) == ["cancelled them", "b"]
+
+
+@each_call
+@virtual
+async def test_a_child_that_cancels_its_sibling(call: Call) -> None:
+    """The sibling has failed with that CancelledError, and the others go on."""
+    tasks: list[Any] = []
+
+    async def sibling() -> None:
+        tasks.append(asyncio.current_task())
+        await forever()
+
+    first, second, third = await call(sibling(), cancels(lambda: tasks), after(2, "c"))
+    assert (type(first), first.args) == (asyncio.CancelledError, ("by a child",))
+    assert (second, third) == ("cancelled them", "c")
+
+
+@each_call
+@pytest.mark.parametrize("waits", [True, False])
+@virtual
+async def test_a_child_that_cancels_the_caller(call: Call, *, waits: bool) -> None:
+    """The caller's cancellation goes on with its message, when all children have ended."""
+    log: list[str] = []
+    callers: list[asyncio.Task[Any]] = []
+    children = [stops_slowly(log), stops_slowly(log), cancels(lambda: callers, waits=waits)]
+    callers.append(asyncio.create_task(call(*children)))
+    with pytest.raises(asyncio.CancelledError, match="by a child"):
+        await callers[0]
+    assert log == ["cleaned up"] * 2
+
+
+@each_call
+@virtual
+async def test_a_child_that_cancels_every_task(call: Call) -> None:
+    """All of them end, and so does the call, as cancelled."""
+    me = asyncio.current_task()
+    child = cancels(lambda: asyncio.all_tasks() - {me})
+    caller = asyncio.create_task(call(forever(), child, forever()))
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+
+
+async def swallows(times: int) -> str:
+    for _ in range(times):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+    await asyncio.sleep(1)
+    return "swallowed it"
+
+
+async def uncancels() -> str:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()
+    await asyncio.sleep(1)
+    return "took it back"
+
+
+@each_way_to_leave
+@virtual
+async def test_children_that_take_a_cancellation_back(leave: Leave) -> None:
+    """They are joined all the same; nothing of it is left with the caller."""
+    await leave(swallows(1), uncancels())
+    assert now() == 2
+    me = asyncio.current_task()
+    assert me is not None
+    assert me.cancelling() == 0
+
+
+async def within(seconds: float, call: Coroutine[Any, Any, Any]) -> None:
+    async with asyncio.timeout(seconds):
+        await call
+
+
+@each_call
+@virtual
+async def test_children_that_swallow_the_cancellation_of_a_timeout(call: Call) -> None:
+    """The timeout is raised when they have ended, however often it comes again meanwhile."""
+    with pytest.raises(TimeoutError):
+        await within(3, within(2, call(swallows(1), uncancels())))
+    assert now() == 3
+
+
+@each_call
+@virtual
+async def test_a_child_that_waits_for_its_caller(call: Call) -> None:
+    """It would wait for ever; a timeout around the call ends both."""
+    me = asyncio.current_task()
+    assert me is not None
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await call(asyncio.wait([me]))
+    assert now() == 1
+
+
+# One exception object in several places.
+
+
+async def fails_in_cleanup(message: str) -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise TypeError(message)
+
+
+@virtual
+async def test_an_error_of_many_calls_stays_short() -> None:
+    """The notes of an object that call after call raises, like that of a cached Future, end."""
+    error = ConnectionError("the cached one")
+    for request in range(50):
+        with pytest.raises(ConnectionError):
+            await gather_structured(after(1, error), fails_in_cleanup(f"of request {request}"))
+    assert len(error.__notes__) == 5
+    assert "of request 49" in error.__notes__[-1]
+
+
+@virtual
+async def test_an_error_that_several_children_raise() -> None:
+    """An object does not stand in its own notes, however many children raise it."""
+    error = ConnectionError("the shared one")
+    with pytest.raises(ConnectionError) as caught:
+        await gather_structured(*[after(1, error) for _ in range(20)], fails_in_cleanup("other"))
+    assert caught.value is error
+    assert (len(error.__notes__), "shared" in error.__notes__[0]) == (1, False)

@@ -1,0 +1,238 @@
+"""Odd inputs: generators that add, equal awaitables, partials, foreign types of coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import functools
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from structgather import Cancelled, Ok, as_completed_scoped, first_n_within, gather_structured
+from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
+from support.virtual_tests import stops_slowly, virtual
+from support.virtual_time import after, now
+
+# A limit, and what is added while an input is being pulled.
+
+
+class Crowd:
+    """Counts how many of its children run at a time."""
+
+    running = most = 0
+
+    async def child(self) -> str:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(2)
+        self.running -= 1
+        return "a"
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+@virtual
+async def test_what_is_added_while_a_source_is_awaited(limit: int) -> None:
+    """What is added takes its room; the input that is being waited for comes after it."""
+    crowd = Crowd()
+
+    async def feed() -> AsyncIterator[Any]:
+        for _ in range(4):
+            await asyncio.sleep(1)
+            yield crowd.child()
+
+    async with as_completed_scoped(feed(), limit=limit) as outcomes:
+        await asyncio.sleep(0.5)
+        for _ in range(limit):
+            outcomes.add(crowd.child())
+        assert [await outcome async for outcome in outcomes] == ["a"] * (4 + limit)
+    assert crowd.most == limit
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+@virtual
+async def test_a_generator_that_adds(limit: int) -> None:
+    """What a generator adds while it is asked for an input takes the room of that input."""
+    crowd = Crowd()
+
+    def feed() -> Iterator[Any]:
+        for number in range(4):
+            if number >= limit:
+                outcomes.add(crowd.child())
+            yield crowd.child()
+
+    async with as_completed_scoped(feed(), limit=limit) as outcomes:
+        assert [await outcome async for outcome in outcomes] == ["a"] * (8 - limit)
+    assert crowd.most == limit
+
+
+# What is the same, and what only looks like it.
+
+
+@dataclass(frozen=True)
+class Query:
+    """An awaitable that is equal to others."""
+
+    number: int
+
+    def __await__(self) -> Generator[Any, Any, int]:
+        ran.append(self)
+        yield from asyncio.sleep(1).__await__()
+        return self.number
+
+
+ran: list[Query] = []
+
+
+@pytest.mark.parametrize("call", ["first", "stream"])
+@with_and_without_limit
+@virtual
+async def test_equal_awaitables_are_two(call: str, limit: int | None) -> None:
+    """Only the very same object is refused: two queries that are equal both run."""
+    ran.clear()
+    children = [Query(1), Query(1), Query(2)]
+    if call == "first":
+        assert (await first_n_within(children, limit=limit)).values == [1, 1, 2]
+    else:
+        async with as_completed_scoped(children, limit=limit) as outcomes:
+            assert [outcome.result() async for outcome in outcomes] == [1, 1, 2]
+    assert len(ran) == 3
+
+
+@virtual
+async def test_equal_awaitables_are_one_for_gather() -> None:
+    """As with asyncio.gather, what is equal runs once and fills each place."""
+    for gather in (gather_structured, asyncio.gather):
+        ran.clear()
+        assert [*await gather(Query(1), Query(2), Query(1))] == [1, 2, 1]
+        assert len(ran) == 2
+
+
+# What is refused.
+
+
+class Unspeakable:
+    """Can't be shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+async def wants_one(number: int) -> None:
+    raise AssertionError(number)
+
+
+@each_call
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (functools.partial(wants_one, 1), "Did you forget to call it"),
+        (wants_one, r"Did you forget to call it: wants_one\(\.\.\.\)"),
+        (Unspeakable(), r"not an Unspeakable: \(its repr can't be had\)"),
+    ],
+    ids=["partial", "function", "unspeakable"],
+)
+@virtual
+async def test_what_cannot_be_awaited_is_a_type_error(call: Call, bad: Any, told: str) -> None:
+    """What cannot be awaited is named, whatever can be had of it; nothing has started."""
+    with pytest.raises(TypeError, match=f"must be awaitable, .*{told}"):
+        await call(after(1, "a"), bad)
+    assert now() == 0
+
+
+async def enter(bad: Any) -> None:
+    await as_completed_scoped(bad).__aenter__()
+
+
+@pytest.mark.parametrize("call", [first_n_within, enter])
+@pytest.mark.parametrize("bad", [functools.partial(wants_one, 1), Unspeakable()])
+@virtual
+async def test_what_cannot_be_iterated_is_a_type_error(call: Any, bad: Any) -> None:
+    """The same for what stands in place of the iterable."""
+    with pytest.raises(TypeError, match=r"of awaitables, not an? (partial|Unspeakable)"):
+        await call(bad)
+
+
+# Coroutines of a type of somebody's own, as Cython makes them.
+
+
+class Foreign(collections.abc.Coroutine[Any, Any, Any]):
+    """A coroutine whose `close()` raises."""
+
+    def __init__(self, inner: Awaitable[Any]) -> None:
+        self._inner: Any = inner.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._inner.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._inner.throw(*error)
+
+    def close(self) -> None:
+        self._inner.close()
+        raise OSError("not closed")
+
+    def __await__(self) -> Any:
+        return self
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return self.send(None)
+
+
+@each_way_to_leave
+@virtual
+async def test_a_foreign_coroutine_is_left(leave: Leave) -> None:
+    """Its `close()` that raises takes the place of nothing, and goes to no hook."""
+    log: list[str] = []
+    await leave(Foreign(stops_slowly(log)), stops_slowly(log), Foreign(stops_slowly(log)))
+    assert (log, now()) == (["cleaned up"] * 3, 2)
+
+
+@virtual
+async def test_a_foreign_coroutine_beside_a_failure() -> None:
+    """The first failure is raised, also where a foreign coroutine waits for its turn."""
+    error = ValueError("first")
+    for limit in (None, 1):
+        with pytest.raises(ValueError, match="first") as caught:
+            await gather_structured(after(1, error), Foreign(after(5, "b")), limit=limit)
+        assert caught.value is error
+
+
+@each_call
+@virtual
+async def test_foreign_coroutines_beside_a_bad_argument(call: Call) -> None:
+    """What is refused is refused with its own error, though they can't be closed."""
+    with pytest.raises(TypeError, match="must be awaitable"):
+        await call(Foreign(after(1, "a")), 42)
+
+
+@virtual
+async def test_a_foreign_coroutine_whose_turn_never_comes() -> None:
+    """It is accounted for, and its `close()` that raises ends nothing."""
+    found = await first_n_within([after(1, "a"), Foreign(after(1, "b"))], 1, limit=1)
+    assert found.outcomes[0] == Ok("a", 0, 1.0)
+    assert isinstance(found.outcomes[1], Cancelled)
+
+
+class Unhashable:
+    """An awaitable that can't be in a set."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __await__(self) -> Generator[Any, None, object]:
+        yield from asyncio.sleep(1).__await__()
+        return object()
+
+
+@virtual
+async def test_doubles_of_what_cannot_be_hashed() -> None:
+    """The very same object runs once and fills each of its places."""
+    one, two = Unhashable(), Unhashable()
+    a, b, c = await gather_structured(one, two, one)
+    assert a is c
+    assert a is not b

@@ -1,0 +1,234 @@
+"""Sources that raise, in whichever way: their error comes out as it is, and nothing is invented."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from structgather import Cancelled, as_completed_scoped, first_n_within
+from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_time import after
+
+
+class EmptyError(Exception):
+    """Is false, as a container of errors without any."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+# Sources that raise: after "a", which is done by then, and beside a child that is not.
+
+
+def generator(running: Any, error: Exception) -> Iterator[Any]:
+    yield after(0, "a")
+    yield running
+    raise error
+
+
+async def async_generator(running: Any, error: Exception) -> AsyncIterator[Any]:
+    yield after(0, "a")
+    yield running
+    await asyncio.sleep(1)
+    raise error
+
+
+class OwnIterator:
+    """An iterator, which may raise what a generator can't."""
+
+    def __init__(self, running: Any, error: Exception) -> None:
+        self._children = [running, after(0, "a")]
+        self._error = error
+
+    def __iter__(self) -> OwnIterator:
+        return self
+
+    def __next__(self) -> Any:
+        if self._children:
+            return self._children.pop()
+        raise self._error
+
+
+Source = Callable[[Any, Exception], Any]
+each_source = pytest.mark.parametrize(
+    "source", [generator, async_generator, OwnIterator], ids=lambda source: source.__name__
+)
+ERRORS = [OSError("page 3 could not be listed"), EmptyError("page 3 could not be listed")]
+each_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+
+
+async def consume(block: Any, got: list[Any]) -> None:
+    async with block as outcomes:
+        async for outcome in outcomes:
+            got.append(await outcome)  # noqa: PERF401 - what came before an error is to be there
+        got.append("the end")
+
+
+@each_source
+@each_error
+@virtual
+async def test_the_error_of_a_source_comes_out_as_it_is(source: Source, error: Exception) -> None:
+    """The iteration raises it behind what was there, though its body awaits each outcome."""
+    log: list[str] = []
+    got: list[Any] = []
+    with pytest.raises(type(error)) as caught:
+        await consume(as_completed_scoped(source(stops_slowly(log), error), limit=2), got)
+    assert caught.value is error
+    assert (got, log) == (["a"], ["cleaned up"])
+    me = asyncio.current_task()
+    assert me is not None
+    assert not me.cancelling()
+
+
+async def in_a_task_group(*children: Coroutine[Any, Any, Any]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for child in children:
+            group.create_task(child)
+
+
+@each_source
+@virtual
+async def test_the_error_of_a_source_ends_a_task_group(source: Source) -> None:
+    """A task that consumes it has failed, not ended cancelled: its group raises the error."""
+    got: list[Any] = []
+    block = as_completed_scoped(source(forever(), ERRORS[0]), limit=2)
+    with pytest.raises(ExceptionGroup) as caught:
+        await in_a_task_group(consume(block, got), forever())
+    assert caught.value.exceptions == (ERRORS[0],)
+    assert got == ["a"]
+
+
+@virtual
+async def test_what_an_error_of_the_source_cancels_is_undelivered() -> None:
+    """The children that are cancelled for it are no items; each is in `.undelivered`."""
+    outcomes = as_completed_scoped(generator(forever(), ERRORS[0]), limit=2)
+    got: list[Any] = []
+    with pytest.raises(OSError, match="page 3"):
+        await consume(outcomes, got)
+    assert got == ["a"]
+    assert [type(outcome) for outcome in outcomes.undelivered] == [Cancelled]
+
+
+@virtual
+async def test_an_item_that_is_no_awaitable_comes_out_as_a_type_error() -> None:
+    """One that is pulled lazily is an error of the source: no cancellation is made of it."""
+    got: list[Any] = []
+    children: Any = [after(0, "a"), forever(), 42]
+    with pytest.raises(TypeError, match="item 2 of its input must be awaitable, not an int: 42"):
+        await consume(as_completed_scoped(iter(children), limit=2), got)
+    assert got == ["a"]
+
+
+@pytest.mark.parametrize("limit", [None, 1, 2])
+@pytest.mark.parametrize("source", [generator, OwnIterator])
+@each_error
+@virtual
+async def test_the_error_of_an_iterable_of_a_race(
+    source: Source, error: Exception, limit: int | None
+) -> None:
+    """`first_n_within` raises it, whether it is true or false, when what runs is joined."""
+    log: list[str] = []
+    running = stops_slowly(log) if limit == 2 else after(1, "b")
+    with pytest.raises(type(error)) as caught:
+        await first_n_within(source(running, error), limit=limit)
+    assert caught.value is error
+    assert log == ["cleaned up"] * (limit == 2)
+
+
+@virtual
+async def test_a_source_that_raises_stop_async_iteration() -> None:
+    """It does not look like the end: a RuntimeError says what it was."""
+    error = StopAsyncIteration("not the end")
+    got: list[Any] = []
+    with pytest.raises(RuntimeError, match="its input raised StopAsyncIteration") as caught:
+        await consume(as_completed_scoped(OwnIterator(after(0, "b"), error), limit=1), got)
+    assert caught.value.__cause__ is error
+    assert got == ["a", "b"]
+
+
+@each_error
+@virtual
+async def test_the_error_of_an_iterable_on_entry(error: Exception) -> None:
+    """Where inputs are pulled on entry already, the error comes there: the body does not run."""
+    for limit in (None, 3):
+        block = as_completed_scoped(OwnIterator(after(0, "b"), error), limit=limit)
+        with pytest.raises(type(error)) as caught:
+            await block.__aenter__()
+        assert caught.value is error
+
+
+# Generators whose cleanup raises.
+
+
+def closing_badly(error: Exception) -> Iterator[Any]:
+    try:
+        while True:
+            yield after(1, "a")
+    finally:
+        raise error
+
+
+async def leave_early(inputs: Any) -> None:
+    async with as_completed_scoped(inputs, limit=2) as outcomes:
+        await anext(outcomes)
+
+
+async def take_one(inputs: Any) -> None:
+    await first_n_within(inputs, 1, limit=2)
+
+
+@each_error
+@pytest.mark.parametrize("leave", [leave_early, take_one])
+@virtual
+async def test_the_error_of_a_generators_cleanup(leave: Any, error: Exception) -> None:
+    """It is raised if there is no other, whether it is true or false."""
+    with pytest.raises(type(error)) as caught:
+        await leave(closing_badly(error))
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("leave", [leave_early, take_one])
+@virtual
+async def test_a_cancellation_goes_before_a_generators_cleanup(leave: Any) -> None:
+    """Where the caller is cancelled, the generator's error does not take its place."""
+    task = asyncio.create_task(leave(closing_badly(OSError("not closed"))))
+    await asyncio.sleep(0.5)
+    task.cancel("the user has left")
+    with pytest.raises(asyncio.CancelledError, match="the user has left"):
+        await task
+
+
+async def of_a_race(source: Any) -> None:
+    await first_n_within(source, limit=3)
+
+
+async def of_a_stream(source: Any) -> None:
+    async with as_completed_scoped(source, limit=3) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
+@pytest.mark.parametrize("end", [StopIteration, LookupError])
+@pytest.mark.parametrize("leave", [of_a_race, of_a_stream])
+@virtual
+async def test_an_iterator_that_has_ended_is_not_asked_again(leave: Any, end: Any) -> None:
+    """Some go on all the same, such as those of a cursor that is filled again."""
+    asked: list[str] = []
+
+    class Cursor:
+        def __iter__(self) -> Iterator[Any]:
+            return self
+
+        def __next__(self) -> Any:
+            asked.append("next")
+            if len(asked) == 3:
+                raise end
+            return after(len(asked), "a")
+
+    with suppress(LookupError):
+        await leave(Cursor())
+    assert len(asked) == 3

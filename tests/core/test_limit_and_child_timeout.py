@@ -1,0 +1,411 @@
+"""`limit`: how many children run at a time. `child_timeout`: how long each of them may take."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Awaitable, Coroutine
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from structgather import gather_structured
+from structgather._child_timeout import ChildTimeouts
+from support.virtual_tests import stops_slowly
+from support.virtual_time import after, now, run, still_to_ring, timers_from_now_on
+
+EAGER = [
+    False,
+    pytest.param(
+        True,
+        marks=pytest.mark.skipif(
+            sys.version_info < (3, 12), reason="there are no eager tasks before 3.12"
+        ),
+    ),
+]
+lazy_and_eager = pytest.mark.parametrize("eager", EAGER)
+
+
+class Crowd:
+    """Children that note how many of them run, and when and in which order they started."""
+
+    def __init__(self) -> None:
+        self.running = self.most = 0
+        self.started: list[tuple[str, float]] = []
+        self.tasks: set[int] = set()
+
+    async def child(self, name: str, seconds: float) -> str:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.started.append((name, now()))
+        self.tasks.add(len(asyncio.all_tasks()))
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.running -= 1
+        return name
+
+
+# limit
+
+
+@lazy_and_eager
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+def test_never_more_at_a_time_than_the_limit(limit: int, *, eager: bool) -> None:
+    """As many run as may, never more, and all get their turn; values stand in argument order."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        names = "abcdefg"
+        children = [crowd.child(name, 1 + index % 3) for index, name in enumerate(names)]
+        assert await gather_structured(*children, limit=limit) == list(names)
+
+    run(main(), eager=eager)
+    assert crowd.most == min(limit, 7)
+
+
+class Lazy:
+    """Awaitable, and neither a coroutine nor a Future."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
+
+    def __await__(self) -> Any:
+        return self.coroutine.__await__()
+
+
+@lazy_and_eager
+def test_what_is_awaitable_takes_a_turn_as_a_coroutine_does(*, eager: bool) -> None:
+    """It begins to run when it is awaited: it waits for its turn."""
+    crowd = Crowd()
+    run(gather_all(*[Lazy(crowd.child(name, 1)) for name in "abc"]), eager=eager)
+    assert crowd.started == [("a", 0), ("b", 0), ("c", 1)]
+
+
+@lazy_and_eager
+def test_children_start_in_argument_order_as_soon_as_there_is_room(*, eager: bool) -> None:
+    """The next one starts at the moment when one has ended."""
+    crowd = Crowd()
+    children = [("a", 3), ("b", 1), ("c", 1), ("d", 5), ("e", 1)]
+    run(gather_all(*[crowd.child(name, seconds) for name, seconds in children]), eager=eager)
+    assert crowd.started == [("a", 0), ("b", 0), ("c", 1), ("d", 2), ("e", 3)]
+
+
+async def gather_all(*children: Awaitable[Any]) -> Any:
+    return await gather_structured(*children, limit=2)
+
+
+def test_a_task_is_made_only_when_its_turn_has_come() -> None:
+    """Of a thousand children only `limit` are tasks at any time."""
+    crowd = Crowd()
+    run(gather_all(*[crowd.child("", 1) for _ in range(1000)]))
+    assert max(crowd.tasks) == 2 + 1  # and the caller
+    assert len(crowd.started) == 1000
+
+
+variable: ContextVar[str] = ContextVar("variable")
+
+
+@lazy_and_eager
+def test_who_starts_late_has_the_callers_context_too(*, eager: bool) -> None:
+    """A late child starts in a copy of the caller's context at the call, not of its sibling's."""
+
+    async def child(name: str) -> str:
+        seen = variable.get()
+        variable.set(name)
+        await asyncio.sleep(1)
+        return seen
+
+    async def main() -> None:
+        variable.set("caller")
+        seen = await gather_structured(*[child(name) for name in "abcd"], limit=1)
+        assert [*seen] == ["caller"] * 4
+        assert variable.get() == "caller"
+
+    run(main(), eager=eager)
+
+
+@lazy_and_eager
+def test_a_task_that_runs_already_takes_no_turn(*, eager: bool) -> None:
+    """Tasks and Futures are not counted, wherever they stand, and also if they are done."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result("done")
+        tasks = [asyncio.create_task(after(seconds, "task")) for seconds in (0, 2, 9)]
+        await asyncio.sleep(0.5)
+        values = await gather_structured(
+            done, crowd.child("a", 3), *tasks, crowd.child("b", 3), done, limit=1
+        )
+        assert values == ["done", "a", "task", "task", "task", "b", "done"]
+
+    run(main(), eager=eager)
+    assert crowd.started == [("a", 0.5), ("b", 3.5)]
+
+
+@lazy_and_eager
+def test_a_duplicate_takes_one_turn(*, eager: bool) -> None:
+    """A coroutine that fills several places runs once."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        child = crowd.child("a", 1)
+        values = await gather_structured(child, child, crowd.child("b", 1), child, limit=1)
+        assert [*values] == ["a", "a", "b", "a"]
+
+    run(main(), eager=eager)
+    assert crowd.started == [("a", 0), ("b", 1)]
+
+
+@lazy_and_eager
+@pytest.mark.parametrize("adopted", [False, True])
+def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
+    """Who waits for a turn when one has failed never runs, and is closed."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        waiting = [crowd.child("b", 1), crowd.child("c", 1)]
+        first: Awaitable[Any]
+        if adopted:  # a Future that has failed already
+            first = asyncio.get_running_loop().create_future()
+            first.set_exception(ValueError("first"))
+        else:
+            first = after(1, ValueError("first"))
+        with pytest.raises(ValueError, match="first"):
+            await gather_structured(first, *waiting, limit=1)
+        assert [*map(inspect.getcoroutinestate, waiting)] == [inspect.CORO_CLOSED] * 2
+
+    run(main(), eager=eager)
+    assert crowd.started == []
+
+
+def test_after_a_cancellation_nobody_starts() -> None:
+    """Who waits for a turn when the caller is cancelled never runs, and is closed."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        children = [crowd.child(name, 2) for name in "abc"]
+        call = asyncio.create_task(gather_structured(*children, limit=1))
+        await asyncio.sleep(3)
+        call.cancel()
+        await asyncio.wait([call])
+        assert inspect.getcoroutinestate(children[2]) == inspect.CORO_CLOSED
+
+    run(main())
+    assert crowd.started == [("a", 0), ("b", 2)]
+
+
+@lazy_and_eager
+def test_a_failure_makes_room_where_exceptions_are_returned(*, eager: bool) -> None:
+    """With `return_exceptions` a failed child, or a late one, hands its turn on."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        values = await gather_structured(
+            after(1, ValueError()),
+            after(0, TypeError()),
+            crowd.child("late", 9),
+            crowd.child("d", 1),
+            limit=1,
+            child_timeout=3,
+            return_exceptions=True,
+        )
+        assert [type(value) for value in values] == [ValueError, TypeError, TimeoutError, str]
+
+    run(main(), eager=eager)
+    assert crowd.started == [("late", 1), ("d", 4)]
+
+
+# child_timeout
+
+
+@lazy_and_eager
+def test_the_time_of_a_child_begins_with_its_own_start(*, eager: bool) -> None:
+    """The time in the queue does not count."""
+
+    async def main() -> None:
+        values = await gather_structured(*[after(2, n) for n in range(4)], limit=1, child_timeout=3)
+        assert values == [0, 1, 2, 3]
+        assert now() == 8
+
+    run(main(), eager=eager)
+
+
+def test_a_late_child_ends_on_time() -> None:
+    """A late child is cancelled at its deadline, joined, and has failed with a TimeoutError."""
+
+    async def late() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(now())
+            await asyncio.sleep(1)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await gather_structured(after(1, "a"), late(), child_timeout=2)
+        ended.append(now())
+
+    ended: list[float] = []
+    run(main())
+    assert ended == [2, 3]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_value_in_the_tick_of_its_deadline_is_in_time(steps: int, *, adopted: bool) -> None:
+    """What arrives in the very tick in which its time is over is kept."""
+
+    async def child(name: str) -> str:
+        for _ in range(steps):
+            await asyncio.sleep(2 / steps)
+        return name
+
+    async def main() -> None:
+        children = [child(name) for name in "ab"]
+        values = await gather_structured(
+            *(map(asyncio.create_task, children) if adopted else children), child_timeout=2
+        )
+        assert values == ["a", "b"]
+
+    run(main())
+
+
+@lazy_and_eager
+@pytest.mark.parametrize("limit", [None, 1])
+def test_no_time_at_all(limit: int | None, *, eager: bool) -> None:
+    """With `child_timeout=0` nothing is started: each child is late."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        children = [crowd.child("a", 0), crowd.child("b", 0)]
+        values = await gather_structured(
+            *children, limit=limit, child_timeout=0, return_exceptions=True
+        )
+        assert [type(value) for value in values] == [TimeoutError] * 2
+        assert [*map(inspect.getcoroutinestate, children)] == [inspect.CORO_CLOSED] * 2
+
+    run(main(), eager=eager)
+    assert crowd.started == []
+
+
+async def returns_all_the_same() -> str:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        return "partial"
+    return "complete"
+
+
+async def fails_all_the_same() -> str:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise OSError("in its cleanup")
+
+
+def test_what_a_late_child_returns_or_raises_is_kept() -> None:
+    """A late child that returns has returned, and one that raises has failed with that."""
+    values: Any = run(
+        gather_structured(
+            returns_all_the_same(),
+            fails_all_the_same(),
+            after(1, "c"),
+            child_timeout=2,
+            return_exceptions=True,
+        )
+    )
+    assert [str(value) for value in values] == ["partial", "in its cleanup", "c"]
+
+
+def test_a_child_that_times_out_by_itself_is_not_late() -> None:
+    """A TimeoutError of the child's own comes out as it is."""
+    own = TimeoutError("its own")
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError) as raised:
+            await gather_structured(after(1, own), child_timeout=2)
+        assert raised.value is own
+
+    run(main())
+
+
+def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the call is over it has no timer in the loop any more."""
+
+    async def main() -> None:
+        timers = timers_from_now_on(monkeypatch)
+        await gather_structured(after(1, "a"), after(2, "b"), child_timeout=60)
+        assert still_to_ring(timers) == []
+        assert 60 in [timer.when() for timer in timers]
+
+    run(main())
+
+
+def test_a_timer_that_has_rung_already_sets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All have settled in the tick in which it rings, and one more is started in that tick."""
+    expired: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        tick = loop.create_future()
+        loop.call_later(1, tick.set_result, None)
+        timers = timers_from_now_on(monkeypatch)
+        timeouts = ChildTimeouts(1, loop, expired.append)
+        timeouts.started(0, now())
+        await tick  # it rings, and will look when all that arrives in this tick has arrived
+        timeouts.settled(0)
+        timeouts.end()
+        timeouts.started(1, now())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [timer.when() for timer in timers] == [1, 2]
+        await asyncio.sleep(2)
+        assert expired == [1]
+
+    run(main())
+
+
+@lazy_and_eager
+def test_a_failure_makes_room_for_another_failure(*, eager: bool) -> None:
+    """An eager child starts, and fails, in the last step of the one before: both are retrieved."""
+
+    async def at_once() -> None:
+        raise KeyError
+
+    async def main() -> None:
+        failing = [after(1, ValueError()), at_once()]
+        gathered = await gather_structured(*failing, limit=1, return_exceptions=True)
+        assert [*map(type, gathered)] == [ValueError, KeyError]
+
+    run(main(), eager=eager)
+
+
+@lazy_and_eager
+def test_children_that_end_at_once_behind_one_that_does_not(*, eager: bool) -> None:
+    """When there is room, thousands of them start and end one after the other."""
+
+    async def at_once(number: int) -> int:
+        return number
+
+    async def main() -> None:
+        children = [after(1, 0), *map(at_once, range(1, 3_000))]
+        assert await gather_structured(*children, limit=1) == [*range(3_000)]
+
+    run(main(), eager=eager)
+
+
+def test_who_cleans_up_is_not_late() -> None:
+    """What was cancelled for another reason may clean up beyond the end of its time."""
+
+    async def main() -> BaseException:
+        children = after(1, ValueError("first")), stops_slowly([], 5)
+        with pytest.raises(ValueError, match="first") as caught:
+            await gather_structured(*children, child_timeout=2)
+        assert now() == 6
+        return caught.value
+
+    assert not hasattr(run(main()), "__notes__")

@@ -1,0 +1,239 @@
+"""What fails inside a call inside a call is not lost when the outer one ends the inner one."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from structgather import (
+    Cancelled,
+    TimedOut,
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+)
+from support.each_call import Call, each_call
+from support.virtual_tests import forever, virtual
+from support.virtual_time import after, now
+
+
+async def fails_in_cleanup() -> None:
+    try:
+        await forever()
+    finally:
+        await asyncio.sleep(1)
+        raise ValueError("could not roll back")
+
+
+# A call that somebody cancels, one of whose children fails then. Each with what it is not to lose.
+
+
+async def plain() -> Any:
+    return await fails_in_cleanup()
+
+
+async def gather() -> Any:
+    return await gather_structured(fails_in_cleanup(), forever())
+
+
+async def gather_returning() -> Any:
+    return await gather_structured(fails_in_cleanup(), forever(), return_exceptions=True)
+
+
+async def first() -> Any:
+    return await first_n_within([fails_in_cleanup(), forever()], within=60)
+
+
+async def stream() -> Any:
+    async with as_completed_scoped([fails_in_cleanup(), forever()]) as outcomes:
+        return [outcome async for outcome in outcomes]
+
+
+async def stream_busy() -> Any:
+    async with as_completed_scoped([fails_in_cleanup(), forever()]):
+        await forever()
+
+
+async def twice() -> Any:
+    return await gather_structured(first(), forever())
+
+
+async def task_group() -> Any:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fails_in_cleanup())
+
+
+Inner = Callable[[], Coroutine[Any, Any, Any]]
+each_inner_call = pytest.mark.parametrize(
+    "inner",
+    [plain, gather, gather_returning, first, stream, stream_busy, twice, task_group],
+    ids=lambda inner: inner.__name__,
+)
+
+
+def shown(error: BaseException) -> int:
+    """How often the traceback shows what must not be lost."""
+    return "".join(traceback.format_exception(error)).count("ValueError: could not roll back")
+
+
+@each_inner_call
+@virtual
+async def test_a_first_failure_shows_what_failed_inside_its_siblings(inner: Inner) -> None:
+    """It stands once in the notes of the failure that is raised."""
+    error = KeyError("first")
+    with pytest.raises(KeyError) as caught:
+        await gather_structured(after(1, error), inner())
+    assert caught.value is error
+    assert shown(error) == 1
+    assert now() == 2
+
+
+@each_inner_call
+@virtual
+async def test_a_group_has_what_failed_inside(inner: Inner) -> None:
+    """With `exception_group` it is in the group, beside the failure that came first."""
+    error = KeyError("first")
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await gather_structured(after(1, error), inner(), exception_group=True)
+    own, nested = caught.value.split(lambda each: each is error)
+    assert own is not None
+    assert nested is not None
+    assert len(caught.value.exceptions) == 2
+    assert shown(nested) == 1
+
+
+@each_inner_call
+@virtual
+async def test_losers_keep_what_failed_inside_them(inner: Inner) -> None:
+    """`FirstN.exception_group()` has it, though the loser has ended as it was told."""
+    found = await first_n_within([after(1, "a"), inner()], 1)
+    assert found.values == ["a"]
+    group = found.exception_group()
+    assert group is not None
+    assert shown(group) == 1
+
+
+async def raises_inside(block: Any, error: Exception) -> None:
+    async with block:
+        await asyncio.sleep(1)
+        raise error
+
+
+@each_inner_call
+@virtual
+async def test_a_body_that_raises_shows_what_failed_inside(inner: Inner) -> None:
+    """It stands once in the notes of the exception that leaves the block."""
+    error = KeyError("body")
+    with pytest.raises(KeyError) as caught:
+        await raises_inside(as_completed_scoped([inner()]), error)
+    assert caught.value is error
+    assert shown(error) == 1
+
+
+@each_inner_call
+@virtual
+async def test_a_deadline_shows_what_failed_inside(inner: Inner) -> None:
+    """A child that the time of the whole call has ended leads to it."""
+    (outcome,) = (await first_n_within([inner()], within=1)).outcomes
+    assert shown(outcome.error) == 1  # type: ignore[union-attr]  # there is one
+
+
+@each_call
+@each_inner_call
+@virtual
+async def test_a_late_child_shows_what_failed_inside(call: Call, inner: Inner) -> None:
+    """A child that its own time has ended leads to it."""
+    (error,) = await call(inner(), child_timeout=1)
+    assert shown(error) == 1
+
+
+@each_call
+@each_inner_call
+@virtual
+async def test_a_timeout_shows_what_failed_inside(call: Call, inner: Inner) -> None:
+    """What `asyncio.timeout` around an outer call raises leads to it, however deep it was."""
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(1):
+            await call(inner(), forever())
+    assert shown(caught.value) == 1
+
+
+@each_call
+@each_inner_call
+@virtual
+async def test_a_cancellation_shows_what_failed_inside(call: Call, inner: Inner) -> None:
+    """The CancelledError of an outer call is the caller's own, and leads to it."""
+    task = asyncio.create_task(call(inner(), forever()))
+    await asyncio.sleep(1)
+    task.cancel("the user has left")
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert caught.value.args == ("the user has left",)
+    assert shown(caught.value) == 1
+
+
+async def nothing_fails() -> Any:
+    return await gather_structured(first_n_within([forever()]), forever())
+
+
+@virtual
+async def test_where_nothing_failed_there_is_no_failure() -> None:
+    """A call that ends as it is told, without failures inside, is no failure anywhere."""
+    error = KeyError("first")
+    with pytest.raises(KeyError):
+        await gather_structured(after(1, error), nothing_fails())
+    assert not hasattr(error, "__notes__")
+    found = await first_n_within([after(1, "a"), nothing_fails()], 1)
+    assert found.exception_group() is None
+    assert isinstance(found.outcomes[1], Cancelled)
+    outcomes = as_completed_scoped([nothing_fails()])
+    with pytest.raises(KeyError):
+        await raises_inside(outcomes, error)
+    assert not hasattr(error, "__notes__")
+    assert [type(outcome) for outcome in outcomes.undelivered] == [Cancelled]
+
+
+# The Task of a child, for those who look at Tasks.
+
+
+def watched(tasks: list[Any], child: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+    async def run() -> Any:
+        tasks.append(asyncio.current_task())
+        return await child
+
+    return run()
+
+
+@each_call
+@virtual
+async def test_the_task_of_a_child_ends_as_the_child_does(call: Call) -> None:
+    """It has the child's value, or its exception, or is cancelled, as the child was."""
+    tasks: list[asyncio.Task[Any]] = []
+    error = ValueError("own")
+    children = [after(1, "a"), after(1, error), after(1, asyncio.CancelledError("own")), forever()]
+    await call(*[watched(tasks, child) for child in children], child_timeout=2)
+    returned, failed, cancelled, late = tasks
+    assert returned.result() == "a"
+    assert failed.exception() is error
+    assert cancelled.cancelled()
+    assert late.cancelled()
+
+
+@each_call
+@virtual
+async def test_a_task_that_nobody_looks_at_is_not_reported(call: Call) -> None:
+    """A failure that the call has handed over does not go to the loop's handler as well."""
+    await call(after(1, ValueError()), after(1, OSError()), after(1, MemoryError()))
+
+
+@virtual
+async def test_a_late_task_is_told_from_a_cancelled_one() -> None:
+    """Its Task is cancelled; the outcome says by what."""
+    tasks: list[asyncio.Task[Any]] = []
+    (outcome,) = (await first_n_within([watched(tasks, forever())], within=1)).outcomes
+    assert isinstance(outcome, TimedOut)
+    assert tasks[0].cancelled()

@@ -1,0 +1,193 @@
+"""Random programs: calls of all three functions, one inside the other, judged by every oracle.
+
+What breaks a promise is made small, and printed as a program that can be run. The tests below show
+that it is, for calls that are wrong. `HYPOTHESIS_PROFILE=long` draws many more programs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import Phase, event, given, note, settings
+from hypothesis import strategies as st
+
+from simloop import wrong, wrong_outcomes
+from simloop.choosers import Seeded, replay
+from simloop.random_programs import (
+    LEAVES,
+    NODES,
+    Broken,
+    Drawing,
+    Node,
+    Sort,
+    draw_options,
+    horizon,
+    judge,
+    judge_random,
+    program,
+)
+from simloop.run import Run, run
+
+TESTS = Path(__file__).parents[1]
+
+# Hypothesis draws; what it finds is shrunk by `Broken`, as a tree.
+only_draw = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])
+
+trees = st.composite(lambda draw: Drawing(lambda n: draw(st.integers(0, n - 1))).root())()
+run_options = st.composite(lambda draw: draw_options(lambda n: draw(st.integers(0, n - 1))))()
+seeds = st.integers(0, 2**32)
+
+
+@only_draw
+@given(trees, run_options, seeds)
+def test_random_programs(tree: Node, options: Any, seed: int) -> None:
+    """Whatever calls are made of each other, on any schedule, whoever cancels: promises hold."""
+    found = judge(tree, Seeded(seed, horizon(tree)), **options)
+    note(f"{tree!r}\nreplay {found.schedule!r}")
+    event("interrupted" if found.interrupts else f"{found.cancels_accepted} cancellations")
+
+
+@only_draw
+@given(trees, run_options, seeds)
+def test_a_run_can_be_repeated(tree: Node, options: Any, seed: int) -> None:
+    """The same schedule gives the same run: nothing in a call depends on addresses or sets."""
+    whole = program(tree)
+    first = run(whole, Seeded(seed, horizon(tree)), **options)
+    again = replay(whole, first.schedule)
+    assert told(again) == told(first)
+
+
+def told(of: Run) -> list[Any]:
+    return [(entry.step, entry.time, entry.who, entry.what) for entry in of.events]
+
+
+@given(trees)
+def test_a_tree_prints_as_the_python_that_builds_it(tree: Node) -> None:
+    """What is printed for a failure is the very program that failed."""
+    assert repr(eval(repr(tree), dict(NODES))) == repr(tree)  # noqa: S307
+
+
+def test_a_seed_is_a_program() -> None:
+    """`judge_random` draws the same program, and the same schedule, for the same seed."""
+    runs = [judge_random(seed) for seed in (1, 2, 3, 1)]
+    assert told(runs[3]) == told(runs[0])
+    assert len({run.schedule for run in runs}) == 3
+
+
+def test_everything_is_drawn() -> None:
+    """Every kind of node, every behaviour and every option is in some of the first programs."""
+    seen = Counter[str]()
+
+    def look(node: Node, depth: int) -> None:
+        does = getattr(node, "does", None)
+        seen.update([does or type(node).__name__, f"depth {depth}"])
+        seen.update(name for name, value in node.options.items() if value != node.defaults[name])
+        for part in node.parts:
+            look(part, depth + 1)
+
+    for seed in range(300):
+        look(Drawing(Seeded(seed).choose).root(), 0)
+    options = {f"{name}" for node in NODES.values() for name in getattr(node, "defaults", ())}
+    kinds = {*NODES} - {"Leaf"} | {*LEAVES, "adds_a_child", "depth 3"}
+    assert (kinds | options) - seen.keys() == set()
+
+
+# Calls that are wrong.
+
+
+class Fault(NamedTuple):
+    """A wrong call in the place of one of the three, the oracle that finds it, and how small."""
+
+    call: Callable[..., Any]
+    oracle: str
+    nodes: int  # the calls and children of the smallest program
+    at: str = "gather"
+    options: tuple[str, ...] = ()
+
+
+FAULTS = [
+    Fault(wrong.cancels_without_joining, "no_child_pending", 3),
+    Fault(wrong.joins_once, "no_child_pending", 3),
+    Fault(wrong.swallows_the_cancellation, "outer_cancel_surfaces", 3),
+    Fault(wrong.uncancels_too_much, "cancelling_balanced", 2),
+    Fault(wrong.cancels_twice, "no_child_cancelled_twice", 3),
+    Fault(wrong.never_retrieves, "handler_never_called", 3),
+    Fault(wrong.awaits_in_turn, "outer_cancel_surfaces", 2),
+    Fault(wrong.drops_the_message, "cancel_message_kept", 2),
+    Fault(wrong.raises_the_last_failure, "first_failure_raised", 3),
+    Fault(wrong.results_as_they_come, "outcomes_match", 3),
+    Fault(wrong.forgets_the_unstarted, "never_awaited_nothing", 3),
+    Fault(wrong.leaves_a_cycle, "nothing_kept_alive", 2),
+    Fault(wrong.right, "failures_are_shown", 3),  # what asyncio.gather drops, it drops
+    Fault(wrong_outcomes.HandsOutByIndex, "in_the_order_of_their_ends", 3, "stream", ("body",)),
+    Fault(wrong_outcomes.LeavesWithoutJoining, "no_child_pending", 3, "stream", ("body",)),
+    Fault(wrong_outcomes.DropsWhatNobodyTook, "nothing_dropped", 3, "stream", ("body",)),
+    Fault(wrong_outcomes.GoesOnAfterTheTimeout, "deadlines_hold", 2, "stream", ("timeout",)),
+    Fault(wrong_outcomes.TakesZeroForNone, "deadlines_hold", 3, "stream", ("timeout",)),
+    Fault(wrong_outcomes.RunsAhead, "limit_holds", 5, "stream", ("limit", "feed", "body")),
+    Fault(wrong_outcomes.race_that_counts_losers, "the_first_values", 3, "first", ("n",)),
+    Fault(wrong_outcomes.race_that_forgets_why, "losers_are_told", 2, "first", ("within",)),
+]
+
+each_fault = pytest.mark.parametrize(
+    "fault", FAULTS, ids=lambda fault: f"{fault.call.__name__}-{fault.oracle}"
+)
+
+
+def found_by_chance(fault: Fault) -> Broken:
+    """The fault, in programs of plain children and of what the wrong call can do."""
+    kind = {"gather": "Gather", "first": "First", "stream": "Stream"}[fault.at]
+    sort = Sort((kind,), frozenset(fault.options), handed_over=False, asyncio=False, eager=False)
+    for seed in range(2_000):
+        try:
+            judge_random(seed, sort, only=fault.oracle, functions={fault.at: fault.call})
+        except Broken as broken:
+            return broken
+    pytest.fail("it was not found")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_over() -> Iterator[None]:
+    yield
+    wrong.KEPT.clear()
+
+
+@each_fault
+def test_a_wrong_call_is_found_and_made_small(fault: Fault) -> None:
+    """Random programs find it; what is printed is a program of a few lines, and it is the fault."""
+    broken = found_by_chance(fault)
+    assert size(broken.tree) <= fault.nodes
+    assert len(broken.script.splitlines()) <= 16
+
+
+def size(tree: Node) -> int:
+    return 1 + sum(map(size, tree.parts))
+
+
+@pytest.mark.parametrize("fault", FAULTS[:2] + FAULTS[-7:-5], ids=lambda fault: fault.call.__name__)
+def test_what_is_printed_can_be_run(fault: Fault, tmp_path: Path) -> None:
+    """Copied into a file and run, it breaks the same promise; with the right call it doesn't."""
+    broken = found_by_chance(fault)
+    assert broken.script in str(broken)
+    complaint = f"{fault.oracle}: "
+    assert complaint in run_script(tmp_path, broken.script)
+    assert run_script(tmp_path, broken.script.replace(f"    {fault.at}=", "    # ")) == ""
+
+
+def run_script(folder: Path, script: str) -> str:
+    file = folder / "program.py"
+    file.write_text(script)
+    done = subprocess.run(  # noqa: S603 - what was just written
+        [sys.executable, str(file)],
+        env={"PYTHONPATH": f"{TESTS.parent}:{TESTS}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr

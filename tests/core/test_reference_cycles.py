@@ -1,0 +1,279 @@
+"""A call leaves the garbage collector nothing to do: it makes no cycle that outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from structgather import as_completed_scoped, first_n_within, gather_structured
+from support.virtual_tests import forever, stops_slowly
+from support.virtual_time import after, run
+
+
+class ChildError(Exception):
+    """How a child fails."""
+
+
+class BodyError(Exception):
+    """How the body of a block does."""
+
+
+def three() -> list[Coroutine[Any, Any, Any]]:
+    """Makes one that returns, one that fails, one that is late and fails in its cleanup."""
+
+    async def fails() -> None:  # and keeps its exception in no local variable: that is a cycle
+        await asyncio.sleep(2)
+        raise ChildError
+
+    async def fails_in_cleanup() -> None:
+        try:
+            await forever()
+        finally:
+            raise ChildError
+
+    return [after(1, "a"), fails(), fails_in_cleanup()]
+
+
+async def gathered() -> None:
+    await gather_structured(after(1, "a"), after(2, "b"))
+
+
+async def gathered_with_options() -> None:
+    await gather_structured(after(1, "a"), after(2, "b"), limit=1, child_timeout=5)
+
+
+async def gathered_nothing() -> None:
+    await gather_structured()
+
+
+async def gather_failed() -> None:
+    with suppress(ChildError):
+        await gather_structured(*three(), child_timeout=5)
+
+
+async def gather_failed_in_a_group() -> None:
+    with suppress(ExceptionGroup):
+        await gather_structured(*three(), exception_group=True)
+
+
+async def gather_failed_with_tasks() -> None:
+    with suppress(ChildError):
+        await gather_structured(*map(asyncio.create_task, three()))
+
+
+async def gather_returned_failures() -> None:
+    await gather_structured(*three(), return_exceptions=True, child_timeout=3)
+
+
+async def gather_raised_its_failures() -> None:
+    gathered = await gather_structured(*three(), return_exceptions=True, child_timeout=3)
+    with suppress(ExceptionGroup):
+        gathered.raise_failures()
+
+
+async def gather_timed_out() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await gather_structured(*three())
+
+
+async def gather_refused() -> None:
+    with suppress(TypeError):
+        await gather_structured(after(1, "a"), 42)  # type: ignore[call-overload]
+
+
+async def race() -> None:
+    await first_n_within(three(), 1, child_timeout=5)
+
+
+async def race_late() -> None:
+    found = await first_n_within(iter(three()), within=3, limit=3, child_timeout=9)
+    with suppress(ExceptionGroup):
+        found.raise_if_short()
+
+
+async def race_timed_out() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await first_n_within(three())
+
+
+async def race_of_a_broken_iterable() -> None:
+    def broken() -> Any:
+        yield from three()
+        raise ChildError
+
+    with suppress(ChildError):
+        await first_n_within(broken(), limit=4)
+
+
+async def block() -> None:
+    async with as_completed_scoped([after(1, "a"), after(2, "b")], child_timeout=5) as outcomes:
+        async for outcome in outcomes:
+            await outcome
+
+
+async def block_with_failures() -> None:
+    async with as_completed_scoped(three(), limit=2, child_timeout=3) as outcomes:
+        with suppress(StopAsyncIteration):
+            while True:  # an outcome in a local variable is a cycle, when its error is raised here
+                with suppress(ChildError, TimeoutError):
+                    await (await anext(outcomes))
+
+
+async def block_left_early() -> None:
+    async with as_completed_scoped(three(), child_timeout=9) as outcomes:
+        await anext(outcomes)
+
+
+async def block_left_by_an_error() -> None:
+    with suppress(BodyError):
+        async with as_completed_scoped(three()):
+            await asyncio.sleep(1.5)
+            raise BodyError
+
+
+async def block_left_by_a_childs_error() -> None:
+    with suppress(ChildError):
+        async with as_completed_scoped(three()) as outcomes:
+            while True:  # as above
+                await (await anext(outcomes))
+
+
+async def block_late() -> None:
+    with suppress(TimeoutError):
+        async with as_completed_scoped(three(), timeout=1.5) as outcomes:
+            async for outcome in outcomes:
+                await outcome
+
+
+async def block_timed_out() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5), as_completed_scoped(three()) as outcomes:
+            async for outcome in outcomes:
+                await outcome
+
+
+async def block_of_a_source() -> None:
+    async def feed() -> AsyncIterator[Any]:
+        returns, fails, unused = three()
+        unused.close()
+        for child in (returns, fails):
+            await asyncio.sleep(1)
+            yield child
+        raise ChildError
+
+    with suppress(ChildError):
+        async with as_completed_scoped(feed(), limit=2) as outcomes:
+            async for outcome in outcomes:
+                await outcome
+
+
+async def block_timed_out_while_it_is_left() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.5):
+            async with as_completed_scoped([after(1, "a"), stops_slowly([])]) as outcomes:
+                await anext(outcomes)
+
+
+async def blocks_polled() -> None:
+    async with as_completed_scoped([after(3, "a")]) as outcomes:
+        for _ in range(2):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await anext(outcomes)
+        outcomes.add(after(0, "b"))
+        outcomes.cancel()
+
+
+async def nested() -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(3):
+            await gather_structured(gather_timed_out(), race(), block_left_early(), forever())
+
+
+async def block_of_a_generator_that_closes_badly() -> None:
+    def feed() -> Iterator[Any]:
+        try:
+            while True:
+                yield after(1, "a")
+        finally:
+            raise ChildError
+
+    with suppress(ChildError):
+        async with as_completed_scoped(feed(), limit=2) as outcomes:
+            await anext(outcomes)
+
+
+USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
+    gathered,
+    gathered_with_options,
+    gathered_nothing,
+    gather_failed,
+    gather_failed_in_a_group,
+    gather_failed_with_tasks,
+    gather_returned_failures,
+    gather_raised_its_failures,
+    gather_timed_out,
+    gather_refused,
+    race,
+    race_late,
+    race_timed_out,
+    race_of_a_broken_iterable,
+    block,
+    block_with_failures,
+    block_left_early,
+    block_left_by_an_error,
+    block_left_by_a_childs_error,
+    block_late,
+    block_timed_out,
+    block_of_a_source,
+    block_timed_out_while_it_is_left,
+    blocks_polled,
+    nested,
+    block_of_a_generator_that_closes_badly,
+]
+
+
+async def garbage_of(use: Callable[[], Coroutine[Any, Any, None]]) -> dict[str, int]:
+    """What only the collector could free after the second use, by type."""
+    await use()
+    await asyncio.sleep(10)
+    gc.collect()
+    gc.disable()
+    try:
+        await use()
+        await asyncio.sleep(10)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        return dict(Counter(type(thing).__name__ for thing in gc.garbage))
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize("eager", [False, True] if sys.version_info >= (3, 12) else [False])
+@pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
+def test_no_cycle_is_left(use: Callable[[], Coroutine[Any, Any, None]], *, eager: bool) -> None:
+    """When a call is over, all that it was made of is freed by counting references alone."""
+    assert run(garbage_of(use), eager=eager) == {}
+
+
+def test_a_cycle_would_be_seen() -> None:
+    """The check above is no formality: it finds a frame that an exception refers back to."""
+
+    async def use() -> None:
+        kept: list[Any] = []
+        with suppress(ChildError):
+            kept.append(ChildError())
+            raise kept[0]
+
+    assert "ChildError" in run(garbage_of(use))

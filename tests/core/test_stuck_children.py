@@ -1,0 +1,299 @@
+"""A child that ignores its cancellation keeps its caller waiting, but never silently."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from structgather import _stuck, gather_structured, warn_stuck_after
+from support.virtual_time import now, run, still_to_ring, timers_from_now_on
+
+
+async def stubborn(seconds: float) -> str:
+    """Goes on for so long, whatever it is asked."""
+    until = now() + seconds
+    while now() < until:
+        try:
+            await later(until)  # where it stands
+        except asyncio.CancelledError:
+            continue
+    return "at last"
+
+
+def later(time: float) -> asyncio.Future[None]:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[None] = loop.create_future()
+
+    def arrive() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    loop.call_at(time, arrive)
+    return future
+
+
+async def fails(seconds: float = 0) -> None:
+    await asyncio.sleep(seconds)
+    raise ValueError("first")
+
+
+def warnings_of(*children: Any, **options: Any) -> list[str]:
+    """Call with these children, of which one fails, and return what was logged, with its time."""
+    told: list[str] = []
+
+    class Clock(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert (record.name, record.levelno) == ("structgather", logging.WARNING)
+            told.append(f"{now():g}: {record.getMessage()}")
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="first"):
+            await gather_structured(*children, **options)
+
+    handler = Clock()
+    logging.getLogger("structgather").addHandler(handler)
+    try:
+        run(main())
+    finally:
+        logging.getLogger("structgather").removeHandler(handler)
+    return told
+
+
+def test_the_warning_says_who_where_and_for_how_long() -> None:
+    """It names the child and its index, its age, when it was cancelled, and the line it is at."""
+    warn_stuck_after(5)
+    (told,) = warnings_of(fails(2), stubborn(9))
+    line = stubborn.__code__.co_firstlineno + 5
+    assert told.startswith("7: gather_structured(): child 1, ")
+    assert "stubborn (Task-" in told
+    assert "has not stopped 5.0 s after it was cancelled, 7.0 s after it was started" in told
+    assert told.endswith(f"core/test_stuck_children.py:{line} in stubborn")
+
+
+def test_it_is_said_again_at_growing_intervals() -> None:
+    """While it lasts the warning comes again, each time after twice as long."""
+    warn_stuck_after(5)
+    told = warnings_of(fails(), stubborn(100))
+    assert [line.partition(":")[0] for line in told] == ["5", "10", "20", "40", "80"]
+
+
+def test_each_child_is_warned_about() -> None:
+    """Several children that will not stop are named one by one."""
+    warn_stuck_after(5)
+    told = warnings_of(stubborn(6), stubborn(6), fails(), stubborn(4))
+    assert [line.partition(",")[0] for line in told] == [
+        "5: gather_structured(): child 0",
+        "5: gather_structured(): child 1",
+    ]
+
+
+def test_a_late_child_that_will_not_stop() -> None:
+    """The time counts from the cancellation, which for a late child is its deadline."""
+    warn_stuck_after(5)
+    told = warnings_of(stubborn(10), fails(2.5), child_timeout=3)
+    assert [line.partition(":")[0] for line in told] == ["7.5"]
+    told = warnings_of(stubborn(10), fails(0), child_timeout=3, limit=1)
+    assert [line.partition(":")[0] for line in told] == ["8"]
+
+
+def test_an_adopted_task_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    """A Task that was handed over is a child like any other."""
+    warn_stuck_after(5)
+
+    async def main() -> None:
+        task = asyncio.create_task(stubborn(9), name="the search")
+        with pytest.raises(ValueError, match="first"):
+            await gather_structured(fails(), task)
+
+    with caplog.at_level(logging.WARNING, "structgather"):
+        run(main())
+    (told,) = caplog.messages
+    assert "child 1, stubborn (the search), has not stopped 5.0 s" in told
+
+
+def test_who_ends_in_time_is_not_mentioned() -> None:
+    """A cleanup that takes less than the time is nobody's business."""
+    warn_stuck_after(5)
+    assert warnings_of(fails(), stubborn(4.9)) == []
+
+
+def test_it_can_be_turned_off() -> None:
+    """With None nothing is said, however long it takes."""
+    warn_stuck_after(None)
+    assert warnings_of(fails(), stubborn(1000)) == []
+
+
+def test_another_time() -> None:
+    """The time can be set, to 0 as well."""
+    warn_stuck_after(0.5)
+    told = warnings_of(fails(), stubborn(0.9))
+    assert [line.partition(":")[0] for line in told] == ["0.5"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError), (True, TypeError)],
+)
+def test_a_bad_time_is_refused(bad: Any, error: type[Exception]) -> None:
+    """The time is a number of seconds, at least 0, or None."""
+    with pytest.raises(error, match=r"warn_stuck_after\(\): seconds must be"):
+        warn_stuck_after(bad)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "told"),
+    [
+        (None, "5.0", ""),
+        ("", "5.0", ""),
+        ("2.5", "2.5", ""),
+        ("off", "None", ""),
+        ("soon", "5.0", "='soon' is neither a number of seconds nor 'off': ignored"),
+        ("-1", "5.0", "='-1' is neither a number of seconds nor 'off': ignored"),
+    ],
+)
+def test_the_environment_sets_it(value: str | None, expected: str, told: str) -> None:
+    """`STRUCTGATHER_WARN_STUCK_AFTER` sets the time where no code can be changed."""
+    variable = "STRUCTGATHER_WARN_STUCK_AFTER"
+    environment = {name: text for name, text in os.environ.items() if name != variable}
+    if value is not None:
+        environment[variable] = value
+    code = "from structgather import _stuck; print(_stuck._after)"
+    done = subprocess.run(  # noqa: S603 - this very Python
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.strip() == expected
+    assert told in done.stderr
+    assert bool(told) == bool(done.stderr)
+
+
+def test_children_that_nobody_has_cancelled_are_not_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One is late and will not stop; another has begun since, and has time."""
+    warn_stuck_after(1)
+
+    async def main() -> None:
+        await gather_structured(
+            asyncio.sleep(4), stubborn(8), asyncio.sleep(4), limit=2, child_timeout=5
+        )
+
+    run(main())
+    assert [record.getMessage().split(", ")[0] for record in caplog.records] == [
+        "gather_structured(): child 1"
+    ] * 2
+
+
+@pytest.mark.parametrize("tenths", range(1, 100))
+def test_on_a_clock_on_which_sums_do_not_come_out_even(tenths: int) -> None:
+    """9.4 + 10 - 9.4 is less than 10: it must not look again and again in the same instant."""
+    warn_stuck_after(5)
+    told = warnings_of(fails(tenths / 10), stubborn(tenths / 10 + 60))
+    times = [float(line.split(":")[0]) for line in told]
+    assert times == pytest.approx([tenths / 10 + after for after in (5, 10, 20, 40)])
+
+
+def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the call is over the watch has no timer in the loop any more."""
+    warn_stuck_after(5)
+
+    async def main() -> None:
+        timers = timers_from_now_on(monkeypatch)
+        with pytest.raises(ValueError, match="first"):
+            await gather_structured(fails(), stubborn(12))
+        assert now() == 12
+        assert still_to_ring(timers) == []
+        assert len(timers) >= 3
+
+    run(main())
+
+
+def test_no_time_at_all_is_refused() -> None:
+    """A warning at once about each cancelled child is nobody's wish: None turns it off."""
+    with pytest.raises(ValueError, match="must be more than 0; None, or 'off', turns warnings"):
+        warn_stuck_after(0)
+
+
+class Proxy:
+    """What a child awaits: an awaitable of its own class, which shows something for a frame."""
+
+    def __init__(self, shown: Callable[[], object]) -> None:
+        self._shown = shown
+
+    def __await__(self) -> Proxy:
+        return self
+
+    def __iter__(self) -> Proxy:
+        return self
+
+    def __next__(self) -> None:
+        """Let the loop go on, for ever."""
+
+    @property
+    def cr_frame(self) -> object:
+        return self._shown()
+
+    @property
+    def cr_await(self) -> object:
+        return self
+
+
+async def stands_at(awaitable: Any) -> str:
+    async def child() -> None:
+        await awaitable
+
+    task = asyncio.create_task(child())
+    await asyncio.sleep(0)
+    line = _stuck.where(task)
+    task.cancel()
+    await asyncio.wait([task])
+    return line
+
+
+def no_frame() -> object:
+    raise LookupError
+
+
+def test_a_proxy_that_does_not_say_where_it_stands() -> None:
+    """What cannot be looked into is left out: the line is the one that awaits it."""
+    assert run(stands_at(Proxy(no_frame))).endswith(" in child")
+
+
+def test_a_proxy_that_awaits_itself() -> None:
+    """To look for the line ends, also where what is awaited has no end."""
+    assert run(stands_at(Proxy(sys._getframe))).endswith(" in cr_frame")
+
+
+def test_a_future_has_no_line() -> None:
+    """Of a Future that was handed over nobody knows where it stands."""
+
+    async def main() -> str:
+        return _stuck.where(asyncio.get_running_loop().create_future())
+
+    assert run(main()) == "an unknown line"
+
+
+async def cleans_up_in_sleep() -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(7)
+
+
+def test_a_line_of_asyncio_says_nothing() -> None:
+    """Told is the line of the child from which it is in asyncio, like that of a sleep."""
+    warn_stuck_after(5)
+    (told,) = warnings_of(fails(), cleans_up_in_sleep())
+    assert told.endswith(" in cleans_up_in_sleep")

@@ -1,0 +1,174 @@
+"""Somebody else cancels one child, at every boundary between two callbacks of the loop.
+
+Whoever calls `asyncio.all_tasks()` finds the children of a call, and may cancel one of them: a
+supervisor, a debugger, a shutdown that picks its victims. It may come before the child's first
+step, where a coroutine never runs and can't say how it ended. In mode `racy` the search has it at
+every boundary, among all orders of the other events, and with a cancellation of the caller besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+
+from simloop.base_loop import LoopFuture
+from simloop.behaviours import cleans_up_slowly, returns, returns_while_cancelled
+from simloop.calls import Coro, adopted, first, generator, stream
+from simloop.choosers import explore
+from simloop.every_schedule import either_start, judge, world_of
+from simloop.loop import DeterministicLoop, current
+from simloop.run import Run
+from simloop.run_log import story
+from simloop.worlds import Behaviour, Call
+from structgather import Cancelled, gather_structured
+
+CHILDREN: dict[str, Behaviour] = {"a": returns(), "b": cleans_up_slowly()}
+STUBBORN: dict[str, Behaviour] = {"a": returns_while_cancelled(), "b": returns()}
+
+SOMEBODY = "somebody"
+MESSAGE = "by somebody else"
+
+# It takes every cancelled child for one that the call has cancelled.
+OF_OTHERS = frozenset({"losers_are_told"})
+# A call that raises what its children do raises the CancelledError of one, as asyncio.gather does:
+# these know of none but the caller's. `as_it_was` asks for its message.
+OF_A_RAISING_CALL = frozenset({"no_cancel_invented", "cancel_message_kept"})
+# Of a child that never starts this one sees no end, which has made room for the next.
+OF_THE_UNSEEN = frozenset({"limit_holds"})
+
+
+class Blow(LoopFuture[None]):
+    """A point like any other for the chooser: to complete it cancels the Task of one child."""
+
+    def __init__(self, loop: DeterministicLoop, place: int) -> None:
+        super().__init__(loop=loop, label=SOMEBODY)
+        self._in = loop
+        self._place = place
+        loop._points.append(self)
+
+    def set_result(self, result: None) -> None:
+        super().set_result(result)
+        loop, place = self._in, self._place
+        made = [ref() for ref in loop.task_refs[1:]]  # the first one is the caller
+        child = made[place] if place < len(made) else None
+        if child is None or child not in asyncio.all_tasks(loop):
+            return
+        label = "ab"[place]
+        started = any((event.who, event.what) == (label, "started") for event in loop.events)
+        if child.cancel(MESSAGE):
+            loop.log(label, "cancelled from outside")
+            loop.log(SOMEBODY, "cancels", "after its first step" if started else "before")
+
+
+def struck(call: Call, place: int) -> Call:
+    """The call, while somebody is about to cancel one of its children."""
+
+    async def around(*coroutines: Coro) -> Any:
+        Blow(current(), place)
+        return await call(*coroutines)
+
+    return around
+
+
+def how(run: Run) -> list[str]:
+    """When somebody cancelled the child: empty if it was done, or not yet there."""
+    return [event.detail for event in run.events if event.who == SOMEBODY]
+
+
+class Case(NamedTuple):
+    """A call, and how many schedules it has, lazy and eager, with each child as the victim."""
+
+    name: str
+    call: Call
+    lazy: tuple[int, int]
+    eager: tuple[int, int]
+    children: dict[str, Behaviour] = CHILDREN
+    cancels: int = 0
+    spares: bool = True  # whether a child that ended cancelled leaves the others alone
+
+
+async def adopts(*coroutines: Coro) -> Any:
+    """Children are Tasks of the caller's."""
+    return await gather_structured(*map(asyncio.create_task, coroutines))
+
+
+return_exceptions = partial(gather_structured, return_exceptions=True)
+
+# fmt: off
+CASES = [
+    Case("gather", gather_structured, (90, 95), (67, 73), spares=False),
+    Case("gather, stubborn", gather_structured, (48, 47), (29, 29), STUBBORN, spares=False),
+    Case("gather, the caller too", gather_structured, (849, 819), (581, 593),
+         cancels=1, spares=False),
+    Case("gather limit=1", partial(gather_structured, limit=1), (12, 12), (10, 10), spares=False),
+    Case("gather adopts", adopts, (189, 186), (135, 139), spares=False),
+    Case("return_exceptions", return_exceptions, (90, 95), (67, 73)),
+    Case("return_exceptions limit=1", partial(return_exceptions, limit=1), (12, 12), (10, 10)),
+    Case("first", first, (90, 95), (67, 73)),
+    Case("first, the caller too", first, (858, 825), (585, 597), cancels=1),
+    Case("first limit=1", partial(first, limit=1, feed=generator), (13, 13), (11, 11)),
+    Case("first adopts", partial(first, feed=adopted), (189, 186), (135, 139)),
+    Case("stream", stream, (169, 166), (119, 123)),
+    Case("stream, the caller too", stream, (2248, 2078), (1309, 1299), cancels=1),
+    Case("stream limit=1", partial(stream, limit=1, feed=generator), (13, 13), (11, 11)),
+    Case("stream adopts", partial(stream, feed=adopted), (316, 292), (214, 210)),
+]
+# fmt: on
+
+
+def cancellation_told(run: Run, place: int, *, raises: bool) -> tuple[Any, ...] | None:
+    """What the CancelledError of the child in that place says, if the call has one for it."""
+    if raises:
+        return run.error.args if isinstance(run.error, asyncio.CancelledError) else None
+    pieces: list[Any] = list(getattr(run.value, "outcomes", run.value))
+    for at, piece in enumerate(pieces):
+        if isinstance(piece, Cancelled) and piece.index == place:
+            return piece.error.args
+        if isinstance(piece, asyncio.CancelledError) and at == place:
+            return piece.args
+    return None
+
+
+def as_it_was(run: Run, case: Case, victim: str) -> None:
+    """The call says of the child that was struck what became of it, with the message that came."""
+    if not how(run) or run.cancels_accepted:
+        return
+    ending = story(run).children[victim].ending
+    cancelled = ending is None or ending.how == "cancelled"
+    told = cancellation_told(run, [*case.children].index(victim), raises=not case.spares)
+    assert told == ((MESSAGE,) if cancelled else None), run.schedule
+
+
+def siblings_go_on(run: Run, victim: str) -> None:
+    """Nobody else was disturbed."""
+    if run.cancels_accepted:
+        return
+    for label, child in story(run).children.items():
+        assert label == victim or not child.cancelled, run.schedule
+
+
+@either_start
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_schedule(case: Case, *, eager: bool) -> None:
+    """Every promise holds, the call tells it as it was, and the others are left alone."""
+    expected = case.eager if eager else case.lazy
+    found: list[int] = []
+    but = OF_OTHERS if case.spares else OF_A_RAISING_CALL
+    for place, victim in enumerate(case.children):
+        program = world_of(struck(case.call, place), case.children)
+        moments: set[str] = set()
+        runs = 0
+        for run in explore(program, mode="racy", cancels=case.cancels, eager=eager):
+            as_it_was(run, case, victim)
+            if case.spares:
+                siblings_go_on(run, victim)
+            moments.update(how(run))
+            judge(run, but | OF_THE_UNSEEN if "before" in how(run) else but)
+            runs += 1
+        # Eager children have no time before their first step.
+        assert moments == {"after its first step", *(() if eager else ("before",))}
+        found.append(runs)
+    assert tuple(found) == expected

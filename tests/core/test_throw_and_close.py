@@ -1,0 +1,268 @@
+"""A call that is thrown into, closed or interrupted, or whose loop is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import types
+import weakref
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+import pytest
+
+from simloop.choosers import First
+from simloop.loop import DeterministicLoop
+from simloop.run import listening
+from structgather import as_completed_scoped, gather_structured
+from structgather._gather import _Gather
+from structgather._waiter import Waiter
+from support.each_call import Call, each_call, first, gather
+from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_time import after, now
+
+
+@types.coroutine
+def thrown_into(call: Coroutine[Any, Any, Any], *errors: BaseException) -> Generator[Any, Any, Any]:
+    """Drive a coroutine as wrappers do, and throw these into it, one after the other."""
+    awaited = call.send(None)
+    yield from asyncio.sleep(1).__await__()  # the children begin
+    for error in errors:
+        awaited = call.throw(error)
+    while True:
+        yield awaited
+        try:
+            awaited = call.send(None)
+        except StopIteration as end:
+            return end.value
+
+
+@each_call
+@virtual
+async def test_what_is_thrown_in(call: Call) -> None:
+    """It comes out when all children have finished: of several the first."""
+    log: list[str] = []
+    one, other = LookupError("first"), LookupError("second")
+    with pytest.raises(LookupError) as caught:
+        await thrown_into(call(stops_slowly(log, 0), stops_slowly(log)), one, other)
+    assert caught.value is one
+    assert log == ["cleaned up"] * 2
+
+
+@pytest.mark.parametrize("call", [gather, first])
+@virtual
+async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> None:
+    """The children are told what the caller was."""
+    told: list[Any] = []
+
+    async def child() -> None:
+        try:
+            await forever()
+        except asyncio.CancelledError as error:
+            told.append(error.args)
+            raise
+
+    with pytest.raises(asyncio.CancelledError):
+        await thrown_into(call(child(), child()), asyncio.CancelledError("the user has left"))
+    assert told == [("the user has left",)] * 2
+
+
+@each_call
+@virtual
+async def test_a_cancellation_with_two_messages_is_thrown_in(call: Call) -> None:
+    """A child can be told one of them."""
+    log: list[str] = []
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await thrown_into(call(stops_slowly(log)), asyncio.CancelledError("one", "two"))
+    assert (caught.value.args, log) == (("one", "two"), ["cleaned up"])
+
+
+class StruckError(Exception):
+    """Can be referred to weakly."""
+
+
+@types.coroutine
+def struck(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Drive a coroutine, throw an error into it and keep no reference to that."""
+    call.send(None)
+    yield from asyncio.sleep(0).__await__()
+    yield call.throw(StruckError())
+    call.send(None)
+
+
+@pytest.mark.parametrize("call", [gather, first])
+def test_what_is_thrown_in_leaves_no_cycle(call: Any) -> None:
+    """It is gone, and all of the call with it, when nobody refers to it any more."""
+    gone: list[weakref.ref[StruckError]] = []
+
+    async def main() -> None:
+        try:
+            await struck(call(forever()))
+        except StruckError as error:
+            gone.append(weakref.ref(error))
+        await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+        assert [error() for error in gone] == [None]
+        assert [thing for thing in gc.get_objects() if isinstance(thing, Waiter)] == []
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("call", [gather, first])
+@virtual
+async def test_a_call_that_is_closed(call: Call) -> None:
+    """Who closes a call's coroutine has its children cancelled: they can't be waited for."""
+    log: list[str] = []
+    running = call(forever(log), forever(log))
+    running.send(None)
+    await asyncio.sleep(1)
+    running.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert log == ["cancelled"] * 2
+
+
+@pytest.mark.parametrize("cleanups", [0, 2])
+@pytest.mark.parametrize("call", [gather, first])
+@virtual
+async def test_failures_in_a_call_that_is_closed(call: Call, cleanups: int) -> None:
+    """Nobody is left who could hear of them, and asyncio does not report them either."""
+
+    async def fails_in_cleanup() -> None:
+        try:
+            await forever()
+        finally:
+            await asyncio.sleep(1)
+            raise ValueError
+
+    in_cleanup = [fails_in_cleanup() for _ in range(cleanups)]
+    running = call(after(0, KeyError()), forever(), *in_cleanup)
+    running.send(None)
+    await asyncio.sleep(1)
+    running.close()
+    del running
+    await asyncio.sleep(2)
+
+
+async def gather_of_asyncio(*children: Any) -> Any:
+    return await asyncio.gather(*children)
+
+
+def reported(call: Any) -> list[str]:
+    """Close a loop when the call has made its first step, its children none, and collect it."""
+    complaints: list[str] = []
+    unfinished: list[str] = []
+
+    async def child() -> None:
+        pytest.fail("it has begun")
+
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: unfinished.append(context["message"]))
+    with listening(complaints, complaints), contextlib.closing(loop):
+        task = loop.create_task(call(child(), child()))
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+        del task
+        gc.collect()
+    return sorted(complaints + unfinished)
+
+
+def test_a_block_on_a_loop_that_is_closed() -> None:
+    """What has failed in it is not reported when it is collected."""
+    loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
+
+    async def owner() -> None:
+        async with as_completed_scoped([after(0, ValueError()), forever()]):
+            await forever()
+
+    async def begin() -> None:
+        loop.create_task(owner())
+        await asyncio.sleep(1)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    gc.collect()
+    assert loop.handler_calls
+    assert not [call for call in loop.handler_calls if "never retrieved" in call]
+
+
+@each_call
+def test_a_loop_that_is_closed_before_the_first_step(call: Call) -> None:
+    """Nothing else is reported than of gather's: Tasks are pending, coroutines have not begun."""
+    assert set(reported(call)) == set(reported(gather_of_asyncio))
+
+
+@each_call
+def test_two_interrupts(call: Call) -> None:
+    """Each goes through the loop; if the loop goes on, the call raises the first one."""
+
+    async def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    async def exits() -> None:
+        try:
+            await forever()
+        finally:
+            raise SystemExit
+
+    async def main() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            await call(exits(), interrupts())
+
+    loop = asyncio.new_event_loop()
+    with contextlib.closing(loop):
+        task = loop.create_task(main())
+        for interrupt in (KeyboardInterrupt, SystemExit):
+            with pytest.raises(interrupt):
+                loop.run_until_complete(task)
+        loop.run_until_complete(task)
+
+
+@virtual
+async def test_an_interrupt_that_strikes_while_a_child_settles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The caller hears of it, and does not wait for ever."""
+    returned = _Gather.returned
+
+    def struck(self: _Gather, index: int, value: Any) -> None:
+        returned(self, index, value)
+        if index == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Gather, "returned", struck)
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        await gather_structured(after(1, "a"), stops_slowly(log))
+    assert log == ["cleaned up"]
+    assert now() == 2
+
+
+def test_an_interrupt_that_costs_a_settlement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the loop goes on, and the caller is cancelled, the call ends all the same."""
+    settle = _Gather._settle
+    struck: list[int] = []
+
+    def lost(self: _Gather, index: int, *how: Any) -> None:
+        if not struck:
+            struck.append(index)
+            raise KeyboardInterrupt
+        settle(self, index, *how)
+
+    monkeypatch.setattr(_Gather, "_settle", lost)
+    log: list[str] = []
+    loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
+    task = loop.create_task(gather(after(1, "a"), stops_slowly(log)))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(task)
+    loop.close()
+    assert (struck, log) == ([0], ["cleaned up"])

@@ -1,0 +1,62 @@
+"""Loops that are not asyncio's: what is asked of them, and what is taken for the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from simloop.choosers import First
+from simloop.loop import DeterministicLoop
+from structgather import gather_structured
+from structgather._loops import is_closed, keeps_a_history
+from support.virtual_tests import stops_slowly
+from support.virtual_time import after
+
+
+class NeverClosed(asyncio.AbstractEventLoop):
+    """Raises NotImplementedError, as a workflow engine's loop does: it can't be closed."""
+
+
+def test_a_loop_that_cannot_be_closed_is_open_and_keeps_a_history() -> None:
+    """No timer is set on it for the sake of a log."""
+    loop = NeverClosed()  # type: ignore[abstract]  # nothing else is asked of it
+    assert not is_closed(loop)
+    assert keeps_a_history(loop)
+
+
+def test_asyncios_own_loop_is_open_until_it_is_closed_and_keeps_none() -> None:
+    """It says so itself."""
+    loop = asyncio.new_event_loop()
+    assert (is_closed(loop), keeps_a_history(loop)) == (False, False)
+    loop.close()
+    assert (is_closed(loop), keeps_a_history(loop)) == (True, False)
+
+
+class Refusal:
+    """A timer that can't be cancelled."""
+
+    def cancel(self) -> None:
+        raise OSError("no")
+
+
+class Refusing(DeterministicLoop):
+    """Refuses to cancel the timer of a child's time."""
+
+    def call_at(self, when: float, callback: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # simpler
+        timer = super().call_at(when, callback, *args, **options)
+        return Refusal() if "call_after_tick" in callback.__qualname__ else timer
+
+
+def test_a_loop_that_refuses_to_cancel_a_timer() -> None:
+    """Its error comes out when all children have finished."""
+    log: list[str] = []
+
+    async def main() -> None:
+        with pytest.raises(OSError, match="no"):
+            await gather_structured(after(1, TypeError()), stops_slowly(log), child_timeout=5)
+
+    with asyncio.Runner(loop_factory=lambda: Refusing(First())) as runner:  # type: ignore[abstract]
+        runner.run(main())
+    assert log == ["cleaned up"]

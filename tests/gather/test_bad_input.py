@@ -1,0 +1,372 @@
+"""What is refused is refused at once: before anything has started, and with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import math
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from structgather import (
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+    warn_stuck_after,
+)
+from structgather._child_timeout import ChildTimeouts
+from support.virtual_time import run
+
+Coro = Coroutine[Any, Any, None]
+call: Any = gather_structured  # no type checker lets these calls pass
+
+
+class Children:
+    """Three children, which must not run."""
+
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+        self.coroutines: list[Coro] = [self._child(number) for number in range(3)]
+
+    async def _child(self, number: int) -> None:
+        self.ran.append(number)
+
+    def check_untouched(self) -> None:
+        """None has run, and each is closed."""
+        assert self.ran == []
+        states = [inspect.getcoroutinestate(coroutine) for coroutine in self.coroutines]
+        assert states == [inspect.CORO_CLOSED] * 3
+
+
+async def refused(error: type[Exception], message: str, *bad: Any, **options: Any) -> None:
+    """Call with three children, and `bad` at each position in turn; expect the very message."""
+    for position in range(4 if bad else 1):
+        children = Children()
+        arguments = [*children.coroutines[:position], *bad, *children.coroutines[position:]]
+        with pytest.raises(error) as raised:
+            await call(*arguments, **options)
+        assert raised.type is error
+        expected = message.replace("POSITION", f"argument {position + 1}")
+        assert re.fullmatch(expected, str(raised.value)), str(raised.value)
+        children.check_untouched()
+        await asyncio.sleep(0)
+        children.check_untouched()
+
+
+async def child() -> None:
+    """A child that was not called."""
+
+
+async def stream() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (3, r"an int: 3"),
+        (None, r"a NoneType: None"),
+        ("name", r"a str: 'name'"),
+        (
+            child,
+            r"a function: <function child at .+>\. Did you forget to call it: child\(\.\.\.\)\?",
+        ),
+        ([], r"a list: \[\]\. Did you forget the star: \(\*awaitables\)\?"),
+        ((), r"a tuple: \(\)\. Did you forget the star: \(\*awaitables\)\?"),
+        ({}, r"a dict: \{\}\. Did you mean its values: \(\*awaitables\.values\(\)\)\?"),
+        ((_ for _ in ()), r"a generator: .+\. Did you forget the star: \(\*awaitables\)\?"),
+        (stream(), r"an async_generator: .+\. An async generator is iterated, not awaited"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_not_awaitable(bad: object, told: str) -> None:
+    """What cannot be awaited is a TypeError that names it, its place, and the likely mistake."""
+    message = rf"gather_structured\(\): POSITION must be awaitable, not {told}"
+    run(refused(TypeError, message, bad))
+
+
+COLLECTIONS: list[Any] = [list, tuple, set, deque, dict.fromkeys]
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_a_collection_in_place_of_arguments_is_closed_too(collection: Any) -> None:
+    """Who forgets the star is not told on top of it that coroutines were never awaited."""
+
+    async def main() -> None:
+        children = Children()
+        with pytest.raises(TypeError, match="must be awaitable"):
+            await call(collection(children.coroutines))
+        children.check_untouched()
+
+    run(main())
+
+
+class Homemade(Coroutine[Any, Any, None]):
+    """A coroutine of somebody's own class, as compilers make them."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def send(self, _: Any) -> Any:
+        raise AssertionError("it must not run")
+
+    def throw(self, *_: Any) -> Any:
+        raise AssertionError("it must not run")
+
+    def __await__(self) -> Any:
+        yield self.send(None)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_coroutine_of_another_class_is_closed_too() -> None:
+    """One that would complain if it were thrown away."""
+    homemade = Homemade()
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="must be awaitable"):
+            await call(homemade, 3)
+
+    run(main())
+    assert homemade.closed
+
+
+# Also on a loop whose Tasks are asyncio's own, which are looked at more quickly.
+on_each_loop = pytest.mark.parametrize("run", [run, asyncio.run], ids=["virtual", "asyncio"])
+
+
+@on_each_loop
+@pytest.mark.parametrize("make", ["create_future", "create_task"])
+def test_a_future_of_another_loop(make: str, run: Callable[[Coro], None]) -> None:
+    """A Future or a Task of a different event loop is a ValueError."""
+    other = asyncio.new_event_loop()
+    try:
+        future = getattr(other, make)(*([child()] if make == "create_task" else []))
+        message = r"gather_structured\(\): POSITION belongs to a different event loop: <.+"
+        run(refused(ValueError, message, future))
+        assert not future.done()
+        future.cancel()
+        other.run_until_complete(asyncio.wait([future]))
+    finally:
+        other.close()
+
+
+@on_each_loop
+def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
+    """The task that makes the call would wait for itself: a RuntimeError."""
+
+    async def main() -> None:
+        message = r"gather_structured\(\): POSITION is the calling task: .+"
+        await refused(RuntimeError, message, asyncio.current_task())
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("limit", "error", "told"),
+    [
+        (0, ValueError, "limit must be at least 1, not 0"),
+        (-1, ValueError, "limit must be at least 1, not -1"),
+        pytest.param(
+            -(10**5000), ValueError, r"limit must be at least 1, not \(its repr .*", id="long"
+        ),
+        (1.5, TypeError, r"limit must be a whole number or None, not a float: 1\.5"),
+        ("3", TypeError, "limit must be a whole number or None, not a str: '3'"),
+        (True, TypeError, "limit must be a whole number or None, not a bool: True"),
+    ],
+)
+def test_a_bad_limit(limit: object, error: type[Exception], told: str) -> None:
+    """A limit is a whole number of at least 1."""
+    run(refused(error, rf"gather_structured\(\): {told}", limit=limit))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "told"),
+    [
+        (-1, ValueError, "must be at least 0.*, not -1"),
+        (math.nan, ValueError, "must be at least 0.*, not nan"),
+        pytest.param(10**400, ValueError, "must fit into a float, not 10+", id="large"),
+        (Decimal("sNaN"), ValueError, "must fit into a float, not Decimal.*"),
+        pytest.param(
+            10**5000, ValueError, r"must fit into a float, not \(its repr can't be had\)", id="long"
+        ),
+        ("3", TypeError, "must be a number of seconds or None, not a str: '3'"),
+        (True, TypeError, "must be a number of seconds or None, not a bool: True"),
+        (
+            timedelta(seconds=3),
+            TypeError,
+            r"must be a number of seconds or None, not a timedelta: .+; use \.total_seconds\(\)",
+        ),
+    ],
+)
+def test_a_bad_child_timeout(seconds: object, error: type[Exception], told: str) -> None:
+    """A time is a number of seconds, at least 0."""
+    message = rf"gather_structured\(\): child_timeout {told}"
+    run(refused(error, message, child_timeout=seconds))
+
+
+@pytest.mark.parametrize("argument", ["within", "timeout", "seconds"])
+def test_more_seconds_than_a_float_can_hold(argument: str) -> None:
+    """Wherever seconds are given: an error that names the argument."""
+
+    async def main() -> None:
+        if argument == "within":
+            await first_n_within([], within=10**400)
+        elif argument == "timeout":
+            async with as_completed_scoped([], timeout=10**400):
+                pass
+        else:
+            warn_stuck_after(10**400)
+
+    with pytest.raises(ValueError, match=rf"\(\): {argument} must fit into a float"):
+        run(main())
+
+
+@pytest.mark.parametrize("seconds", [None, math.inf])
+def test_no_time_limit(seconds: float | None) -> None:
+    """None and infinity stand for no limit."""
+    late = asyncio.sleep(1e9, "late")
+    assert run(call(late, child_timeout=seconds)) == ["late"]
+
+
+def test_both_ways_to_have_all_failures() -> None:
+    """`return_exceptions` and `exception_group` exclude each other."""
+    message = (
+        r"gather_structured\(\): return_exceptions and exception_group exclude each other; .+"
+        r"\.exception_group\(\) and \.raise_failures\(\)"
+    )
+    run(refused(ValueError, message, return_exceptions=True, exception_group=True))
+
+
+def test_tasks_of_a_refused_call_are_left_alone() -> None:
+    """A Task that stands beside a bad argument is not taken over: it runs on."""
+
+    async def main() -> None:
+        task = asyncio.create_task(asyncio.sleep(1, "done"))
+        with pytest.raises(TypeError):
+            await call(task, 3)
+        assert not task.cancelling()
+        assert await task == "done"
+
+    run(main())
+
+
+def step(coroutine: Coro) -> None:
+    """Drive a coroutine by hand."""
+    coroutine.send(None)
+
+
+def test_outside_an_event_loop() -> None:
+    """Without a running event loop there is a RuntimeError, and nothing is left."""
+    children = Children()
+    with pytest.raises(RuntimeError, match=r"gather_structured\(\) needs a running asyncio event"):
+        step(call(*children.coroutines))
+    children.check_untouched()
+
+
+def test_outside_a_task() -> None:
+    """In a callback, where there is no task, there is a RuntimeError, and nothing is left."""
+    children = Children()
+
+    async def main() -> None:
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def callback() -> None:
+            try:
+                step(call(*children.coroutines))
+            except RuntimeError as error:
+                failed.set_exception(error)
+
+        asyncio.get_running_loop().call_soon(callback)
+        with pytest.raises(RuntimeError, match=r"gather_structured\(\) must be awaited in a task"):
+            await failed
+
+    run(main())
+    children.check_untouched()
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_a_call_that_is_cancelled_before_its_first_step(limit: int | None) -> None:
+    """A call that never starts closes its coroutines: none is reported as never awaited."""
+    children = Children()
+
+    async def main() -> None:
+        task = asyncio.create_task(gather_structured(*children.coroutines, limit=limit))
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    run(main())
+    children.check_untouched()
+
+
+def test_a_call_that_is_never_awaited() -> None:
+    """A call that is thrown away is reported as never awaited, once: its children are not."""
+    children = Children()
+    with pytest.warns(RuntimeWarning) as warned:
+        call(*children.coroutines)
+    assert [str(warning.message) for warning in warned] == [
+        "coroutine 'gather_structured' was never awaited"
+    ]
+    warned.clear()  # they refer to the coroutine that was thrown away
+    children.check_untouched()
+
+
+def test_a_bad_argument_beside_a_child_that_has_started() -> None:
+    """A coroutine that somebody else is running is not closed."""
+
+    async def main() -> None:
+        started = asyncio.sleep(0)
+        step(started)
+        with pytest.raises(TypeError):
+            await call(started, 3)
+        assert inspect.getcoroutinestate(started) == inspect.CORO_SUSPENDED
+        started.close()
+
+    run(main())
+
+
+def test_both_ways_without_a_child() -> None:
+    """What excludes each other does so also where nothing is to be done."""
+    with pytest.raises(ValueError, match="exclude each other"):
+        run(call(return_exceptions=True, exception_group=True))
+
+
+async def enter(bad: Any, **options: Any) -> None:
+    await as_completed_scoped([bad], **options).__aenter__()
+
+
+async def race(bad: Any, **options: Any) -> None:
+    await first_n_within([bad], **options)
+
+
+@pytest.mark.parametrize("refused_call", [call, race, enter])
+def test_a_refused_call_is_gone_without_the_collector(refused_call: Any) -> None:
+    """Also where it had a time for its children: what watches over that refers to it."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError):
+            await refused_call(3, child_timeout=5)
+        await asyncio.sleep(0)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(main())
+        assert [thing for thing in gc.get_objects() if isinstance(thing, ChildTimeouts)] == []
+    finally:
+        gc.enable()
+
+
+def test_a_call_without_children_needs_a_running_loop_too() -> None:
+    """As the call with children does, and asyncio.gather."""
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        gather_structured().send(None)

@@ -1,0 +1,243 @@
+"""No failure is dropped: not the siblings', not its cause, not the line at which it happened."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import structgather
+from structgather import gather_structured
+from support.virtual_tests import virtual
+from support.virtual_time import after, run
+
+PACKAGE = str(Path(structgather.__file__).parent)
+
+
+async def fails_in_cleanup(message: str) -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise TypeError(message)
+
+
+async def fails_from_a_cause(message: str) -> None:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        raise TypeError(message) from OSError("the cause")
+
+
+async def failure(*children: Any, **options: Any) -> BaseException:
+    """What the call raises."""
+    with pytest.raises(BaseException) as raised:  # noqa: PT011 - looked at by the test
+        await gather_structured(*children, **options)
+    return raised.value
+
+
+def shown(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))
+
+
+# The first failure, raised bare
+
+
+def test_the_failures_of_siblings_show_in_the_traceback() -> None:
+    """The traceback of the failure that is raised shows the others, with place, line and cause."""
+    first = ValueError("first")
+    error = run(failure(fails_in_cleanup("second"), after(1, first), fails_from_a_cause("third")))
+    assert error is first
+    text = shown(error)
+    assert "ValueError: first\ngather_structured(): further children failed:\n" in text
+    assert "\nchild 0: Traceback (most recent call last):\n" in text
+    assert "in fails_in_cleanup\n" in text
+    assert "\n  TypeError: second\n" in text
+    assert "\nchild 2: OSError: the cause\n" in text
+    assert text.index("TypeError: second") < text.index("TypeError: third")
+    assert "child 1" not in text
+
+
+def test_cause_and_context_stay_what_the_child_made_them() -> None:
+    """What is added to the failure that is raised goes into its notes, and nowhere else."""
+    first, cause, context = ValueError("first"), KeyError(), OSError()
+    first.__cause__, first.__context__ = cause, context
+    assert run(failure(fails_in_cleanup("second"), after(1, first))) is first
+    assert (first.__cause__, first.__context__) == (cause, context)
+    assert first.args == ("first",)
+
+
+def test_a_crowd_of_failures_stays_readable() -> None:
+    """From the sixth on, a sibling's failure is one line."""
+    error = run(failure(after(1, ValueError()), *[fails_in_cleanup(str(n)) for n in range(9)]))
+    (note,) = error.__notes__
+    assert note.count(": Traceback (most recent call last)") == 5
+    assert note.splitlines()[-4:] == [f"child {n + 1}: TypeError: {n}" for n in range(5, 9)]
+
+
+def test_the_failures_of_a_cancelled_call_show() -> None:
+    """Where the caller is cancelled, what its children raised meanwhile shows as well."""
+
+    async def main() -> BaseException:
+        task = asyncio.create_task(failure(fails_in_cleanup("second"), after(60, None)))
+        await asyncio.sleep(1)
+        task.cancel("the user has left")
+        return await task
+
+    error = run(main())
+    assert isinstance(error, asyncio.CancelledError)
+    assert error.args == ("the user has left",)
+    assert "TypeError: second" in shown(error)
+
+
+def test_failures_inside_a_failed_call_are_kept() -> None:
+    """What failed beside the failure in an inner call shows, and so does what failed outside."""
+
+    async def inner() -> Any:
+        return await gather_structured(after(1, ValueError("first")), fails_in_cleanup("second"))
+
+    error = run(failure(inner(), fails_in_cleanup("third")))
+    assert type(error) is ValueError
+    assert shown(error).count("TypeError: second") == 1
+    assert shown(error).count("TypeError: third") == 1
+
+
+def test_an_error_that_is_raised_again_does_not_pile_up_notes() -> None:
+    """One exception object that many calls raise, like that of a cached Future, stays short."""
+    error = ValueError("first")
+
+    async def main() -> None:
+        for _ in range(3):
+            assert await failure(after(1, error), fails_in_cleanup("second")) is error
+
+    run(main())
+    assert shown(error).count("TypeError: second") == 1
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    code: int
+
+
+def test_an_error_that_cannot_be_changed_is_raised_all_the_same() -> None:
+    """An exception that refuses attributes comes out as it is."""
+    error = FrozenError(404)
+    assert run(failure(after(1, error), fails_in_cleanup("second"))) is error
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where the traceback leads: "ours" for the package's frames, else the function's name."""
+    return [
+        "ours" if frame.filename.startswith(PACKAGE) else frame.name
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_the_traceback_leads_from_the_caller_to_the_child(*, adopted: bool) -> None:
+    """The traceback has the caller's frames, ours in one place, and then the child's own."""
+
+    async def main() -> list[str]:
+        child: Any = after(1, ValueError())
+        child = asyncio.create_task(child) if adopted else child
+        return frames(await failure(child, after(60, None)))
+
+    found = run(main())
+    assert found[0] == "failure"
+    assert found[-1] == "after"
+    assert set(found[1:-1]) == {"ours"}
+    assert len(found) <= 5
+
+
+# All failures, as one group
+
+
+def test_a_group_of_all_failures() -> None:
+    """With `exception_group` all failures are raised as one group, in argument order."""
+    first = ValueError("first")
+    error = run(
+        failure(
+            fails_in_cleanup("zeroth"),
+            after(9, "a"),
+            after(1, first),
+            fails_in_cleanup("third"),
+            exception_group=True,
+        )
+    )
+    assert type(error) is ExceptionGroup
+    assert error.message == "gather_structured(): 3 children failed"
+    assert [str(each) for each in error.exceptions] == ["zeroth", "first", "third"]
+    assert error.exceptions[1] is first
+    assert not hasattr(first, "__notes__")
+
+
+def test_a_single_failure_is_a_group_as_well() -> None:
+    """A handler with `except*` that works in tests works in production."""
+
+    async def main() -> list[str]:
+        caught: list[str] = []
+        try:
+            await gather_structured(after(1, ValueError("only")), exception_group=True)
+        except* ValueError as group:
+            caught += [group.message, *map(str, group.exceptions)]
+        return caught
+
+    assert run(main()) == ["gather_structured(): 1 child failed", "only"]
+
+
+def test_a_group_that_has_to_be_a_base_exception_group() -> None:
+    """A child that cancelled itself is in the group, which is no Exception then."""
+    error = run(failure(after(1, asyncio.CancelledError()), exception_group=True))
+    assert type(error) is BaseExceptionGroup
+    assert [type(each) for each in error.exceptions] == [asyncio.CancelledError]
+
+
+def test_no_group_of_a_cancelled_call() -> None:
+    """The cancellation of the caller goes on bare, whatever its children raise."""
+
+    async def main() -> BaseException:
+        task = asyncio.create_task(failure(fails_in_cleanup("second"), exception_group=True))
+        await asyncio.sleep(1)
+        task.cancel()
+        return await task
+
+    assert type(run(main())) is asyncio.CancelledError
+
+
+# A child that was late
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_late_child_is_named(*, adopted: bool) -> None:
+    """The TimeoutError of a late child says which, of which function, and after which time."""
+
+    async def main() -> BaseException:
+        late: Any = slow_search()
+        return await failure(
+            after(1, "a"), asyncio.create_task(late) if adopted else late, child_timeout=2.5
+        )
+
+    async def slow_search() -> None:
+        await asyncio.sleep(60)
+
+    error = run(main())
+    assert type(error) is TimeoutError
+    assert str(error).startswith("gather_structured(): child 1, ")
+    assert "slow_search" in str(error)
+    assert str(error).endswith("took longer than its child_timeout of 2.5 s")
+    assert isinstance(error.__cause__, asyncio.CancelledError)
+    assert "slow_search" in frames(error.__cause__)
+    assert "ours" not in frames(error.__cause__)
+
+
+@virtual
+async def test_the_traceback_names_what_was_called() -> None:
+    """Not what it is called inside: from this test's line over the call to the child's."""
+    with pytest.raises(ValueError, match="broken") as caught:
+        await gather_structured(after(0, ValueError("broken")))
+    names = [frame.name for frame in traceback.extract_tb(caught.tb)]
+    assert names[:2] == ["test_the_traceback_names_what_was_called", "gather_structured"]
+    assert names[-1] == "after"

@@ -1,0 +1,142 @@
+"""`Gathered`, the list that `return_exceptions=True` hands back: a list that knows its failures."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+
+from structgather import Gathered, _gathered_types, gather_structured
+from support.virtual_time import after, run
+
+
+def gathered(*children: Awaitable[Any], child_timeout: float | None = None) -> Gathered[Any]:
+    async def main() -> Gathered[Any]:
+        return await gather_structured(
+            *children, return_exceptions=True, child_timeout=child_timeout
+        )
+
+    return run(main())
+
+
+def test_it_is_a_list() -> None:
+    """It equals, prints and unpacks as the list that asyncio.gather returns."""
+    error = ValueError("first")
+    values = gathered(after(1, "a"), after(1, error))
+    assert isinstance(values, list)
+    assert values == ["a", error]
+    assert repr(values) == "['a', ValueError('first')]"
+    first, second = values
+    assert (first, second) == ("a", error)
+
+
+def test_a_slice_is_a_plain_list() -> None:
+    """A part of it doesn't pretend to know what failed."""
+    values = gathered(after(1, "a"), after(1, ValueError()))
+    assert type(values[:1]) is list
+    assert type(values + values) is list
+
+
+def test_the_failures_as_a_group() -> None:
+    """`exception_group()` has all failures in argument order, and is a new one each time."""
+    errors = [ValueError("late"), TypeError("early")]
+    values = gathered(after(2, errors[0]), after(3, "a"), after(1, errors[1]))
+    group = values.exception_group()
+    assert type(group) is ExceptionGroup
+    assert list(group.exceptions) == errors
+    assert group.message == "gather_structured(): 2 children failed"
+    assert values.exception_group() is not group
+
+
+def test_a_child_that_cancelled_itself_is_a_failure() -> None:
+    """The group is a BaseExceptionGroup then."""
+    values = gathered(after(1, asyncio.CancelledError()))
+    assert type(values.exception_group()) is BaseExceptionGroup
+
+
+def test_no_failures() -> None:
+    """Without failures there is no group, and `raise_failures()` hands back the list itself."""
+    values = gathered(after(1, "a"), after(1, "b"))
+    assert values.exception_group() is None
+    assert values.raise_failures() is values
+
+
+def test_failures_can_be_raised() -> None:
+    """`raise_failures()` raises the group."""
+    error = OSError("cannot close")
+    with pytest.raises(ExceptionGroup) as raised:
+        gathered(after(1, None), after(1, error)).raise_failures()
+    assert list(raised.value.exceptions) == [error]
+
+
+def test_an_exception_that_a_child_returned_is_no_failure() -> None:
+    """Only what was raised has failed."""
+
+    async def child() -> Exception:
+        return ValueError("a value")
+
+    values = gathered(child())
+    assert isinstance(values[0], ValueError)
+    assert values.exception_group() is None
+
+
+def test_a_failure_in_several_places_is_one_failure() -> None:
+    """A child that fills several places failed once."""
+    error = ValueError()
+    child = after(1, error)
+    values = gathered(child, child)
+    assert values == [error, error]
+    group = values.exception_group()
+    assert group is not None
+    assert list(group.exceptions) == [error]
+
+
+def test_what_is_late_is_a_failure() -> None:
+    """A late child stands in its place as a TimeoutError, and is in the group."""
+    values = gathered(after(9, "a"), after(1, "b"), child_timeout=2)
+    assert isinstance(values[0], TimeoutError)
+    assert values[1] == "b"
+    group = values.exception_group()
+    assert group is not None
+    assert list(group.exceptions) == [values[0]]
+
+
+def pickled(values: Any) -> Any:
+    return pickle.loads(pickle.dumps(values))  # noqa: S301 - made right here
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.copy, copy.deepcopy, pickled],
+)
+def test_a_copy_knows_the_failures_too(again: Any) -> None:
+    """A copy, a deep copy and what was pickled are `Gathered` as well."""
+    copied: Gathered[Any] = again(gathered(after(1, "a"), after(1, ValueError("first"))))
+    assert type(copied) is Gathered
+    assert repr(copied) == "['a', ValueError('first')]"
+    group = copied.exception_group()
+    assert group is not None
+    assert [str(error) for error in group.exceptions] == ["first"]
+    assert group.exceptions[0] is copied[1]
+
+
+def test_changing_the_list_does_not_change_what_failed() -> None:
+    """What failed is a fact; the list is the user's."""
+    values = gathered(after(1, "a"), after(1, ValueError("first")))
+    values.clear()
+    group = values.exception_group()
+    assert group is not None
+    assert len(group.exceptions) == 1
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_what_type_checkers_take_it_for(number: int) -> None:
+    """The tuples that only types speak of have the methods that a Gathered has of its own."""
+    tuples: type[Any] = getattr(_gathered_types, f"Gathered{number}")
+    assert tuple in tuples.__mro__
+    public = {name for name in dir(tuples) if not name.startswith("_")} - set(dir(tuple))
+    assert public == {name for name in vars(Gathered) if not name.startswith("_")}

@@ -1,0 +1,277 @@
+"""`RateLimit`: who waits is woken in time, and who is gone has left nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from typing import Any
+
+import pytest
+from rate_limit.test_cancelled_admission import taken_back
+
+from structgather import RateLimit
+from structgather._gate import Gate
+from support.virtual_tests import virtual
+from support.virtual_time import now, run, timers_from_now_on
+
+
+async def admitted(limit: RateLimit, **weights: float) -> float:
+    """Be admitted, and say when."""
+    async with limit(**weights):
+        return now()
+
+
+def gates() -> int:
+    """How many there are."""
+    gc.collect()
+    return sum(type(thing) is Gate for thing in gc.get_objects())
+
+
+async def gives_up(waiting: asyncio.Task[Any]) -> None:
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+
+
+@virtual
+async def test_who_waits_is_woken_although_another_gave_up() -> None:
+    """Both would have been admitted at the same moment."""
+    limit = RateLimit(requests=1, per=60)
+    await admitted(limit)
+    waiting = asyncio.create_task(admitted(limit))
+    await asyncio.sleep(1)
+    await gives_up(waiting)
+    assert await admitted(limit) == 60
+
+
+@virtual
+async def test_who_waits_is_woken_earlier_when_a_large_call_gives_up() -> None:
+    """It stood behind one that had to wait longer."""
+    limit = RateLimit(tokens=100, per=60)
+    await admitted(limit, tokens=50)
+    await asyncio.sleep(10)
+    await admitted(limit, tokens=50)
+    large = asyncio.create_task(admitted(limit, tokens=100))
+    small = asyncio.create_task(admitted(limit, tokens=50))
+    await asyncio.sleep(1)
+    await gives_up(large)
+    assert await small == 60
+
+
+@virtual
+async def test_a_timer_that_rings_early_is_set_again() -> None:
+    """As asyncio's may, by the resolution of its clock."""
+    limit = RateLimit(requests=1, per=60)
+    await admitted(limit)
+    waiting = asyncio.create_task(admitted(limit))
+    await asyncio.sleep(59)
+    gate = limit._gate
+    assert gate.timer is not None
+    gate.timer.cancel()
+    gate._on_time()
+    assert await waiting == 60
+
+
+@virtual
+@pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
+async def test_nothing_keeps_a_limit_for_which_nobody_waits(options: dict[str, Any]) -> None:
+    """No timer, once the last one has given up: the loop may run for days."""
+    before = gates()
+    limit = RateLimit(**options, per=3600)
+    async with limit():
+        waiting = asyncio.create_task(admitted(limit))
+        await asyncio.sleep(1)
+        await gives_up(waiting)
+    del limit, waiting
+    await asyncio.sleep(0)  # the loop lets go of the step in which it ended
+    assert gates() == before
+
+
+@virtual
+async def test_who_was_cancelled_does_not_wait_any_more() -> None:
+    """Not even in the turn in which it was cancelled, when it does not know yet."""
+    limit = RateLimit(concurrent=1)
+    async with limit():
+        waiting = asyncio.create_task(admitted(limit))
+        await asyncio.sleep(1)
+        assert "1 waiting" in repr(limit)
+        waiting.cancel()
+        assert "0 waiting" in repr(limit)
+        await gives_up(waiting)
+
+
+@virtual
+async def test_a_place_goes_at_once_to_the_first_who_still_waits() -> None:
+    """Past one that was cancelled in this turn and does not know yet."""
+    limit = RateLimit(concurrent=1)
+    async with limit():
+        waiting = [asyncio.create_task(admitted(limit)) for _ in range(2)]
+        await asyncio.sleep(1)
+        waiting[0].cancel()
+    assert "1 calls under way, 0 waiting" in repr(limit)
+    await asyncio.wait(waiting)
+    assert waiting[0].cancelled()
+
+
+@virtual
+async def test_those_who_gave_up_are_not_kept() -> None:
+    """Although the first one still waits, and they stood behind it."""
+    limit = RateLimit(requests=1, per=3600)
+    await admitted(limit)
+    waiting = [asyncio.create_task(admitted(limit)) for _ in range(100)]
+    await asyncio.sleep(1)
+    for task in waiting[1:-1]:
+        task.cancel()
+    await asyncio.wait(waiting[1:-1])
+    assert len(limit._gate.queue) == 2
+    assert [await waiting[0], await waiting[-1]] == [3600, 7200]
+
+
+def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
+    """However many give up: when it is the first one's turn is not worked out for each."""
+
+    class Loop(asyncio.SelectorEventLoop):
+        asked = 0
+
+        def time(self) -> float:
+            self.asked += 1
+            return super().time()
+
+    async def main() -> None:
+        limit = RateLimit(requests=1, per=3600)
+        await admitted(limit)
+        waiting = [asyncio.create_task(admitted(limit)) for _ in range(100)]
+        await asyncio.sleep(0)
+        before = loop.asked
+        for task in waiting[1:]:
+            task.cancel()
+        await asyncio.wait(waiting[1:])
+        assert loop.asked < before + 50
+        await gives_up(waiting[0])
+
+    loop = Loop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+
+
+@virtual
+async def test_who_waits_needs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often somebody else says what a call has used: cancelled timers stay for a while."""
+    limit = RateLimit(tokens=1000, per=3600)
+    timers = timers_from_now_on(monkeypatch)
+    async with limit(tokens=1000) as call:
+        waiting = asyncio.create_task(admitted(limit, tokens=1000))
+        await asyncio.sleep(0)
+        for tokens in range(1000, 900, -1):
+            call.settle(tokens=tokens)
+        assert len(timers) == 1
+        await gives_up(waiting)
+
+
+@virtual
+async def test_who_waits_for_several_is_woken_when_the_last_of_them_has_left() -> None:
+    """Not for each: there may be thousands before it."""
+    limit = RateLimit(requests=3, per=60)
+    for _ in range(3):
+        await admitted(limit)
+        await asyncio.sleep(1)
+    waiting = asyncio.create_task(admitted(limit, requests=3))
+    await asyncio.sleep(0)
+    timer = limit._gate.timer
+    assert timer is not None
+    assert timer.when() == await waiting == 62
+
+
+@virtual
+async def test_who_is_closed_while_it_waits_takes_no_place() -> None:
+    """A coroutine driven by hand, which no task cancels."""
+    limit = RateLimit(concurrent=1)
+    async with limit():
+        by_hand = limit().__aenter__()
+        by_hand.send(None)
+        by_hand.close()
+        assert "0 waiting" in repr(limit)
+    assert "0 calls under way" in repr(limit)
+    assert await admitted(limit) == 0
+
+
+@virtual
+async def test_a_place_that_was_taken_back_is_free_once() -> None:
+    """And its part of the pace with it."""
+    limit = RateLimit(concurrent=1, requests=60, per=60, burst=1)
+    await taken_back(limit, 1)
+    assert "0 calls under way" in repr(limit)
+    assert [await admitted(limit), await admitted(limit)] == [1, 2]
+
+
+# The loop is gone, and another one has come.
+
+
+def left_behind(limit: RateLimit) -> tuple[Any, Any]:
+    """A call that is under way and one that waits, on a loop that is closed meanwhile."""
+
+    async def enter() -> tuple[Any, Any]:
+        call, waits = limit(), limit()
+        await call.__aenter__()
+        waiting = waits.__aenter__()
+        waiting.send(None)
+        (waiter,) = limit._gate.queue.values()
+        waiter.add_done_callback(print)  # a task's callback would be there
+        return call, waiting
+
+    return run(enter())
+
+
+@pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
+def test_the_next_loop_starts_without_those_of_the_last(options: dict[str, Any]) -> None:
+    """Their places are free, nobody waits behind them, and the timer is one of its own."""
+    limit = RateLimit(**options, per=60)
+    left = left_behind(limit)
+
+    async def two() -> list[float]:
+        return [await admitted(limit), await admitted(limit)]
+
+    assert run(two()) == ([60, 120] if "requests" in options else [0, 0])
+    left[1].close()
+
+
+def test_who_was_admitted_when_his_loop_ended_counts_for_one_window() -> None:
+    """He will never go on."""
+    limit = RateLimit(concurrent=1, requests=2, per=60)
+
+    async def leave() -> Any:
+        async with limit():
+            waiting = limit().__aenter__()
+            waiting.send(None)
+        return waiting
+
+    async def three() -> list[float]:
+        return [await admitted(limit) for _ in range(3)]
+
+    left = run(leave())
+    assert run(three()) == [60, 60, 120]
+    left.close()
+
+
+def test_a_pace_goes_over_to_the_new_clock() -> None:
+    """The next one comes a second after the last one of the program before, not sooner or later."""
+    limit = RateLimit(requests=60, per=60, burst=1)
+
+    async def two(at: float) -> list[float]:
+        await asyncio.sleep(at)
+        return [await admitted(limit), await admitted(limit)]
+
+    assert run(two(990)) == [990, 991]
+    assert run(two(0)) == [1, 2]
+
+
+def test_a_call_that_ends_after_its_loop_wakes_nobody() -> None:
+    """Nobody could go on: whoever waited is forgotten."""
+    limit = RateLimit(concurrent=1)
+    call, waiting = left_behind(limit)
+    ends = call.__aexit__(None, None, None)
+    with pytest.raises(StopIteration):
+        ends.send(None)
+    assert "0 waiting" in repr(limit)
+    waiting.close()

@@ -1,0 +1,559 @@
+"""`RateLimit`: what its window remembers, against a list of everything that was ever admitted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from structgather import RateLimit
+from structgather._gate import PARTS
+from support.virtual_tests import virtual
+from support.virtual_time import now, run
+
+if TYPE_CHECKING:
+    from structgather._admission import Admission
+
+PER = 12
+
+
+@dataclass
+class Entry:
+    """Something that counts from a time on."""
+
+    since: float
+    requests: float
+    tokens: float
+
+
+@dataclass
+class Window:
+    """Everything that was ever admitted, one by one."""
+
+    requests: float
+    tokens: float
+    entries: list[Entry] = field(default_factory=list[Entry])
+    of_call: dict[int, list[Entry]] = field(default_factory=dict[int, list[Entry]])
+
+    def counts(self, at: float) -> tuple[float, float]:
+        alive = [entry for entry in self.entries if entry.since + PER > at]
+        return sum(entry.requests for entry in alive), sum(entry.tokens for entry in alive)
+
+    def fits(self, requests: float, tokens: float, at: float) -> bool:
+        counted = self.counts(at)
+        return counted[0] + requests <= self.requests and counted[1] + tokens <= self.tokens
+
+    def due(self, requests: float, tokens: float, at: float) -> float:
+        times = sorted({at, *(entry.since + PER for entry in self.entries)})
+        return next(t for t in times if t >= at and self.fits(requests, tokens, t))
+
+    def admit(self, name: int, requests: float, tokens: float) -> None:
+        entry = Entry(now(), requests, tokens)
+        self.entries.append(entry)
+        self.of_call[name] = [entry]
+
+    def settle(self, name: int, tokens: float) -> None:
+        entries = self.of_call[name]
+        more = tokens - sum(entry.tokens for entry in entries)
+        since = now()
+        while more > 0:  # at the next time at which there is room
+            held = sum(e.tokens for e in self.entries if e.since + PER > since)
+            if room := max(0, self.tokens - held):
+                entries.append(Entry(since, 0, min(more, room)))
+                self.entries.append(entries[-1])
+                more -= entries[-1].tokens
+            else:
+                since = min(e.since + PER for e in self.entries if e.since + PER > since)
+        for entry in reversed(entries):
+            back = min(max(-more, 0), entry.tokens)
+            entry.tokens -= back
+            more += back
+
+
+def counts(limit: RateLimit) -> tuple[float, float]:
+    """Tell what counts in the window."""
+    return limit._gate.counts
+
+
+def enter(call: Admission) -> bool:
+    """Enter if it may be entered at once, or else give up."""
+    entering = call.__aenter__()
+    try:
+        entering.send(None)
+    except StopIteration:
+        return True
+    with contextlib.suppress(asyncio.CancelledError):
+        entering.throw(asyncio.CancelledError())
+    return False
+
+
+async def crowd(limit: RateLimit) -> None:
+    """Let in so many, which count for nothing, that those that come after them are merged."""
+    for _ in range(PARTS):
+        async with limit(requests=0):
+            pass
+
+
+sizes = st.sampled_from([0, 0, 1, 2, 3, 5])
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.sampled_from([0.5, 1, 4, PER, 3 * PER])),
+        st.tuples(st.just("call"), sizes, sizes),
+        st.tuples(st.just("settle"), st.integers(0, 5), st.sampled_from([0, 1, 4, 12, 25, 40])),
+    ),
+    min_size=8,  # or most would be of three or four, and settle nothing
+    max_size=30,
+)
+
+
+@given(steps=steps)
+def test_it_is_as_if_everything_were_remembered(steps: list[tuple[Any, ...]]) -> None:
+    """Calls, corrections (also late, repeated, of several windows) and time, in any order."""
+
+    async def main() -> None:
+        limit = RateLimit(requests=6, tokens=10, per=PER)
+        gate, window, calls = limit._gate, Window(6, 10), list[Any]()
+        for step in steps:
+            if step[0] == "wait":
+                await asyncio.sleep(step[1])
+            elif step[0] == "call":
+                requests, tokens = step[1:]
+                call = limit(requests=requests, tokens=tokens)
+                assert gate.due(call, now()) == window.due(requests, tokens, now())
+                fits = window.fits(requests, tokens, now())
+                assert enter(call) == fits
+                if fits:
+                    window.admit(len(calls), requests, tokens)
+                    calls.append(call)
+            elif calls:
+                name = len(calls) - 1 - step[1] % len(calls)  # the last one has number 0
+                calls[name].settle(tokens=step[2])
+                window.settle(name, step[2])
+            gate.due(limit(requests=0), now())  # lets go of what is over
+            assert counts(limit) == window.counts(now())
+
+    run(main())
+
+
+@given(
+    comes=st.lists(st.tuples(st.sampled_from([0, 0.1, 0.5, 2, 700]), st.integers(1, 9000))),
+)
+def test_the_limit_is_kept_where_many_are_merged(comes: list[tuple[float, int]]) -> None:
+    """No window holds more, and who waits waits a 4096th of it longer at most."""
+    per, most = 4096, 20_000  # so that what comes within a second is merged
+    admitted: list[tuple[float, float]] = []
+
+    def fits(tokens: float, at: float) -> bool:
+        return sum(t for since, t in admitted if since + per > at) + tokens <= most
+
+    async def main() -> None:
+        limit = RateLimit(tokens=most, per=per)
+        await crowd(limit)
+        for pause, tokens in comes:
+            await asyncio.sleep(pause)
+            size = tokens if tokens > 4000 else tokens % 4
+            asked = now()
+            async with limit(tokens=size):
+                due = min(
+                    t
+                    for t in (asked, *(since + per for since, _ in admitted))
+                    if t >= asked and fits(size, t)
+                )
+                assert due <= now() <= due + 1
+                assert fits(size, now())
+                admitted.append((now(), size))
+
+    run(main())
+
+
+@virtual
+async def test_memory_does_not_grow_with_the_limit() -> None:
+    """A hundred thousand calls in half a window: some thousand entries, and all of them count."""
+    limit = RateLimit(requests=1_000_000, tokens=1e9, per=100)
+    for number in range(100_000):
+        async with limit(tokens=7):
+            pass
+        if number % 1000 == 0:
+            await asyncio.sleep(0.5)
+    assert counts(limit) == (100_000, 700_000)
+    assert len(limit._gate.window) <= PARTS + 100
+    await asyncio.sleep(200)
+    async with limit(tokens=7):
+        pass
+    assert counts(limit) == (1, 7)
+    assert len(limit._gate.window) == 1
+
+
+@virtual
+async def test_what_was_merged_is_given_back_one_by_one() -> None:
+    """Each call takes back its own, wherever it was counted."""
+    limit = RateLimit(requests=1_000_000, tokens=1_000_000, per=60)
+    await crowd(limit)
+    calls: list[Admission] = []
+    for number in range(30):
+        async with limit(tokens=100) as call:
+            calls.append(call)
+        if number % 10 == 9:
+            await asyncio.sleep(1)
+    assert len(limit._gate.window) == PARTS + 3
+    for call in calls[5:25]:
+        call.settle(tokens=30)
+    assert counts(limit) == (30, 10 * 100 + 20 * 30)
+    calls[0].settle(tokens=350)
+    assert counts(limit) == (30, 10 * 100 + 20 * 30 + 250)
+    await asyncio.sleep(57.5)
+    assert limit._gate.due(limit(), now()) == now()
+    assert counts(limit)[0] == 20
+
+
+@virtual
+async def test_giving_back_what_has_left_the_window_gives_nothing() -> None:
+    """Neither to an empty window nor to those who came meanwhile."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit(tokens=80) as first:
+        await asyncio.sleep(60)
+    limit._gate.due(limit(), now())  # lets go of it
+    first.settle(tokens=20)
+    assert counts(limit) == (0, 0)
+    async with limit(tokens=0):
+        pass
+    first.settle(tokens=0)
+    assert counts(limit)[1] == 0
+    async with limit(tokens=70) as second:
+        await asyncio.sleep(61)
+    async with limit(tokens=50):
+        second.settle(tokens=10)
+        assert counts(limit)[1] == 50
+
+
+@virtual
+async def test_an_admission_that_was_undone_may_not_be_settled() -> None:
+    """Nor one that still waits: it has used nothing."""
+    limit = RateLimit(tokens=100, concurrent=1)
+    held = await limit(tokens=10).__aenter__()
+    waits = limit(tokens=20)
+    task = asyncio.ensure_future(waits.__aenter__())
+    await asyncio.sleep(1)
+    with pytest.raises(RuntimeError, match="enter it first"):
+        waits.settle(tokens=5)
+    await held.__aexit__(None, None, None)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    with pytest.raises(RuntimeError, match="enter it first"):
+        waits.settle(tokens=5)
+    with pytest.raises(ValueError, match="no call has used"):
+        held.settle(tokens=math.inf)
+    assert counts(limit) == (1, 10)
+
+
+def test_a_clock_that_begins_anew_keeps_nobody_waiting_for_ever() -> None:
+    """What the last program has spent counts for one window of the next one's clock."""
+    limit = RateLimit(requests=2, per=60)
+
+    async def spend(after: float) -> float:
+        await asyncio.sleep(after)
+        async with limit():
+            return now()
+
+    assert run(spend(990)) == 990
+    assert run(spend(0)) == 0
+    assert run(spend(0)) == 60
+
+
+def test_debts_go_over_to_the_new_clock() -> None:
+    """Two windows and a half are repaid in as many of the next program."""
+    limit = RateLimit(tokens=100, per=60)
+
+    async def owe() -> None:
+        await asyncio.sleep(990)
+        async with limit() as call:
+            call.settle(tokens=250)
+
+    async def spend(tokens: float) -> float:
+        async with limit(tokens=tokens):
+            return now()
+
+    run(owe())
+    assert run(spend(50)) == 120
+    assert run(spend(100)) == 60
+
+
+@pytest.mark.parametrize("at", [9.5, 10.5])
+def test_a_clock_that_differs_by_less_than_a_second(at: float) -> None:
+    """What it puts into the future was spent now; else the clock has gone on, and nothing moves."""
+    limit = RateLimit(requests=2, per=60)
+
+    async def spend(first: float) -> list[float]:
+        times: list[float] = []
+        await asyncio.sleep(first)
+        for _ in range(2):
+            async with limit():
+                times.append(now())
+        return times
+
+    async def once() -> None:
+        await asyncio.sleep(10)
+        async with limit():
+            pass
+
+    run(once())
+    assert run(spend(at)) == [at, min(at, 10) + 60]
+
+
+def test_what_is_moved_to_the_new_clock_counts_for_as_much() -> None:
+    """As many requests, as many tokens."""
+    limit = RateLimit(requests=10, tokens=100, per=60)
+
+    async def spend(at: float) -> None:
+        await asyncio.sleep(at)
+        for size in (1, 2):
+            async with limit(requests=size, tokens=10 * size):
+                pass
+
+    run(spend(990))
+    assert counts(limit) == (3, 30)
+    run(spend(0))
+    assert counts(limit) == (6, 60)
+
+
+@virtual
+async def test_merged_entries_leave_with_the_last_of_them() -> None:
+    """One at 0 and one at 0.9 are one entry; the second one's window is not over before 0.9."""
+    limit = RateLimit(tokens=8192, per=4096)
+    await crowd(limit)
+    async with limit(tokens=1):
+        await asyncio.sleep(0.9)
+    async with limit(tokens=1), limit(tokens=8190):
+        pass
+    async with limit(tokens=1):
+        assert now() == 4096.9
+
+
+@pytest.mark.parametrize("known", [0.5, 1])
+@virtual
+async def test_a_debt_is_merged_as_an_admission_is(known: float) -> None:
+    """With what came up to a 4096th of the window before it."""
+    limit = RateLimit(tokens=8192, per=4096)
+    await crowd(limit)
+    async with limit(tokens=1) as call:
+        await asyncio.sleep(known)
+        call.settle(tokens=2)
+    async with limit(tokens=8190):
+        pass
+    async with limit(tokens=1):
+        assert now() == 4096 + known
+
+
+@virtual
+async def test_so_many_are_told_apart_as_is_documented() -> None:
+    """4096, also in the next window; however many come at one instant beyond, they are one."""
+    limit = RateLimit(tokens=1, per=60)
+    for window in range(2):
+        await asyncio.sleep(window * 60)
+        for calls, entries in ((1, 1), (4094, 4095), (1, 4096), (1000, 4097)):
+            for _ in range(calls):
+                async with limit():
+                    pass
+            assert len(limit._gate.window) == entries
+
+
+@virtual
+async def test_what_comes_later_than_a_part_of_the_window_is_an_entry_of_its_own() -> None:
+    """Counted from the first of those that share one: no chain of them goes on for ever."""
+    limit = RateLimit(tokens=100, per=4096)
+    await crowd(limit)
+    start = now()
+    for _ in range(10):
+        async with limit(tokens=10):
+            await asyncio.sleep(0.75)
+    times: list[float] = []
+    for _ in range(10):
+        async with limit(tokens=10):
+            times.append(now() - start)
+    assert times == [4096.75] * 2 + [4098.25] * 2 + [4099.75] * 2 + [4101.25] * 2 + [4102.75] * 2
+
+
+@virtual
+async def test_few_are_told_apart_however_large_the_limit() -> None:
+    """Two within a 4096th of `per`: each leaves in its time."""
+    limit = RateLimit(tokens=1e9, per=4096)
+    for _ in range(2):
+        async with limit(tokens=5e8):
+            await asyncio.sleep(0.5)
+    for due in (4096, 4096.5):
+        async with limit(tokens=5e8):
+            assert now() == due
+
+
+@virtual
+async def test_few_are_told_apart_when_the_many_are_gone() -> None:
+    """It is no matter of the past."""
+    limit = RateLimit(tokens=100, per=4096)
+    await crowd(limit)
+    async with limit(tokens=100):
+        await asyncio.sleep(5000)
+    start = now()
+    for _ in range(2):
+        async with limit(tokens=50):
+            await asyncio.sleep(0.5)
+    for due in (4096, 4096.5):
+        async with limit(tokens=50):
+            assert now() - start == due
+
+
+def test_those_that_were_merged_go_over_to_the_new_clock() -> None:
+    """What comes there is no part of them."""
+    limit = RateLimit(tokens=100, per=4096)
+
+    async def first() -> None:
+        await asyncio.sleep(990)
+        await crowd(limit)
+        async with limit():
+            pass
+
+    async def second() -> list[float]:
+        times: list[float] = []
+        for pause in (0, 10, 0):
+            await asyncio.sleep(pause)
+            async with limit(tokens=50):
+                times.append(now())
+        return times
+
+    run(first())
+    assert run(second()) == [0, 10, 4096]
+
+
+@pytest.mark.parametrize("what", ["requests", "tokens"])
+@virtual
+async def test_no_more_are_merged_than_the_window_has_room_for(what: str) -> None:
+    """Two could be merged, but there is room for one."""
+    limit = RateLimit(**{what: 8192}, per=4096)
+    await crowd(limit)
+    for size in (8191, 0, 1):
+        async with limit(**{"requests": 0, what: size}):
+            assert now() == 0
+    async with limit(**{"requests": 0, what: 1}):
+        assert now() == 4096
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+@pytest.mark.parametrize("meanwhile", [0, 1])
+@pytest.mark.parametrize("many", [False, True])
+@virtual
+async def test_a_debt_that_is_to_come_begins_in_its_time(
+    *, many: bool, meanwhile: int, requests: int
+) -> None:
+    """At 60, although the next one that it leaves room for comes at 61, whoever came before."""
+    limit = RateLimit(tokens=100, per=60)
+    if many:
+        await crowd(limit)
+    async with limit(requests=0) as small, limit(tokens=90, requests=requests) as large:
+        small.settle(tokens=100)  # 10 now, 90 when the large one leaves
+        small.settle(tokens=95)
+        large.settle(tokens=0)
+    await asyncio.sleep(30)
+    for _ in range(meanwhile):
+        async with limit(requests=requests):
+            pass
+    await asyncio.sleep(31)
+    for tokens, due in ((5, 61), (95, 120)):
+        async with limit(tokens=tokens, requests=requests):
+            assert now() == due
+
+
+@virtual
+async def test_an_even_pace_is_kept_where_many_are_merged() -> None:
+    """What is merged is spaced all the same."""
+    limit = RateLimit(requests=1_000_000, per=1000, burst=2)
+    await crowd(limit)
+    times: list[float] = []
+    for _ in range(5):
+        async with limit():
+            times.append(now())
+    assert times == pytest.approx([0, 0, 0.001, 0.002, 0.003])
+    assert len(limit._gate.window) == PARTS + 1
+    assert counts(limit) == (5, 0)
+
+
+@virtual
+async def test_what_is_over_is_forgotten_when_its_room_is_needed() -> None:
+    """A load below the limit leaves no more behind than the limit, or some thousand."""
+    for limit, most in (
+        (RateLimit(requests=2000, per=60), 2000),
+        (RateLimit(requests=1e9, per=60), PARTS),
+    ):
+        for _ in range(60):
+            for _ in range(100):
+                async with limit():
+                    pass
+            assert len(limit._gate.window) <= most
+            await asyncio.sleep(6)
+        assert counts(limit) == (900, 0)
+        assert "900 requests" in repr(limit)
+
+
+@virtual
+async def test_sums_that_do_not_come_out_even_begin_anew() -> None:
+    """An empty window holds nothing, not a rounded nothing."""
+    limit = RateLimit(tokens=1.0, requests=9.5, per=60)
+    for tokens in (0.2, 0.35, 0.3):
+        async with limit(tokens=tokens, requests=tokens):
+            await asyncio.sleep(1)
+    await asyncio.sleep(60)
+    limit._gate.due(limit(), now())
+    assert (limit._gate.requests, limit._gate.tokens) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "weight", "fit"), [(0.3, 0.1, 3), (0.6, 0.2, 3), (0.7, 0.07, 10)]
+)
+@virtual
+async def test_fractions_use_the_whole_limit(limit: float, weight: float, fit: int) -> None:
+    """0.1 + 0.1 + 0.1 is a little more than 0.3, and fits all the same."""
+    fractions = RateLimit(tokens=limit, per=60)
+    for _ in range(10 * fit):
+        async with fractions(tokens=weight):
+            pass
+    assert now() == pytest.approx(9 * 60)
+
+
+@pytest.mark.parametrize("most", [10, 10.0, 2**53 - 1])
+@virtual
+async def test_a_whole_limit_is_kept_to_the_last_digit(most: float) -> None:
+    """Only what has parts is rounded."""
+    limit = RateLimit(tokens=most, per=60)
+    little = math.ulp(float(most))
+    for tokens, due in ((most, 0), (little, 60)):
+        async with limit(tokens=tokens):
+            assert now() == due
+
+
+@virtual
+async def test_a_window_shorter_than_a_tick_of_the_clock() -> None:
+    """What is over at once is remembered by nothing."""
+    await asyncio.sleep(1e9)
+    for limit in (RateLimit(requests=1, per=1e-9), RateLimit(tokens=8192, per=1e-9)):
+        for _ in range(5):
+            async with limit(tokens=1) as call:
+                pass
+            call.settle(tokens=0.5)
+            assert max(counts(limit)) <= 3
+    assert now() == 1e9
+
+
+@virtual
+async def test_numbers_of_other_kinds_are_counted_as_numbers() -> None:
+    """A Decimal does not meet a float in a sum."""
+    from decimal import Decimal  # noqa: PLC0415 - only here
+
+    limit = RateLimit(tokens=100.5, requests=5)
+    async with limit(tokens=Decimal("1.5"), requests=Decimal(2)) as call:  # type: ignore[arg-type]
+        call.settle(tokens=Decimal(3))  # type: ignore[arg-type]
+    assert counts(limit) == (2, 3)

@@ -1,0 +1,44 @@
+"""asyncio's functions, in the shape of a call of a world."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from simloop.worlds import Arrived
+
+Coro = Coroutine[Any, Any, Any]
+
+
+async def gather(*coroutines: Coro) -> list[Any]:
+    """Return what `asyncio.gather` returns."""
+    return await asyncio.gather(*coroutines)
+
+
+async def task_group(*coroutines: Coro) -> list[Any]:
+    """Do the same with a TaskGroup."""
+    group, tasks = asyncio.TaskGroup(), list[asyncio.Task[Any]]()
+    try:
+        async with group:
+            tasks += map(group.create_task, coroutines)
+        return [task.result() for task in tasks]
+    finally:
+        del group, tasks  # the frame, to which an exception refers, must not refer to them
+
+
+async def as_completed(
+    *coroutines: Coro, timeout: float | None = None, breaks: bool = False
+) -> list[Any]:
+    """Return the values in the order in which they arrive, or only the first one."""
+    # It puts what it is given into a set: Tasks of the simulated loop have an order there.
+    arriving: Any = asyncio.as_completed(map(asyncio.create_task, coroutines), timeout=timeout)
+    values, earliest = Arrived(), None
+    try:
+        for earliest in arriving:
+            values.append(await earliest)
+            if breaks:
+                break
+        return values
+    finally:
+        del arriving, earliest  # as above

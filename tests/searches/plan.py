@@ -1,0 +1,255 @@
+"""What is searched, and in which order.
+
+The worlds are those of the tests, `test_every_schedule.py`, with what is excused there. Those
+tests enumerate what takes seconds; here is what takes minutes and hours.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal
+
+from as_completed import test_every_schedule as streams
+from first_n import test_every_schedule as races
+from gather import test_every_schedule as gathers
+
+from searches.calls import as_completed, gather, task_group
+from simloop.behaviours import cleans_up_slowly, fails, ignores_one_cancellation, returns
+from simloop.calls import breaks, first, stream
+from simloop.every_schedule import (
+    ANYTHING,
+    LEAKS,
+    OF_A_TIMEOUT_AROUND_A_BODY,
+    OF_ADOPTION,
+    OF_AN_EAGER_STEP,
+    THREE,
+    world_of,
+)
+from simloop.loop import Mode
+from simloop.random_programs import judge_random
+from simloop.run import Program
+from simloop.worlds import Behaviour, Call
+from structgather import gather_structured
+
+THREE_CHILDREN = "three children"
+MODES: list[Mode] = ["fifo", "racy"]
+EAGER_TASKS = sys.version_info >= (3, 12)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One world, searched in one way."""
+
+    call: str  # as it stands in the table
+    world: str
+    program: Program
+    mode: Mode = "fifo"
+    cancels: int = 0  # of the outer task, at most
+    eager: bool = False
+    but: frozenset[str] = frozenset()  # what is excused
+    ours: bool = True  # whether it must find nothing
+
+    @cached_property
+    def key(self) -> str:
+        """Its name in the state."""
+        start = "eager" if self.eager else "lazy"
+        return f"{self.call}, {self.world}, {self.mode}, {self.cancels} cancels, {start}"
+
+
+@dataclass(frozen=True)
+class Sample(Search):
+    """The same with random schedules, as many as are asked for."""
+
+    @cached_property
+    def key(self) -> str:
+        """Its name in the state."""
+        return f"{super().key}, sampled"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Random programs, one for each seed: `judge` raises an AssertionError if one is wrong."""
+
+    key: str
+    judge: Callable[[int], object]
+    ours: bool = field(default=True, init=False)
+
+
+Item = Search | Programs
+Plan = list[Item]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A call of the table."""
+
+    name: str
+    call: Call
+    racing: Literal["seconds", "minutes", "hours"] = "seconds"  # how long its racy searches take
+    ours: bool = True
+    deadline: float | None = None
+    child_deadline: float | None = None
+
+    def search(self, mode: Mode, cancels: int) -> Search:
+        """Search the three children under this call."""
+        program = world_of(
+            self.call, THREE, deadline=self.deadline, child_deadline=self.child_deadline
+        )
+        # What asyncio leaves to the collector is not what is compared.
+        but = frozenset[str]() if self.ours else LEAKS
+        return Search(self.name, THREE_CHILDREN, program, mode, cancels, but=but, ours=self.ours)
+
+
+ROWS = [
+    Row("`asyncio.gather`", gather, "minutes", ours=False),
+    Row("`asyncio.TaskGroup`", task_group, "minutes", ours=False),
+    Row("`asyncio.as_completed`", as_completed, "hours", ours=False),
+    Row(
+        "`asyncio.as_completed`, left early",
+        partial(as_completed, breaks=True),
+        "hours",
+        ours=False,
+    ),
+    Row("`gather_structured`", gather_structured),
+    Row("`gather_structured(return_exceptions=True)`", gathers.return_exceptions),
+    Row("`gather_structured(limit=2)`", gathers.limit_2),
+    Row("`gather_structured(child_timeout=1)`", gathers.child_timeout, "hours", child_deadline=1),
+    Row("`first_n_within(n=2)`", partial(first, n=2)),
+    Row("`first_n_within(n=2, within=1)`", partial(first, n=2, within=1), "hours", deadline=1),
+    Row("`as_completed_scoped`", stream, "minutes"),
+    Row("`as_completed_scoped`, left early", partial(stream, body=breaks)),
+    Row("`as_completed_scoped(timeout=1)`", partial(stream, timeout=1), "hours", deadline=1),
+]
+
+# Bigger worlds than the tests can afford.
+FOUR: dict[str, Behaviour] = THREE | {"d": ignores_one_cancellation(points=2)}
+FIVE: dict[str, Behaviour] = {
+    "a": returns(points=2),
+    "b": fails(points=3),
+    "c": cleans_up_slowly(points=2),
+    "d": ignores_one_cancellation(points=3),
+    "e": gathers.CROWD["c"],
+}
+CROWDS: list[tuple[str, Call, dict[str, Behaviour]]] = [
+    ("gather_structured", gather_structured, gathers.CROWD),
+    ("gather_structured(limit=2)", gathers.limit_2, gathers.CROWD),
+    ("first_n_within", first, races.CROWD),
+    ("first_n_within(n=3, limit=2)", partial(first, n=3, limit=2), races.CROWD),
+    ("as_completed_scoped", streams.in_crowd, streams.CROWD),
+    ("as_completed_scoped(limit=2)", partial(streams.in_crowd, limit=2), streams.CROWD),
+]
+# The time of a child begins before its first step.
+OF_RACING = frozenset({"no_timeout_too_early"})
+
+
+def fifo() -> Plan:
+    """The three children, the outside acting when the loop is idle: 0, 1 and 2 cancellations."""
+    return [row.search("fifo", 2) for row in ROWS]
+
+
+def racing(cancels: int, *times: str) -> Plan:
+    """The three children, the outside acting at every boundary."""
+    return [row.search("racy", cancels) for row in ROWS if row.racing in times]
+
+
+def pairs() -> Iterator[Item]:
+    """Each thing that a child can do beside each that its sibling can do, with events racing."""
+    for row in ROWS:
+        if not row.ours:
+            continue
+        for one in ANYTHING:
+            for other in ANYTHING:
+                children = {"a": ANYTHING[one], "b": ANYTHING[other]}
+                program = world_of(
+                    row.call, children, deadline=row.deadline, child_deadline=row.child_deadline
+                )
+                name = f"every pair of behaviours: {one} and {other}"
+                yield Search(row.name, name, program, "racy", 1, but=OF_RACING)
+
+
+def four() -> Iterator[Item]:
+    """Four children."""
+    for row in ROWS:
+        if row.ours:
+            program = world_of(
+                row.call, FOUR, deadline=row.deadline, child_deadline=row.child_deadline
+            )
+            cancels = 1 if row.racing == "hours" else 2
+            yield Search(row.name, "four children", program, "fifo", cancels)
+
+
+def samples() -> Iterator[Item]:
+    """Every world of the tests and bigger ones, with up to three cancellations."""
+    worlds: list[tuple[str, Any]] = [
+        *(("gather_structured", each) for each in gathers.SEARCHES),
+        *(("first_n_within", each) for each in races.SEARCHES),
+        *(("as_completed_scoped", each) for each in streams.SEARCHES),
+    ]
+    for function, each in worlds:
+        program = world_of(
+            each.call, each.children, deadline=each.deadline, child_deadline=each.child_deadline
+        )
+        but = each.but | OF_ADOPTION if "adopted" in each.name else each.but
+        # With events racing its body may add too late, which is refused.
+        modes: list[Mode] = ["fifo"] if each.name == "adds timeout" else MODES
+        yield from _sampled(function, each.name, program, but, modes)
+    for row in ROWS:
+        if row.ours:
+            program = world_of(
+                row.call, FIVE, deadline=row.deadline, child_deadline=row.child_deadline
+            )
+            yield from _sampled(row.name, "five children", program, frozenset(), MODES)
+    for name, call, crowd in CROWDS:
+        but = OF_A_TIMEOUT_AROUND_A_BODY
+        yield from _sampled(name, "a crowd", world_of(call, crowd), but, ["fifo"])
+        # The timeout around one of them may be too late to end it, and raise all the same.
+        smaller = {label: behaviour for label, behaviour in crowd.items() if label != "e"}
+        yield from _sampled(name, "a smaller crowd", world_of(call, smaller), but, MODES)
+
+
+def _sampled(
+    call: str, name: str, program: Program, but: frozenset[str], modes: list[Mode]
+) -> Iterator[Item]:
+    for eager in (False, True) if EAGER_TASKS else (False,):
+        excused = but | (OF_AN_EAGER_STEP if eager else frozenset[str]())
+        for mode in modes:
+            also = OF_RACING if mode == "racy" else frozenset[str]()
+            yield Sample(call, name, program, mode, 3, eager=eager, but=excused | also)
+
+
+def programs() -> Plan:
+    """Random programs: trees of nested scopes."""
+    return [Programs("random programs", judge_random)]
+
+
+def quick() -> Plan:
+    """What a minute is enough for."""
+    return [*fifo(), *racing(0, "seconds")]
+
+
+def long() -> Plan:
+    """All of it, the enumerations that take longest at the end."""
+    return [
+        *fifo(),
+        *pairs(),
+        *four(),
+        *programs(),
+        *samples(),
+        *racing(1, "seconds", "minutes"),
+        *racing(0, "hours"),
+    ]
+
+
+def endless() -> Plan:
+    """The long plan, and what takes hours besides."""
+    return [*long(), *racing(2, "seconds", "minutes"), *racing(1, "hours")]
+
+
+def load(name: str) -> Plan:
+    """A plan by its name: of this module, or `module:name` of another one."""
+    module, _, function = name.rpartition(":")
+    return list(getattr(importlib.import_module(module or __name__), function)())

@@ -1,0 +1,306 @@
+"""Streams and races that look right and are not, each with one fault, and two that have none.
+
+A search is worth nothing until it has found a fault that is known to be there. A `Stream` has the
+shape of `as_completed_scoped`, a `race` that of `first_n_within`; `test_finds_wrong_outcomes.py`
+names the oracle that must find what is wrong with each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Self
+
+from structgather import Cancelled, Failed, FirstN, Ok, Outcome, TimedOut
+
+
+class Stream:
+    """Nothing is wrong."""
+
+    def __init__(self, aws: Any, *, limit: int | None = None, timeout: float | None = None) -> None:
+        self.aws, self.limit, self.timeout = aws, limit, timeout
+        self.running: dict[asyncio.Task[Any], tuple[int, float]] = {}
+        self.ready: deque[Outcome[Any]] = deque()
+        self.undelivered: list[Outcome[Any]] = []
+        self.iterator: Iterator[Any] = iter(())
+        self.feeder: asyncio.Task[None] | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        self.taken = 0
+        self.stopping = self.late = False
+
+    async def __aenter__(self) -> Self:
+        self.loop = asyncio.get_running_loop()
+        self.opened = self.loop.time()
+        if hasattr(self.aws, "__aiter__"):
+            self.feeder = self.loop.create_task(self.feed())
+            self.feeder.add_done_callback(self.fed)
+        else:
+            self.iterator = iter(self.aws)
+        self.set_timer()
+        self.pull()
+        return self
+
+    def set_timer(self) -> None:
+        if self.timeout is not None:
+            # What comes in the tick of the deadline is in time.
+            self.loop.call_later(self.timeout, self.two_turns_later)
+
+    def two_turns_later(self) -> None:
+        self.loop.call_soon(self.loop.call_soon, self.deadline)
+
+    async def feed(self) -> None:
+        try:
+            async for aw in self.aws:
+                self.start(aw)
+        finally:
+            await self.aws.aclose()
+
+    def fed(self, feeder: asyncio.Task[None]) -> None:
+        self.feeder = None
+        self.wake()
+
+    def has_room(self) -> bool:
+        return self.limit is None or len(self.running) + len(self.ready) < self.limit
+
+    def pull(self) -> None:
+        while not self.stopping and self.has_room():
+            aw = next(self.iterator, None)
+            if aw is None:
+                break
+            self.start(aw)
+
+    def start(self, aw: Any) -> None:
+        task = self.loop.create_task(aw)
+        self.running[task] = (self.taken, self.loop.time())
+        self.taken += 1
+        task.add_done_callback(self.settled)
+
+    def settled(self, task: asyncio.Task[Any]) -> None:
+        index, started = self.running.pop(task)
+        elapsed = self.loop.time() - started
+        if task.cancelled():
+            self.hand_out(self.ended(index, elapsed))
+        elif error := task.exception():
+            try:
+                self.hand_out(Failed(error, index, elapsed))
+            finally:
+                del error
+        else:
+            self.hand_out(Ok(task.result(), index, elapsed))
+
+    def ended(self, index: int, elapsed: float) -> Outcome[Any]:
+        if self.late:
+            return TimedOut(TimeoutError(), index, elapsed)
+        return Cancelled(asyncio.CancelledError(), index, elapsed)
+
+    def hand_out(self, outcome: Outcome[Any]) -> None:
+        self.ready.append(outcome)
+        self.wake()
+
+    def wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def deadline(self) -> None:
+        if self.running or self.feeder:
+            self.late = True
+            self.stop()
+
+    def stop(self) -> None:
+        if not self.stopping:
+            self.stopping = True
+            for task in (*self.running, *filter(None, [self.feeder])):
+                task.cancel()
+
+    cancel = stop
+
+    def add(self, aw: Any) -> None:
+        if self.stopping:
+            aw.close()
+            raise RuntimeError
+        self.start(aw)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome[Any]:
+        while not self.ready:
+            if not self.running and not self.feeder:
+                raise TimeoutError if self.late else StopAsyncIteration
+            await self.next_wake()
+        outcome = self.ready.popleft()
+        self.pull()
+        return outcome
+
+    async def next_wake(self) -> None:
+        self.waiter = self.loop.create_future()
+        await self.waiter
+
+    async def __aexit__(self, *of_the_body: object) -> None:
+        del of_the_body
+        self.stop()
+        cancelled = await self.join()
+        self.undelivered = self.left_over()
+        self.close_generator()
+        for aw in self.iterator:
+            aw.close()
+        if cancelled is not None:
+            try:
+                raise cancelled
+            finally:
+                del cancelled
+
+    async def join(self) -> asyncio.CancelledError | None:
+        cancelled = None
+        try:
+            while self.running or self.feeder:
+                try:
+                    await self.next_wake()
+                except asyncio.CancelledError as error:
+                    cancelled = error.with_traceback(None)
+            return cancelled
+        finally:
+            del cancelled
+
+    def close_generator(self) -> None:
+        close = getattr(self.iterator, "close", None)
+        if close is not None:
+            close()
+
+    def left_over(self) -> list[Outcome[Any]]:
+        return [self.ready.popleft() for _ in range(len(self.ready))]
+
+
+class ForgetsWhatIsAddedLate(Stream):
+    """Starts what a child adds while the block is being left, and doesn't wait for it."""
+
+    def add(self, aw: Any) -> None:
+        if self.stopping:
+            self.loop.create_task(aw)
+        else:
+            self.start(aw)
+
+
+class DropsTheTickOfTheDeadline(Stream):
+    """Cancels at the tick of the deadline, before what arrives in that tick has arrived."""
+
+    def set_timer(self) -> None:
+        if self.timeout is not None:
+            self.loop.call_later(self.timeout, self.deadline)
+
+
+class RunsAhead(Stream):
+    """Pulls as children end, not as the consumer takes."""
+
+    def has_room(self) -> bool:
+        return self.limit is None or len(self.running) < self.limit
+
+    def hand_out(self, outcome: Outcome[Any]) -> None:
+        super().hand_out(outcome)
+        self.pull()
+
+
+class LeavesWithoutJoining(Stream):
+    """Cancels, and does not wait until all have ended."""
+
+    async def join(self) -> None:
+        self.running.clear()
+
+    def settled(self, task: asyncio.Task[Any]) -> None:
+        if task in self.running:
+            super().settled(task)
+
+
+class DropsWhatNobodyTook(Stream):
+    """Of what was not handed out it keeps the values alone."""
+
+    def left_over(self) -> list[Outcome[Any]]:
+        return [outcome for outcome in super().left_over() if isinstance(outcome, Ok)]
+
+
+class GoesOnAfterTheTimeout(Stream):
+    """Raises TimeoutError and lets the children run to their end."""
+
+    def deadline(self) -> None:
+        self.late = True
+        self.wake()
+
+    def stop(self) -> None:
+        self.stopping = True
+
+
+class TakesZeroForNone(Stream):
+    """`timeout=0` is no timeout to it."""
+
+    def set_timer(self) -> None:
+        if self.timeout:
+            super().set_timer()
+
+
+class HandsOutByIndex(Stream):
+    """Of what has settled it hands out the lowest index first."""
+
+    def hand_out(self, outcome: Outcome[Any]) -> None:
+        super().hand_out(outcome)
+        self.ready = deque(sorted(self.ready, key=lambda outcome: outcome.index))
+
+
+class CountsFromTheEntry(Stream):
+    """`elapsed` counts from the entry of the block, not from the start of the child."""
+
+    def start(self, aw: Any) -> None:
+        super().start(aw)
+        for task, (index, _) in self.running.items():
+            self.running[task] = (index, self.opened)
+
+
+class LeavesTheSourceOpen(Stream):
+    """Does not close the async generator that it has not exhausted."""
+
+    async def feed(self) -> None:
+        while True:
+            try:
+                self.start(await asyncio.shield(anext(self.aws)))
+            except StopAsyncIteration:
+                return
+
+
+async def race(
+    aws: Any, n: int | None = None, within: float | None = None, *, of: type[Stream] = Stream
+) -> FirstN[Any]:
+    """Nothing is wrong."""
+    values: list[Any] = []
+    outcomes: list[Outcome[Any]] = []
+    stream = of(aws, timeout=within)
+    try:
+        async with stream:
+            async for outcome in stream:
+                outcomes.append(outcome)
+                if isinstance(outcome, Ok) and not stream.stopping:
+                    values.append(outcome.value)
+                    if len(values) == n:
+                        break
+    except TimeoutError:
+        pass
+    outcomes = sorted([*outcomes, *stream.undelivered], key=lambda outcome: outcome.index)
+    if len(values) == (len(outcomes) if n is None else n):
+        return FirstN(values, outcomes, "met", [], None)
+    return FirstN(values, outcomes, "deadline" if stream.late else "exhausted", [], None)
+
+
+async def race_that_counts_losers(aws: Any, **options: Any) -> FirstN[Any]:
+    """A value that comes while its child is being cancelled is a value to it."""
+    found = await race(aws, **options)
+    found.values = [outcome.value for outcome in found.outcomes if isinstance(outcome, Ok)]
+    return found
+
+
+async def race_that_forgets_why(aws: Any, **options: Any) -> FirstN[Any]:
+    """Calls children cancelled that the deadline has ended."""
+    found = await race(aws, **options)
+    for place, outcome in enumerate(found.outcomes):
+        if isinstance(outcome, TimedOut):
+            cancelled = asyncio.CancelledError()
+            found.outcomes[place] = Cancelled(cancelled, outcome.index, outcome.elapsed)
+    return found

@@ -1,0 +1,296 @@
+"""A soak: for minutes, thousands of calls a second over real sockets; nothing may grow.
+
+    python tests/soak                    10 minutes on asyncio's own loop
+    python tests/soak --minutes 1        shorter
+    python tests/soak --uvloop           on uvloop
+    python tests/soak --eager            with Python's eager tasks (3.12 and later)
+    python tests/soak --leak objects     leaks on purpose: it must be found
+
+Callers fan out with the three functions under one RateLimit over a server on loopback that answers,
+is slow, fails, stalls, hangs up and resets; they are cancelled and timed out at any moment. After
+each interval they pause until nothing is under way. Then tasks, open descriptors and calls under
+way must be what they were at the start; memory is measured: objects of the collector, blocks of the
+allocator, resident set. It has grown if its slope, per 1,000 requests, is above what is tolerated
+with 95% confidence (Theil and Sen's, by Kendall's statistic), the first quarter not counted.
+The exit code is 1 if anything has grown or a promise was broken; the last lines say what.
+"""
+
+# ruff: noqa: E402, T201 - run as a script, it finds the package first, and prints what it found
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import itertools
+import math
+import os
+import platform
+import sys
+import time
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
+
+from soak.service import PER, Callers, Server
+
+#: So much may each grow per 1,000 requests: far less than one leaked object in 100 requests does.
+TOLERATED = {"objects": 1.0, "blocks": 5.0, "KiB resident": 4.0}
+#: These must come back to what they were.
+EXACT = ("tasks", "descriptors", "under way")
+CALLERS = 50
+FEWEST = 12  # measurements, for a slope to be judged
+AT_REST = 10.0  # seconds until connections and tasks of the server have to be gone
+
+
+class Samples:
+    """What was measured at rest, before the first call and after each interval.
+
+    In arrays, which take one block each however long they are: a list would be seen to grow.
+    """
+
+    def __init__(self, names: Sequence[str] = (*EXACT, *TOLERATED)) -> None:
+        self.requests = array("d")
+        self.values = {name: array("d") for name in names}
+
+    def add(self, requests: float, *values: float) -> None:
+        self.requests.append(requests)
+        for measured, value in zip(self.values.values(), values, strict=True):
+            measured.append(value)
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def warm(self, name: str) -> tuple[array[float], array[float]]:
+        """What is judged: the requests, and the values; but for the first quarter."""
+        begin = max(1, len(self) // 4)
+        return self.requests[begin:], self.values[name][begin:]
+
+
+class Slope(NamedTuple):
+    """By how much something grows per 1,000 requests: likely, and at least and at most (95%)."""
+
+    likely: float
+    least: float
+    most: float
+
+
+def slope(requests: Sequence[float], values: Sequence[float]) -> Slope:
+    """The median of the slopes of all pairs, and Sen's interval around it."""
+    slopes = sorted(
+        (values[b] - values[a]) / (requests[b] - requests[a]) * 1_000
+        for a, b in itertools.combinations(range(len(requests)), 2)
+        if requests[b] > requests[a]
+    )
+    if not slopes:
+        return Slope(0.0, -math.inf, math.inf)
+    count, pairs = len(requests), len(slopes)
+    half = 1.96 * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    low, high = math.floor((pairs - half) / 2), math.ceil((pairs + half) / 2)
+    return Slope(
+        slopes[pairs // 2],
+        slopes[low] if low >= 0 else -math.inf,
+        slopes[high] if high < pairs else math.inf,
+    )
+
+
+def judge(samples: Samples) -> list[str]:
+    """Say what has grown; nothing if all is well."""
+    complaints: list[str] = []
+    for name in EXACT:
+        first, *others = samples.values[name]
+        for number, value in enumerate(others, 1):
+            if value > first:
+                complaints.append(f"{name}: {value:g} after interval {number}, {first:g} at first")
+                break
+    for name, tolerated in TOLERATED.items():
+        warm = samples.warm(name)
+        found = slope(*warm)
+        if len(warm[0]) >= FEWEST and found.least > tolerated:
+            complaints.append(
+                f"{name}: {found.likely:+.1f} per 1,000 requests, at least {found.least:+.1f}"
+            )
+    return complaints
+
+
+def resident() -> float:
+    """The resident set in KiB; 0 where the system doesn't say."""
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 1024
+    return math.nan
+
+
+def descriptors() -> float:
+    """How many descriptors are open; 0 where the system doesn't say."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        with contextlib.suppress(OSError):
+            return sum(1 for _ in Path(folder).iterdir())
+    return 0
+
+
+def types() -> Counter[str]:
+    """How many objects of each type the collector knows."""
+    return Counter(type(thing).__qualname__ for thing in gc.get_objects())
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, options: argparse.Namespace, server: Server, callers: Callers) -> None:
+        self._options = options
+        self._server = server
+        self._callers = callers
+        self._samples = Samples()
+        self._types = Counter[str]()
+        self._leaked: list[Any] = []
+
+    async def run(self) -> list[str]:
+        """Run all intervals; say what was wrong."""
+        options = self._options
+        length = options.minutes * 60 / options.intervals
+        names = [*EXACT, *TOLERATED]
+        print(f"{'seconds':>8} {'requests':>10}", *(f"{name:>13}" for name in names))
+        begin = time.monotonic()
+        await self._sample(begin)
+        for number in range(options.intervals):
+            end = time.monotonic() + length
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CALLERS):
+                    group.create_task(self._keep_calling(end))
+            await self._sample(begin)
+            if number + 1 == options.intervals // 4 or not self._types:
+                self._types = types()
+        return self._verdict()
+
+    async def _keep_calling(self, end: float) -> None:
+        while time.monotonic() < end:
+            await self._callers.call()
+            self._leak()
+
+    def _leak(self) -> None:
+        """Do on purpose what the run must find."""
+        match self._options.leak:
+            case "objects":
+                self._leaked.append([])
+            case "descriptors":
+                self._leaked.append(os.open(os.devnull, os.O_RDONLY) if not self._leaked else None)
+            case "tasks":
+                self._leaked.append(asyncio.create_task(asyncio.sleep(3600)))
+            case _:
+                pass
+
+    async def _sample(self, begin: float) -> None:
+        """Wait until nothing is under way, and measure."""
+        first = self._samples.values["tasks"][0] if self._samples else math.inf
+        until = time.monotonic() + AT_REST
+        while True:
+            await asyncio.sleep(0.01)  # the last turns of closed connections, on both sides
+            gc.collect()
+            at_rest = not self._server.open and len(asyncio.all_tasks()) <= first
+            if at_rest or self._options.leak == "tasks" or time.monotonic() > until:
+                break
+        await asyncio.sleep(PER)
+        async with self._callers.limit():
+            pass  # it lets go of what it remembered of its window
+        gc.collect()
+        gate = self._callers.limit._gate
+        self._samples.add(
+            self._callers.requests,
+            len(asyncio.all_tasks()),
+            descriptors(),
+            self._server.open + gate.running + gate.waiting,
+            len(gc.get_objects()),
+            sys.getallocatedblocks(),
+            resident(),
+        )
+        row = (f"{values[-1]:>13,.0f}" for values in self._samples.values.values())
+        seconds = time.monotonic() - begin
+        print(f"{seconds:>8.1f} {self._callers.requests:>10,}", *row, flush=True)
+
+    def _verdict(self) -> list[str]:
+        calls = self._callers.calls
+        print("\ncalls:", ", ".join(f"{number:,} {name}" for name, number in calls.most_common()))
+        for name, tolerated in TOLERATED.items():
+            found = slope(*self._samples.warm(name))
+            print(
+                f"{name}: {found.likely:+.2f} per 1,000 requests"
+                f" ({found.least:+.2f} to {found.most:+.2f}; tolerated: {tolerated:g})"
+            )
+        if len(self._samples.warm("objects")[0]) < FEWEST:
+            print(f"too few measurements to judge the memory by: {FEWEST} are needed")
+        complaints = judge(self._samples)
+        if any(complaint.startswith(("objects", "blocks")) for complaint in complaints):
+            grown = (types() - self._types).most_common(8)
+            print("more of:", ", ".join(f"{number:,} {name}" for name, number in grown))
+        complaints += [f"{name}, {count} times" for name, count in self._callers.broken.items()]
+        for thing in self._leaked:
+            if isinstance(thing, asyncio.Task):
+                thing.cancel()
+            elif isinstance(thing, int):
+                os.close(thing)
+        return complaints
+
+
+async def soak(options: argparse.Namespace) -> list[str]:
+    """Run a server and its callers; say what was wrong, the loop's own complaints included."""
+    complaints: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(
+        lambda _, context: complaints.append(f"the loop: {context.get('message')}")
+    )
+    if options.eager and sys.version_info >= (3, 12):
+        loop.set_task_factory(asyncio.eager_task_factory)
+    server = Server()
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0, backlog=1024) as listening:
+        callers = Callers(listening.sockets[0].getsockname()[1], options.seed)
+        complaints += await Soak(options, server, callers).run()
+    return complaints
+
+
+def new_loop(*, uvloop: bool) -> asyncio.AbstractEventLoop:
+    """The loop to run on."""
+    if not uvloop:
+        return asyncio.new_event_loop()
+    import uvloop as module  # noqa: PLC0415 - asked for
+
+    loop: asyncio.AbstractEventLoop = module.new_event_loop()
+    return loop
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="how long (10)")
+    parser.add_argument("--intervals", type=int, default=40, help="how many measurements (40)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random choices (0)")
+    parser.add_argument("--uvloop", action="store_true", help="run on uvloop")
+    parser.add_argument("--eager", action="store_true", help="with Python's eager tasks")
+    parser.add_argument("--leak", choices=["objects", "tasks", "descriptors"], help="on purpose")
+    options = parser.parse_args(arguments)
+    if options.eager and sys.version_info < (3, 12):
+        parser.error("there are no eager tasks before 3.12")
+    print(
+        f"CPython {platform.python_version()},",
+        "uvloop" if options.uvloop else "asyncio's own loop",
+        *(["with eager tasks"] if options.eager else []),
+    )
+    with asyncio.Runner(loop_factory=lambda: new_loop(uvloop=options.uvloop)) as runner:
+        complaints = runner.run(soak(options))
+    for complaint in complaints:
+        print("GREW OR BROKE:", complaint)
+    if not complaints:
+        print("Nothing has grown, no promise was broken.")
+    return int(bool(complaints))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

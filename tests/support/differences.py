@@ -1,0 +1,432 @@
+"""What differs from asyncio's functions, and what does not: the one list.
+
+The tables in the documentation are checked against it cell for cell, and each row names the tests
+that prove it; `test_differences.py` sees to both. Each of the tests runs over both sides.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SAME = "the same"
+
+
+class Row(NamedTuple):
+    """One row of a table: the three cells, and the tests, as `file::function`."""
+
+    what: str
+    theirs: str
+    ours: str
+    proofs: list[str]
+
+    @property
+    def cells(self) -> list[str]:
+        """What is printed."""
+        return [self.what, self.theirs, self.ours]
+
+
+class Table(NamedTuple):
+    """A table, the document that has it, and the heading under which it stands there."""
+
+    document: str
+    heading: str
+    theirs: str
+    ours: str
+    rows: list[Row]
+    #: What the documentation says of asyncio's function: see `Said`.
+    said: list[Said]
+
+    @property
+    def printed(self) -> list[list[str]]:
+        """All cells of the table, those of its first row included."""
+        return [["", self.theirs, self.ours], *(row.cells for row in self.rows)]
+
+
+class Said(NamedTuple):
+    """A statement of the documentation of asyncio's function.
+
+    `begins` has the first words of each sentence that makes the statement in the docstring of one
+    Python or another; none, if only the documentation's page makes it. As with a row, each of the
+    tests runs over both sides; those of a module named `unlike` show where ours is meant to differ.
+    """
+
+    what: str
+    begins: list[str]
+    proofs: list[str]
+
+
+LIKE_GATHER = "gather.test_same_as_asyncio"
+UNLIKE_GATHER = "gather.test_differences_from_asyncio"
+STARTS = "gather.test_start_of_children"
+
+GATHER = Table(
+    "README.md",
+    "What is different from `asyncio.gather`",
+    "`asyncio.gather`",
+    "`gather_structured`",
+    [
+        Row(
+            "takes",
+            "coroutines, Tasks, Futures, objects with `__await__`, doubles, nothing",
+            SAME,
+            [
+                f"{LIKE_GATHER}::test_all_kinds_of_awaitables",
+                f"{LIKE_GATHER}::test_a_duplicate_runs_once_and_fills_each_place",
+                f"{LIKE_GATHER}::test_nothing_at_all",
+                # What only one of them takes.
+                f"{UNLIKE_GATHER}::test_an_awaitable_that_cannot_be_hashed",
+                f"{UNLIKE_GATHER}::test_a_plain_generator_is_no_coroutine",
+            ],
+        ),
+        Row(
+            "starts children",
+            "in argument order, in the same turn of the loop, each in a copy of the context",
+            SAME,
+            [
+                f"{STARTS}::test_children_start_in_order_and_in_the_same_turn_of_the_loop",
+                f"{STARTS}::test_each_child_runs_in_a_copy_of_the_callers_context",
+                f"{STARTS}::test_a_batching_loader_batches_as_ever",
+            ],
+        ),
+        Row(
+            "success",
+            "a list in argument order",
+            SAME,
+            [
+                f"{LIKE_GATHER}::test_values_stand_in_the_order_of_the_arguments",
+                f"{LIKE_GATHER}::test_one_child",
+            ],
+        ),
+        Row(
+            "a child raises",
+            "that exception, bare; the siblings run on",
+            "the very same; the siblings are cancelled and have finished",
+            [
+                f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised_as_it_is",
+                f"{LIKE_GATHER}::test_a_task_that_failed_first_failed_first",
+                f"{UNLIKE_GATHER}::test_a_failure_ends_the_siblings",
+                f"{UNLIKE_GATHER}::test_a_context_is_left_alone",
+            ],
+        ),
+        Row(
+            "the siblings' own failures",
+            "dropped",
+            "in the notes of the exception raised; all with `exception_group=True`",
+            [
+                f"{LIKE_GATHER}::test_no_failure_is_reported_behind_the_call",
+                f"{UNLIKE_GATHER}::test_no_failure_is_dropped",
+                f"{UNLIKE_GATHER}::test_all_failures_in_one_group",
+            ],
+        ),
+        Row(
+            "`return_exceptions=True`",
+            "exceptions in place, all run to their end",
+            "the same, in a list that has `.exception_group()` and `.raise_failures()`",
+            [
+                f"{LIKE_GATHER}::test_return_exceptions",
+                f"{UNLIKE_GATHER}::test_failures_can_be_had_as_a_group",
+            ],
+        ),
+        Row(
+            "a child cancels itself",
+            "CancelledError to the caller; a value with `return_exceptions=True`",
+            "the same, the siblings joined first",
+            [
+                f"{LIKE_GATHER}::test_a_child_that_cancels_itself",
+                f"{LIKE_GATHER}::test_a_cancelled_child_cancels_nobody",
+                f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_ends_the_siblings",
+            ],
+        ),
+        Row(
+            "the caller is cancelled",
+            "children are cancelled; may return before they have finished",
+            "children are cancelled, joined, then it goes on, with its message",
+            [
+                f"{LIKE_GATHER}::test_a_cancelled_caller",
+                f"{UNLIKE_GATHER}::test_a_cancelled_caller_waits_for_its_children",
+            ],
+        ),
+        Row(
+            "KeyboardInterrupt, SystemExit in a child",
+            "goes through",
+            "goes through, and never becomes a value",
+            [
+                f"{LIKE_GATHER}::test_interrupts_go_through",
+                f"{UNLIKE_GATHER}::test_an_interrupt_never_becomes_a_value",
+            ],
+        ),
+        Row(
+            "a bad argument",
+            "an error; what was started before it runs on",
+            'the same error before anything has started; no "never awaited"',
+            [
+                f"{LIKE_GATHER}::test_what_cannot_be_awaited",
+                f"{LIKE_GATHER}::test_all_futures_are_of_the_same_loop",
+                f"{UNLIKE_GATHER}::test_a_bad_argument_starts_nothing",
+                f"{UNLIKE_GATHER}::test_a_bad_argument_leaves_no_coroutine",
+            ],
+        ),
+        Row(
+            "without `await`",
+            "a Future that runs already",
+            "a coroutine, for `wait_for`, `timeout`, `shield`, `create_task`, `run`",
+            [
+                f"{LIKE_GATHER}::test_what_stands_around_it",
+                f"{UNLIKE_GATHER}::test_nothing_runs_that_is_not_awaited",
+                f"{UNLIKE_GATHER}::test_a_coroutine_fits_where_a_future_does_not",
+                f"{UNLIKE_GATHER}::test_it_can_be_run",
+                f"{UNLIKE_GATHER}::test_it_is_awaited_once",
+            ],
+        ),
+    ],
+    [
+        Said(
+            "It runs awaitables concurrently and hands out a Future",
+            ["Return a future aggregating results"],
+            [
+                f"{LIKE_GATHER}::test_all_kinds_of_awaitables",
+                f"{UNLIKE_GATHER}::test_nothing_runs_that_is_not_awaited",
+            ],
+        ),
+        Said(
+            "Coroutines are scheduled as Tasks",
+            ["Coroutines will be wrapped", "They will not necessarily be scheduled"],
+            [f"{STARTS}::test_children_start_in_order_and_in_the_same_turn_of_the_loop"],
+        ),
+        Said(
+            "All Futures belong to one loop",
+            ["All futures must share"],
+            [f"{LIKE_GATHER}::test_all_futures_are_of_the_same_loop"],
+        ),
+        Said(
+            "Success is a list of the values in the order of the arguments",
+            ["If all the tasks are done successfully"],
+            [f"{LIKE_GATHER}::test_values_stand_in_the_order_of_the_arguments"],
+        ),
+        Said(
+            "With return_exceptions, exceptions are values; else the first is raised at once",
+            ["If *return_exceptions* is True"],
+            [
+                f"{LIKE_GATHER}::test_return_exceptions",
+                f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised_as_it_is",
+            ],
+        ),
+        Said(
+            "Without it the others go on after a failure",
+            [],
+            [f"{UNLIKE_GATHER}::test_a_failure_ends_the_siblings"],
+        ),
+        Said(
+            "If it is cancelled, so is what has not completed, whatever return_exceptions says",
+            ["Cancellation: if the outer Future is cancelled"],
+            [
+                f"{LIKE_GATHER}::test_a_cancelled_caller",
+                f"{LIKE_GATHER}::test_a_cancelled_call_does_not_touch_what_is_done",
+                f"{LIKE_GATHER}::test_a_shielded_child_outlives_the_call",
+            ],
+        ),
+        Said(
+            "A cancelled child has raised CancelledError: it cancels neither call nor children",
+            ["If any child is cancelled", "(This is to prevent"],
+            [
+                f"{LIKE_GATHER}::test_a_child_that_cancels_itself",
+                f"{LIKE_GATHER}::test_a_cancelled_child_cancels_nobody",
+                f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_ends_the_siblings",
+            ],
+        ),
+        Said(
+            "To cancel a call that is over cancels no child",
+            ["If *return_exceptions* is False, cancelling", "For instance, gather can be marked"],
+            [f"{LIKE_GATHER}::test_what_is_over_cannot_be_cancelled"],
+        ),
+        Said(
+            "Where no loop runs, Futures can be gathered, and nothing else",
+            [],
+            [
+                f"{LIKE_GATHER}::test_futures_can_be_gathered_from_outside",
+                f"{UNLIKE_GATHER}::test_it_can_be_run",
+            ],
+        ),
+    ],
+)
+
+LIKE = "as_completed.test_same_as_asyncio"
+UNLIKE = "as_completed.test_differences_from_asyncio"
+
+AS_COMPLETED = Table(
+    "tests/integrations/README.md",
+    "What is different from `asyncio.as_completed`",
+    "`asyncio.as_completed`",
+    "`as_completed_scoped`",
+    [
+        Row(
+            "takes",
+            "an iterable of coroutines, Tasks, Futures, objects with `__await__`",
+            "the same, and async iterables",
+            [f"{LIKE}::test_any_iterable_of_any_awaitables", f"{UNLIKE}::test_async_iterables"],
+        ),
+        Row(
+            "doubles",
+            "run once, come once",
+            "an error before anything has started",
+            [f"{UNLIKE}::test_one_task_twice"],
+        ),
+        Row(
+            "a generator",
+            "is taken to its end first (3.11: refused)",
+            "with `limit` is pulled no further ahead than that",
+            [f"{UNLIKE}::test_a_generator_may_be_pulled_lazily"],
+        ),
+        Row(
+            "a bad item",
+            "an error; what was started before it runs on",
+            "the same error before anything has started",
+            [
+                f"{LIKE}::test_a_single_one_is_refused",
+                f"{LIKE}::test_it_needs_a_running_loop",
+                f"{UNLIKE}::test_a_bad_item_starts_nothing",
+            ],
+        ),
+        Row(
+            "starts children",
+            "all at once, in the order of a set",
+            "all at once, in the order of the input",
+            [
+                f"{LIKE}::test_they_run_concurrently",
+                f"{UNLIKE}::test_in_which_order_children_start",
+            ],
+        ),
+        Row(
+            "is used with",
+            "`for`; since 3.13 also `async for`",
+            "`async with`, and `async for` in it",
+            [
+                f"{LIKE}::test_a_body_written_for_asyncio_runs_unchanged",
+                f"{LIKE}::test_no_item_is_lost_at_a_break",
+                f"{UNLIKE}::test_how_it_is_iterated",
+            ],
+        ),
+        Row(
+            "an item",
+            "the next to end, to be awaited; with `async for` the Task itself",
+            "the same; knows its `index`, how it ended, how long it took",
+            [
+                f"{LIKE}::test_the_earliest_come_first",
+                f"{UNLIKE}::test_an_item_knows_which_one_it_is",
+            ],
+        ),
+        Row(
+            "a child raises, or cancels itself",
+            "the `await` of its item raises it; the loop may go on",
+            SAME,
+            [
+                f"{LIKE}::test_an_error_is_raised_where_it_is_awaited",
+                f"{LIKE}::test_a_child_that_cancels_itself",
+            ],
+        ),
+        Row(
+            "KeyboardInterrupt, SystemExit in a child",
+            "goes through",
+            SAME,
+            [f"{LIKE}::test_an_interrupt_goes_through"],
+        ),
+        Row(
+            "meanwhile",
+            "",
+            "`add()` a child, `cancel()` all, `len()` of what is to come",
+            [
+                f"{UNLIKE}::test_what_can_be_done_meanwhile",
+                f"{UNLIKE}::test_how_many_are_to_come",
+            ],
+        ),
+        Row(
+            "the loop is left by `break`, `return`, an exception",
+            "the others run on",
+            "they are cancelled and have finished",
+            [f"{UNLIKE}::test_leaving"],
+        ),
+        Row(
+            "what was not handed out by then",
+            "lost",
+            "in `undelivered`",
+            [f"{UNLIKE}::test_what_was_not_handed_out"],
+        ),
+        Row(
+            "the caller is cancelled",
+            "the children run on",
+            "they are cancelled and have finished",
+            [f"{UNLIKE}::test_a_cancelled_caller"],
+        ),
+        Row(
+            "`timeout` is over",
+            "TimeoutError; the late ones run on",
+            "TimeoutError; the late ones are cancelled and have finished",
+            [
+                f"{LIKE}::test_timeout_raises_when_it_is_over",
+                f"{LIKE}::test_a_timeout_that_is_not_reached",
+                f"{UNLIKE}::test_what_a_timeout_leaves_running",
+            ],
+        ),
+    ],
+    [
+        Said(
+            "It runs awaitables concurrently, and is iterated for their results as they finish",
+            [
+                "Return an iterator whose values",
+                "Create an iterator of awaitables",
+                "Run the supplied awaitables",
+                "The returned object can be iterated",
+                "When waiting for the yielded",
+            ],
+            [
+                f"{LIKE}::test_the_earliest_come_first",
+                f"{LIKE}::test_they_run_concurrently",
+                f"{LIKE}::test_any_iterable_of_any_awaitables",
+            ],
+        ),
+        Said(
+            "It can be iterated with `for`, and with `async for`",
+            ["The object returned can be iterated", "This differs from PEP 3148"],
+            [
+                f"{LIKE}::test_a_body_written_for_asyncio_runs_unchanged",
+                f"{UNLIKE}::test_how_it_is_iterated",
+            ],
+        ),
+        Said(
+            "`async for` yields the Tasks and Futures given, and Tasks for whatever else was given",
+            [
+                "When asynchronous iteration is used",
+                "This makes it easy to correlate",
+                "During asynchronous iteration",
+            ],
+            [f"{LIKE}::test_the_earliest_come_first", f"{LIKE}::test_what_comes_can_be_told"],
+        ),
+        Said(
+            "`for` yields coroutines, which return or raise what the next child to end does",
+            [
+                "When used as a plain iterator",
+                "This pattern is compatible",
+                "Note: The futures 'f' are not necessarily",
+            ],
+            [
+                f"{LIKE}::test_an_error_is_raised_where_it_is_awaited",
+                f"{UNLIKE}::test_an_item_knows_which_one_it_is",
+            ],
+        ),
+        Said(
+            "TimeoutError is raised if the time is over before all are done",
+            ["A TimeoutError is raised", "This is raised by", "If a timeout is specified"],
+            [
+                f"{LIKE}::test_timeout_raises_when_it_is_over",
+                f"{LIKE}::test_a_timeout_that_is_not_reached",
+            ],
+        ),
+        Said(
+            "There must be a loop that runs",
+            [],
+            [f"{LIKE}::test_it_needs_a_running_loop"],
+        ),
+    ],
+)
+
+TABLES = [GATHER, AS_COMPLETED]

@@ -1,0 +1,73 @@
+"""The three functions in one shape, for tests of what holds for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import pytest
+
+from structgather import (
+    Ok,
+    Outcome,
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+)
+from support.virtual_time import after
+
+Call: TypeAlias = Callable[..., Coroutine[Any, Any, list[Any]]]
+Leave: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+
+
+def ended(outcome: Outcome[Any]) -> Any:
+    """What gather has in its place: the value, or the exception."""
+    return outcome.value if isinstance(outcome, Ok) else outcome.error
+
+
+# All children run to their end. Returned is what each ended with, in the order of the arguments.
+
+
+async def gather(*children: Awaitable[Any], **options: Any) -> list[Any]:
+    return [*await gather_structured(*children, return_exceptions=True, **options)]
+
+
+async def first(*children: Awaitable[Any], **options: Any) -> list[Any]:
+    return [*map(ended, (await first_n_within(children, **options)).outcomes)]
+
+
+async def stream(*children: Awaitable[Any], **options: Any) -> list[Any]:
+    async with as_completed_scoped(children, **options) as outcomes:
+        found = [outcome async for outcome in outcomes]
+    return [*map(ended, sorted(found, key=lambda outcome: outcome.index))]
+
+
+CALLS: list[Call] = [gather, first, stream]
+each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+with_and_without_limit = pytest.mark.parametrize("limit", [None, 2])
+
+
+# After a second the call has what it waited for, and leaves the children that still run.
+
+
+class EnoughError(Exception):
+    """What ends a gather."""
+
+
+async def gather_leaves(*children: Awaitable[Any]) -> None:
+    with suppress(EnoughError):
+        await gather_structured(*children, after(1, EnoughError()))
+
+
+async def first_leaves(*children: Awaitable[Any]) -> None:
+    assert (await first_n_within([*children, after(1, "enough")], 1)).values == ["enough"]
+
+
+async def stream_leaves(*children: Awaitable[Any]) -> None:
+    async with as_completed_scoped([*children, after(1, "enough")]) as outcomes:
+        assert (await anext(outcomes)).result() == "enough"
+
+
+LEAVES: list[Leave] = [gather_leaves, first_leaves, stream_leaves]
+each_way_to_leave = pytest.mark.parametrize("leave", LEAVES, ids=lambda leave: leave.__name__)
