@@ -164,7 +164,7 @@ def refuse(values: object) -> None:
             if id(value) not in seen:
                 seen.add(id(value))
                 with contextlib.suppress(Exception):  # the user's own class
-                    pending += value.values() if isinstance(value, Mapping) else value
+                    pending += [*value, *value.values()] if isinstance(value, Mapping) else value
         else:
             close_unstarted((value,))
 

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from structgather._failures import Failure
-    from structgather._outcome import Outcome
-    from structgather._scope import Unsuccessful
+    from structgather._outcome import Failed, Outcome, TimedOut
 
 T = TypeVar("T")
 
@@ -191,13 +190,13 @@ class _Stream(Intake):
         else:
             self._deliver(Ok(value, index, self.scope.elapsed(index)))
 
-    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None:  # noqa: ANN401, FBT001
-        if index != SOURCE:
-            self._deliver(kind(error, index, self.scope.elapsed(index)))
+    def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
+        if outcome.index != SOURCE:
+            self._deliver(outcome)
             return
         self._feeding = False
         if not by_us:
-            self.source_failed(error)
+            self.source_failed(outcome.error)
         self.scope.wake()
 
     def _deliver(self, outcome: Outcome[Any]) -> None:
@@ -358,8 +357,8 @@ class AsCompleted(Generic[T]):
         stream.close_source()
         self.undelivered = stream.take_undelivered()
         unseen = list(_failed(self.undelivered))
-        source_error, raised = stream.source_error, scope.close()
-        del stream.scope, stream.source_error, stream
+        source_error, stream.source_error = stream.source_error, None
+        raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
         elif isinstance(error, asyncio.CancelledError) or not isinstance(

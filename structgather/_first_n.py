@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable
 
     from structgather._failures import ChildFailures, Failure
-    from structgather._outcome import Outcome
-    from structgather._scope import Unsuccessful
+    from structgather._outcome import Cancelled, Failed, Outcome, TimedOut
 
 T = TypeVar("T")
 
@@ -177,12 +176,12 @@ class _FirstN(Intake):
         if self.source is not None:
             scope.wake()  # the caller's own Task runs the caller's generator
 
-    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None:  # noqa: ANN401, FBT001
-        self._outcomes[index] = kind(error, index, self.scope.elapsed(index))
+    def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
+        self._outcomes[outcome.index] = outcome
         if not by_us:
-            self._failed.append((index, error))
-        elif (nested := _failures.inside(error)) is not None:
-            self._failed.append((index, nested))
+            self._failed.append((outcome.index, outcome.error))
+        elif (nested := _failures.inside(outcome.error)) is not None:
+            self._failed.append((outcome.index, nested))
         if self.source is not None:
             self.scope.wake()
 
@@ -277,3 +276,5 @@ def first_n_within(
     """
     return _FirstN(aws).first_n_within(n, within, limit, child_timeout)
 
+
+_FirstN.first_n_within.__qualname__ = FUNCTION

@@ -674,3 +674,4 @@ async def _nothing(
     return Gathered() if return_exceptions else []
 
 
+_Gather.gather_structured.__qualname__ = _nothing.__name__ = _nothing.__qualname__ = FUNCTION

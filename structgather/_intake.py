@@ -17,6 +17,7 @@ from structgather._timers import call_after_tick
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+    from structgather._outcome import Failed, TimedOut
     from structgather._scope import Unsuccessful
 
 
@@ -116,9 +117,13 @@ class Intake:
         """Stop, since the time of the whole call is over; `missing` tells whether it was needed."""
         raise NotImplementedError
 
+    def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
+        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        raise NotImplementedError
+
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None:  # noqa: ANN401, FBT001
         """Record a child without a value."""
-        raise NotImplementedError
+        self.record(kind(error, index, self.scope.elapsed(index)), by_us=by_us)
 
     # What a policy asks for.
 
@@ -176,7 +181,7 @@ class Intake:
             if not asyncio.isfuture(awaitable):
                 _arguments.close_unstarted((awaitable,))
                 error = asyncio.CancelledError("never started")
-                self.on_error(Cancelled, index, error, by_us=True)
+                self.record(Cancelled(error, index, 0.0), by_us=True)
                 return
             if self._overdue is not None:
                 self.scope.late[index] = self._late_error(index, awaitable)
