@@ -35,6 +35,7 @@ REMOVED = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in REMOVED} | {
     "NO_COLOR": "1",
     "UV_PYTHON_DOWNLOADS": "never",
+    "UV_SYSTEM_CERTS": "true",  # as pip does
 }
 TESTS = "tests/requirements.txt"
 BENCHMARKS = "benchmarks/requirements.txt"
