@@ -30,7 +30,7 @@ from structgather._outcome import Cancelled, Failed, Ok, Outcome, TimedOut
 from structgather._rate_limit import RateLimit
 from structgather._stuck import warn_stuck_after
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AsCompleted",
