@@ -54,10 +54,12 @@ def adopt_wrapped(
     wrapper: Coroutine[Any, Any, Any],
     awaitable: Awaitable[Any],
 ) -> None:
-    """Make a Task a child that is not just our `wrapper`: finished eagerly, or wrapped again."""
+    """Make a Task a child that may run more than our `wrapper`, or has finished eagerly."""
     if wrapper.cr_frame is None:
-        return  # it ran to its end in the first step, and has settled
+        return  # it ran to its end in its first step, and has settled
     scope.unfinished[index] = task
+    if getattr(task, "get_coro", None) is not None and task.get_coro() is wrapper:
+        return  # a Task of another class
     task.add_done_callback(functools.partial(_wrapped_done, scope, index, wrapper, awaitable))
 
 

@@ -100,7 +100,7 @@ class _Stream(Intake):
             self.source is None or self.source.total is not None
         )
         if self.timeout:
-            self.end_after(self.timeout, self._time_is_over)
+            self.end_after(self.timeout)
 
     # What is yet to come.
 
@@ -225,8 +225,8 @@ class _Stream(Intake):
         self._end_here()
         super().source_failed(error)
 
-    def _time_is_over(self) -> None:
-        self.time_is_over(missing=bool(self.scope.unfinished) or self.to_come() != 0)
+    def is_missing(self) -> bool:
+        return bool(self.scope.unfinished) or self.to_come() != 0
 
     def time_is_over(self, *, missing: bool) -> None:
         if self.scope.stopping:
@@ -338,7 +338,7 @@ class AsCompleted(Generic[T]):
             await self._stream.scope.leave_after(raised)
             raise
         finally:
-            del error, traceback
+            del error, traceback, self._stream  # no cycle
 
     async def _leave(self, error: BaseException | None) -> None:
         self._state = _LEFT
@@ -353,8 +353,8 @@ class AsCompleted(Generic[T]):
             scope.wake()  # a Task that still iterates
             while scope.unfinished:
                 await scope.join()
-        await scope.leave()
         stream.close_source()
+        await scope.leave()
         self.undelivered = stream.take_undelivered()
         unseen = list(_failed(self.undelivered))
         source_error, stream.source_error = stream.source_error, None

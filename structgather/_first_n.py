@@ -151,7 +151,7 @@ class _FirstN(Intake):
         if self._wanted() == 0:
             self._met()
         elif self._within:
-            self.end_after(self._within, self._time_is_over)
+            self.end_after(self._within)
 
     def _wanted(self) -> int | None:
         # None while it is not known how many inputs there are.
@@ -188,8 +188,8 @@ class _FirstN(Intake):
     def on_abort(self) -> None:
         pass
 
-    def _time_is_over(self) -> None:
-        self.time_is_over(missing=True)
+    def is_missing(self) -> bool:
+        return True
 
     def time_is_over(self, *, missing: bool) -> None:
         if missing and not self.scope.stopping:

@@ -113,6 +113,10 @@ class Intake:
         """Tell whether one more child may be started."""
         raise NotImplementedError
 
+    def is_missing(self) -> bool:
+        """Tell whether anything is still to come when the time of the call is over."""
+        raise NotImplementedError
+
     def time_is_over(self, *, missing: bool) -> None:
         """Stop, since the time of the whole call is over; `missing` tells whether it was needed."""
         raise NotImplementedError
@@ -194,10 +198,14 @@ class Intake:
         self.scope.stop(*message)
         self.pull()
 
-    def end_after(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Call `callback` when the time of the whole call is over."""
-        loop = self.scope.loop
-        self._deadline = call_after_tick(loop, self.scope.opened + seconds, callback)
+    def end_after(self, seconds: float) -> None:
+        """Stop when the time of the whole call is over."""
+        scope = self.scope
+        self._deadline = call_after_tick(scope.loop, scope.opened + seconds, self._at_deadline)
+
+    def _at_deadline(self) -> None:
+        if self._deadline is not None:  # otherwise the call was over in the tick of its deadline
+            self.time_is_over(missing=self.is_missing())
 
     def stop_late(self, seconds: float) -> int:
         """Stop because the time of the whole call is over; return how many children still run."""
@@ -223,6 +231,8 @@ class Intake:
         timer, self._deadline = self._deadline, None  # even a cancelled handle has a context
         if timer is not None:
             timer.cancel()
+        self.waiting.clear()
+        del self._context
         if self.source is not None:
             # No local variable: on some versions a traceback leads to the frames of all callers.
             self._source_closed(self.source.close())

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
 
     Unsuccessful: TypeAlias = type[Failed | TimedOut | Cancelled]
 
+#: As plain types they leave what type checkers know of an awaitable as it is.
 _COROUTINE: type = CoroutineType
+_TASK: type = asyncio.Task
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
@@ -160,18 +162,16 @@ class Scope:
                     wrapper.__qualname__ = awaitable.__qualname__
                 else:
                     wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
-                if context is None:
-                    task = create(wrapper)
-                else:
-                    task = create(wrapper, context=context.copy())
+                # Task factories may not take the keyword `context`.
+                task = create(wrapper) if context is None else context.copy().run(create, wrapper)
             except BaseException as error:  # noqa: BLE001 - a task factory's
                 wrapper.close()
                 close_unstarted((awaitable,))
                 self.fail(error)
                 break
-            if task.get_coro() is wrapper:
+            if type(task) is _TASK and task.get_coro() is wrapper:
                 unfinished[index] = task
-            else:  # it has finished already, or a task factory has wrapped our coroutine
+            else:  # it has finished eagerly, or comes from a task factory
                 _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
         self.loop.call_soon(self._check)
         if self._timeouts is not None and self._starts is not None:
@@ -317,9 +317,8 @@ class Scope:
     def stop(self, *message: object) -> None:
         """Cancel every unfinished child at once, each once; `message` is that of the caller's."""
         self.stopping = True
-        if self._timeouts is not None:
-            self._timeouts.end()
         self.cancel(list(self.unfinished), *message)
+        self._end_timeouts()
 
     def stop_after_first_steps(self) -> None:
         """Cancel every unfinished child as soon as those that were started made a first step."""
@@ -351,6 +350,14 @@ class Scope:
             self._policy.on_abort()
         self.stop()
 
+    def _end_timeouts(self) -> None:
+        try:
+            if self._timeouts is not None:
+                self._timeouts.end()
+        except BaseException as error:  # noqa: BLE001 - of a loop that refuses, see `_timers`
+            if self._thrown is None:
+                self._thrown = error
+
     def _expire(self, index: int) -> None:
         child = self.unfinished[index]
         if not child.done():
@@ -379,11 +386,17 @@ class Scope:
                     await self.join()
                     if resume is not None:
                         resume()
-        except BaseExceptionGroup as error:
-            # Not a child has failed but its Task: what a task factory has put around it, or an
-            # interrupt in our own code. The group has cancelled its caller for it.
+        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+            self._raised_by_group(error)
+
+    def _raised_by_group(self, error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            # Not a child has failed but its Task: what a task factory has put around it, or our
+            # own code, interrupted. The group has cancelled its caller for it.
             self._thrown = None
             self.fail(error.exceptions[0])
+        elif self._thrown is None:  # the caller is cancelled when all children have settled
+            self._thrown = error.with_traceback(None)
 
     def wait(self) -> Waiter:
         """Return what the body awaits until the next `wake()`, where it may survive cancellation."""
@@ -439,8 +452,11 @@ class Scope:
 
     async def leave(self) -> None:
         """Leave the group, in which no child is left."""
-        await self.group.__aexit__(None, None, None)
         self.left = True
+        try:
+            await self.group.__aexit__(None, None, None)
+        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+            self._raised_by_group(error)
 
     async def leave_after(self, error: BaseException) -> None:
         """Leave the group because of `error`: it cancels and joins what our own code has not."""
@@ -464,10 +480,9 @@ class Scope:
 
         That is what was thrown into the body; failing that, the interrupt of a child.
         """
+        self._end_timeouts()
         error = self.take_error()
         self._interrupt = None
-        if self._timeouts is not None:
-            self._timeouts.end()
         if self._watch is not None:
             self._watch.end()
         self.group.caller = None
