@@ -313,7 +313,7 @@ class AsCompleted(Generic[T]):
             self._state = _LEFT
             refuse(aws)
             raise
-        await stream.scope.group.__aenter__()
+        await stream.scope.enter()
         try:
             stream.begin(aws, timeout, ordered=ordered)
         except BaseException as error:

@@ -222,8 +222,10 @@ class Scope:
         if isinstance(error, GeneratorExit) and (
             asyncio.current_task(self.loop) is not self.unfinished.get(index)
         ):
-            # The coroutine is being closed, not the child failing: it is garbage with its Task.
+            # The child does not fail: its coroutine is garbage, and so is its Task, for which the
+            # group would wait forever.
             self.unfinished.pop(index, None)
+            self.left = True
             return
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             self.loop.call_soon(_raise, error)
@@ -450,8 +452,20 @@ class Scope:
         self._policy = _IGNORE
         self._on_value = _IGNORE.on_value
 
+    async def enter(self) -> None:
+        """Enter the group where a block follows, and not `run`."""
+        await self.group.__aenter__()
+        # The caller keeps the children alive. Otherwise a generator that is garbage with its block
+        # could take their Tasks along, and its `aclose()` would join what can't finish any more.
+        self.caller.add_done_callback(self.caller_finished)
+
+    def caller_finished(self, _: object) -> None:
+        """Do nothing: the block is left by another Task, or by the garbage collector."""
+
     async def leave(self) -> None:
         """Leave the group, in which no child is left."""
+        if self.left:
+            return
         self.left = True
         try:
             await self.group.__aexit__(None, None, None)
@@ -485,6 +499,7 @@ class Scope:
         self._interrupt = None
         if self._watch is not None:
             self._watch.end()
+        self.caller.remove_done_callback(self.caller_finished)
         self.group.caller = None
         del self.group, self.caller, self._policy, self._on_value, self._timeouts, self._watch
         return error
