@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import functools
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ each_module = pytest.mark.parametrize(
 )
 
 
+@functools.cache
 def tree(path: Path) -> ast.Module:
     """Parse a file."""
     return ast.parse(path.read_text("utf-8"), str(path))
@@ -87,6 +89,7 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
 
 
+@functools.cache
 def names_of_the_package() -> set[str]:
     """Collect the private names that the package's own modules and classes define."""
     found: set[str] = set()
@@ -105,6 +108,7 @@ def names_of_the_package() -> set[str]:
     return found
 
 
+@functools.cache
 def private_names_of_asyncio() -> set[str]:
     """Collect the private names of the objects that asyncio hands out."""
     loop = asyncio.new_event_loop()

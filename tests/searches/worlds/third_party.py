@@ -175,7 +175,7 @@ def searches() -> Iterator[Search]:
         for eager in (False, True):
             name = case.name + (", eager" if eager else "")
             some = partial(case.run, eager=eager)
-            yield Search("third party", name, some, eager, exhaustive=case.cancels > 0)
+            yield Search("third_party", name, some, eager, exhaustive=case.cancels > 0)
 
 
 SEARCHES = [*searches()]
