@@ -1,65 +1,80 @@
-"""How much memory is taken while children run, fed one after the other or all at once."""
+"""How much memory children take while they run, fed lazily or all at once."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import math
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeAlias
 
-import structgather
-from benchmarks.contenders import GATHER, OUR_AS_COMPLETED, OUR_GATHER
+from benchmarks.contenders import GATHER, GROUP, OUR_AS_COMPLETED, OUR_GATHER, group_gather
 from benchmarks.drivers import yield_once
 from benchmarks.results import Growth
+from structgather import as_completed_scoped, gather_structured
 
-Consume: TypeAlias = Callable[[Iterable[Awaitable[int]]], Awaitable[int]]
+Children: TypeAlias = Iterable[Coroutine[Any, Any, int]]
+Consume: TypeAlias = Callable[[Children], Awaitable[int]]
 
-TARGET = 5_000_000
 LIMIT = 100
-WARM_UP = 100
+AT_ONCE = 10_000  # children at the most, where all Tasks are created at once
+LAZILY = f"{OUR_AS_COMPLETED}, limit={LIMIT}"
 
 
-async def lazily(aws: Iterable[Awaitable[int]]) -> int:
-    """Take children from an iterator, a hundred at a time."""
+async def lazily(children: Children) -> int:
+    """Take children from an iterator, at most a hundred ahead."""
     count = 0
-    async with getattr(structgather, OUR_AS_COMPLETED)(aws, limit=LIMIT) as outcomes:
+    async with as_completed_scoped(children, limit=LIMIT) as outcomes:
         async for outcome in outcomes:
             await outcome
             count += 1
     return count
 
 
-async def at_once(aws: Iterable[Awaitable[int]]) -> int:
-    """Take them all: asyncio.as_completed makes every Task before the first result."""
+async def as_completed(children: Children) -> int:
+    """Use asyncio.as_completed, which creates every Task before the first result."""
     count = 0
-    for earliest in asyncio.as_completed(list(aws)):
+    for earliest in asyncio.as_completed(list(children)):
         await earliest
         count += 1
     return count
 
 
-async def gathered(aws: Iterable[Awaitable[int]]) -> int:
-    """Take them all with asyncio.gather."""
-    return len(await asyncio.gather(*aws))
+async def gather(children: Children) -> int:
+    """Use asyncio.gather."""
+    return len(await asyncio.gather(*children))
 
 
-async def gathered_by_us(aws: Iterable[Awaitable[int]]) -> int:
-    """Take them all with gather_structured."""
-    return len(await structgather.gather_structured(*aws))
+async def group(children: Children) -> int:
+    """Use a bare TaskGroup."""
+    return len(await group_gather(*children))
 
 
-async def gathered_in_turn(aws: Iterable[Awaitable[int]]) -> int:
-    """Take them all, but run a hundred at a time: a Task is made when its turn has come."""
-    return len(await structgather.gather_structured(*aws, limit=LIMIT))
+async def our_gather(children: Children) -> int:
+    """Use gather_structured."""
+    return len(await gather_structured(*children))
+
+
+async def our_gather_with_limit(children: Children) -> int:
+    """Use gather_structured with a limit: a Task is created when there is room."""
+    return len(await gather_structured(*children, limit=LIMIT))
+
+
+CONSUMERS: dict[str, Consume] = {
+    GATHER: gather,
+    OUR_GATHER: our_gather,
+    GROUP: group,
+    f"{OUR_GATHER}, limit={LIMIT}": our_gather_with_limit,
+    "asyncio.as_completed": as_completed,
+    LAZILY: lazily,
+}
 
 
 async def growth(consume: Consume, children: int) -> int:
-    """Return how many bytes more were in use, at the worst moment, than before."""
+    """Return by how many bytes the peak exceeds what was allocated before."""
     tracemalloc.start()
     try:
-        await consume(map(yield_once, range(min(WARM_UP, children))))
+        await consume(map(yield_once, range(100)))
         gc.collect()
         before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
@@ -72,23 +87,12 @@ async def growth(consume: Consume, children: int) -> int:
     return peak - before
 
 
-LAZILY = f"{OUR_AS_COMPLETED}, limit={LIMIT}"
-CONSUMERS: dict[str, Consume] = {
-    GATHER: gathered,
-    OUR_GATHER: gathered_by_us,
-    f"{OUR_GATHER}, limit={LIMIT}": gathered_in_turn,
-    "asyncio.as_completed": at_once,
-    LAZILY: lazily,
-}
-
-
-async def growths(children: int) -> list[Growth]:
-    """Measure with a hundred children and more, only the lazy function with the most of them."""
-    counts = [10**power for power in range(2, 1 + math.floor(math.log10(children)))]
+async def growths(most: int) -> list[Growth]:
+    """Measure from a hundred children to the most, these only where they are fed lazily."""
+    counts = [10**power for power in range(2, 7) if 10**power <= most]
     return [
-        Growth(name, count, await growth(consume, count), TARGET if name == LAZILY else None)
+        Growth(name, count, await growth(consume, count))
         for count in counts
         for name, consume in CONSUMERS.items()
-        if (count <= children // 10 or name == LAZILY)
-        and (name != LAZILY or hasattr(structgather, OUR_AS_COMPLETED))
+        if count <= min(AT_ONCE, most // 10) or name == LAZILY
     ]

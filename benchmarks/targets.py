@@ -1,180 +1,201 @@
-"""What is to be reached, and whether it was."""
+"""The targets, what was measured for each, and the guard: a case far beyond its target."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from statistics import geometric_mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.by_hand import LIMIT
-from benchmarks.cases import FAMILIES
-from benchmarks.contenders import OUR_GATHER, is_ours
-from benchmarks.results import Ratio
+from benchmarks.cases import FAMILIES, SLOW
+from benchmarks.contenders import (
+    GATHER,
+    GROUP,
+    LIMIT,
+    OUR_AS_COMPLETED,
+    OUR_FIRST_N,
+    OUR_GATHER,
+    OUR_RATE_LIMIT,
+    PROVIDER,
+)
+from benchmarks.memory import LAZILY
+from benchmarks.results import ONE, Ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from benchmarks.results import Results, Row
+    from benchmarks.results import Measured, Results
 
 MEGABYTE = 1_000_000
-
-# Why what is not reached is not. `benchmarks.instructions` shows where the work is.
-REASONS = {
-    "many": "a scope keeps more for each child than gather does, and the collector looks at it",
-    "first-n": "each child has an outcome, also those that are cancelled",
-    "flat": "so many children are more than the caches of the processor hold",
-    "none or one": "a scope is opened and closed for a single child; by instructions it is less "
-    "than gather",
-    "tasks": "a running Task that was handed over is watched to its end, so that it can be "
-    "cancelled and joined; gather only adds a callback",
-    "exceptions": "each failure is noted a second time, for `.exception_group()` and "
-    "`.raise_failures()`, and what the child raised keeps no frame of ours",
-    "limit": "each child is started in the context of the call; by instructions it is below 0.70",
-    "as-completed": "each child has an outcome with its index and its time, asyncio's iterator the "
-    "bare Task; by instructions it is below 1.00 from 10 children on",
-    "cancel": "each child's end is looked at, to tell our cancelling from its own",
-    "rate-limit": "the clock is read, and the running loop asked for, on Python 3.11 by a system "
-    "call; by instructions it is below 1.00",
-}
+Selection = Callable[["Measured"], bool]
 
 
-@dataclass(frozen=True)
-class Target:
-    """A line of the table: what was to be reached, and what was measured."""
+class Figure(NamedTuple):
+    """What was measured for a target: a mean of several cases, or the worst of them."""
+
+    value: float
+    low: float = math.inf  # of the interval, if there is one
+    case: str = ""  # the worst, if there are several
+
+
+class Target(NamedTuple):
+    """What a ratio must not exceed (`reach`), and what it had better not exceed (`aim`)."""
 
     what: str
-    most: float
-    measured: Ratio
-    reason: str = ""
-    case: str = ""  # where it was at its worst, if there are several
+    against: str
+    reach: float
+    aim: float
+    cases: Selection
+    contender: str = OUR_GATHER
+    other: str = ""  # the contender that it is compared with, if that is not the baseline
+    mean: bool = False  # of the cases; else the worst of them
 
-    @property
-    def reached(self) -> bool:
-        """Tell whether it is no more than it may be."""
-        return self.measured.median <= self.most
+    def ratios(self, results: Results) -> Iterator[tuple[Measured, Ratio]]:
+        """Yield the cases that the target is about, and the ratio of each."""
+        for case in results.measured:
+            if self.cases(case) and (ratio := case.ratio(self.contender, self.other)):
+                yield case, ratio
 
-    @property
-    def verdict(self) -> str:
-        """Say so."""
-        return "reached" if self.reached else "not reached"
+    def figure(self, results: Results) -> Figure | None:
+        """Return what was measured, if anything was."""
+        if self is MEMORY:
+            fed = [g for g in results.growths if g.contender == LAZILY]
+            most = max(fed, key=lambda growth: growth.children, default=None)
+            return Figure(most.bytes / MEGABYTE, case=f"{most.children:,}") if most else None
+        found = list(self.ratios(results))
+        if not found:
+            return None
+        if self.mean:
+            return Figure(geometric_mean(ratio.median for _, ratio in found))
+        case, ratio = max(found, key=lambda pair: pair[1].median)
+        what = f"{case.family}: {case.what}" if len(found) > 1 else ""
+        return Figure(ratio.median, ratio.low, what)
 
-    @property
-    def why(self) -> str:
-        """Say why it is not reached, if it is not."""
-        if self.reached:
-            return ""
-        if self.measured.low <= self.most:
-            return "within the interval"
-        return self.reason
-
-    @property
-    def figure(self) -> str:
-        """Write what was measured, with the interval where there is one."""
-        median, low, high = self.measured
-        distance = max(high - median, median - low)
-        return f"{median:.2f}" + (f" ±{distance:.2f}" if distance else "")
-
-    def cells(self) -> list[str]:
-        """Return the line."""
-        worst = f", at its worst: {self.case}" if self.case else ""
-        return [self.what + worst, f"{self.most:.2f}", self.figure, self.verdict, self.why]
-
-
-def targets(results: Results) -> Iterator[Target]:
-    """Yield a line for each thing that is to be reached and was measured."""
-    ours = [row for row in results.rows if is_ours(row.contender)]
-    many = [row for row in _gathers(ours) if row.children > 1]
-    as_completed = _family(ours, "as-completed")
-    groups: list[tuple[str, Sequence[Row], str]] = [
-        ("gather_structured, 10 children or more", many, "many"),
-        ("no child", [row for row in _gathers(ours) if not row.children], "none or one"),
-        ("one child", [row for row in _gathers(ours) if row.children == 1], "none or one"),
-        ("return_exceptions=True", _family(ours, "exceptions"), "exceptions"),
-        (f"limit={LIMIT}, 100 children or more", _family(ours, "limit"), "limit"),
-        ("Tasks handed over", _family(ours, "tasks"), "tasks"),
-        ("as_completed_scoped", as_completed, "as-completed"),
-        *[(f"first_n_within, {row.what}", [row], "first-n") for row in _family(ours, "first-n")],
-        *[
-            (f"cancelling {row.what} and joining, against doing so by hand", [row], "cancel")
-            for row in _family(ours, "cancel")
-        ],
-        *[
-            (f"an admission: {row.contender}, against two Semaphores", [row], "rate-limit")
-            for row in _family(ours, "rate-limit")
-        ],
-    ]
-    for what, rows, reason in groups:
-        if judged := [row for row in rows if row.target is not None]:
-            # Where two are as bad, the one that is sure to be.
-            worst = max(judged, key=lambda row: row.ratio.low / (row.target or 1))
-            case = f"{worst.family} {worst.what}" if len(judged) > 1 else ""
-            yield Target(what, worst.target or 0, worst.ratio, REASONS.get(reason, ""), case)
-    for what, rows, most, reason in (
-        ("gather_structured, 10 children or more, mean", many, 0.95, "many"),
-        ("as_completed_scoped, mean", as_completed, 1.00, "as-completed"),
-    ):
-        if rows:
-            yield Target(what, most, _mean([row.ratio for row in rows]), REASONS.get(reason, ""))
-    yield from _against_anyio(results.rows)
-    yield from _flat(ours)
-    fed = [growth for growth in results.growths if growth.target is not None]
-    if fed:
-        growth = max(fed, key=lambda growth: growth.children)
-        megabytes = growth.bytes / MEGABYTE
-        what = f"{growth.contender}, {growth.children:,} children fed lazily: MB"
-        yield Target(what, (growth.target or 0) / MEGABYTE, Ratio(megabytes, megabytes, megabytes))
+    def verdict(self, figure: Figure) -> str:
+        """Return whether the target is reached."""
+        if figure.value <= self.aim:
+            return "aim met"
+        if figure.value <= self.reach:
+            return "reached"
+        return "missed, within noise" if figure.low <= self.reach else "missed"
 
 
-def _family(rows: Iterable[Row], family: str) -> list[Row]:
-    return [row for row in rows if row.family == family]
+def among(*families: str, least: int = 0, most: float = math.inf) -> Selection:
+    """Select the cases of some families by the number of children."""
+    return lambda case: case.family in families and least <= case.children <= most
 
 
-def _gathers(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.family in {"noop", "yield", "timer", "sockets"}]
+MANY, ONE_CHILD = among("noop", "yield", least=10), among("noop", "yield", least=1, most=1)
+MEMORY = Target(f"`{LAZILY}`, children fed lazily: MB of memory", "", 5.0, 1.0, among())
+TARGETS = (
+    Target("`gather_structured`, 10 children or more: mean", GATHER, 1.06, 1.00, MANY, mean=True),
+    Target("`gather_structured`, 10 children or more: worst", GATHER, 1.15, 1.05, MANY),
+    Target(
+        "`gather_structured`, 10 children or more: mean",
+        GROUP,
+        1.15,
+        1.06,
+        MANY,
+        other=GROUP,
+        mean=True,
+    ),
+    Target("no child", GATHER, 1.00, 0.50, among("noop", most=0)),
+    Target("one child", GATHER, 1.25, 1.10, ONE_CHILD),
+    Target(
+        "`return_exceptions=True`, 10 or more, all succeed",
+        GATHER,
+        1.10,
+        1.05,
+        among("exceptions", least=10),
+    ),
+    Target(
+        "`return_exceptions=True`, 10 or more, half fail",
+        GATHER,
+        1.20,
+        1.05,
+        among("half-fail", least=10),
+    ),
+    Target("adopted Tasks, 10 or more", "gather of Tasks", 1.12, 1.05, among("adopted", least=10)),
+    Target("adopted Task, one", "gather of a Task", 1.25, 1.05, among("adopted", most=1)),
+    Target(f"`limit={LIMIT}`, 100 or more", "semaphore + gather", 0.85, 0.70, among("limit")),
+    Target(
+        f"`{OUR_AS_COMPLETED}`: mean",
+        "asyncio.as_completed",
+        1.20,
+        1.05,
+        among("as-completed"),
+        OUR_AS_COMPLETED,
+        mean=True,
+    ),
+    Target(
+        f"`{OUR_FIRST_N}`, 1,000 of 10,000, one finishes each iteration",
+        "FIRST_COMPLETED loop",
+        0.10,
+        0.05,
+        among("first-single", least=SLOW),
+        OUR_FIRST_N,
+    ),
+    Target(
+        f"`{OUR_FIRST_N}`, 10 of 1,000 or 10,000, in batches",
+        "FIRST_COMPLETED loop",
+        1.20,
+        1.00,
+        among("first-batches"),
+        OUR_FIRST_N,
+    ),
+    Target("cancelling 1,000 and joining", "gather + join, by hand", 1.15, 1.00, among("cancel")),
+    Target(
+        "`gather_structured`, 10 children or more: mean",
+        "anyio.gather",
+        0.35,
+        0.25,
+        MANY,
+        other="anyio.gather",
+        mean=True,
+    ),
+    Target(
+        "`gather_structured`, 10 children or more: mean",
+        "aiotools.gather_safe",
+        0.80,
+        0.65,
+        MANY,
+        other="aiotools.gather_safe",
+        mean=True,
+    ),
+    Target(
+        f"`{OUR_RATE_LIMIT}`, concurrency only, an admission",
+        "two Semaphores",
+        1.00,
+        0.75,
+        among("rate-limit"),
+        OUR_RATE_LIMIT,
+    ),
+    Target(
+        f"`{PROVIDER}`, an admission",
+        "two Semaphores",
+        1.25,
+        1.00,
+        among("rate-limit"),
+        PROVIDER,
+    ),
+    MEMORY,
+)
 
 
-def _mean(ratios: Sequence[Ratio]) -> Ratio:
-    """Return the geometric mean, and its interval: the ratios err independently of each other."""
-    middle = geometric_mean(ratio.median for ratio in ratios)
-    below = math.hypot(*(math.log(ratio.median / ratio.low) for ratio in ratios)) / len(ratios)
-    above = math.hypot(*(math.log(ratio.high / ratio.median) for ratio in ratios)) / len(ratios)
-    return Ratio(middle, middle * math.exp(-below), middle * math.exp(above))
+def beyond(results: Results, factor: float) -> dict[tuple[str, str], str]:
+    """Find the cases whose whole interval is beyond their target by the factor; say how far.
 
-
-def _against_anyio(rows: Iterable[Row]) -> Iterator[Target]:
-    cpu = [row for row in rows if row.family in {"noop", "yield"} and row.children > 1]
-    ours = {(row.family, row.children): row.ratio for row in cpu if row.contender == OUR_GATHER}
-    ratios = [
-        Ratio(ratio.median / anyio.median, ratio.low / anyio.high, ratio.high / anyio.low)
-        for row in cpu
-        for anyio in [row.ratio]
-        if row.contender == "anyio.gather" and (ratio := ours.get((row.family, row.children)))
-    ]
-    if ratios:
-        yield Target("gather_structured against anyio.gather, mean", 0.35, _mean(ratios))
-
-
-def _flat(rows: Iterable[Row]) -> Iterator[Target]:
-    costs = [row.seconds / row.children for row in _family(rows, "scale")]
-    if len(costs) > 1:
-        apart = max(costs) / min(costs)
-        counts = sorted(row.children for row in _family(rows, "scale"))
-        what = f"cost of a child from {counts[0]:,} to {counts[-1]:,}, dearest to cheapest"
-        yield Target(what, 1.3, Ratio(apart, apart, apart), REASONS["flat"])
-
-
-def beyond(rows: Iterable[Row], factor: float) -> list[Row]:
-    """Find the cases in which a function of this package is surely beyond its target by the factor.
-
-    Surely: the whole interval is. What another program does to a run can move the median.
+    The whole interval: another program can move the median of a run.
     """
-    return [row for row in rows if row.target is not None and row.ratio.low > row.target * factor]
-
-
-def complaint(row: Row, factor: float) -> str:
-    """Say what the guard has found."""
-    return (
-        f"{FAMILIES[row.family]}, {row.what}: {row.contender} takes {row.ratio.low:.2f} or more, "
-        f"the guard stands at {(row.target or 0) * factor:.2f}"
-    )
+    found: dict[tuple[str, str], str] = {}
+    for target in TARGETS:
+        if target.mean:
+            continue
+        for case, ratio in target.ratios(results):
+            if ratio != ONE and ratio.low > target.reach * factor:
+                found[case.key] = (
+                    f"{FAMILIES[case.family]}, {case.what}: {target.contender} takes "
+                    f"{ratio.low:.2f} times {target.against} or more, the guard allows "
+                    f"{target.reach * factor:.2f}"
+                )
+    return found

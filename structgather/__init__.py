@@ -25,13 +25,12 @@ _stuck           the warning about a child that will not stop
 
 from structgather._as_completed import AsCompleted, as_completed_scoped
 from structgather._first_n import FirstN, first_n_within
-from structgather._gather import gather_structured
-from structgather._gathered import Gathered
+from structgather._gather import Gathered, gather_structured
 from structgather._outcome import Cancelled, Failed, Ok, Outcome, TimedOut
 from structgather._rate_limit import RateLimit
 from structgather._stuck import warn_stuck_after
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AsCompleted",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, final
 
-from structgather import _inputs
+from structgather import _arguments as _inputs
 from structgather._gate import NEW, Call
 
 if TYPE_CHECKING:

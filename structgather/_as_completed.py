@@ -1,63 +1,328 @@
-"""`as_completed_scoped`: outcomes as they come, in a block that leaves nothing behind."""
+"""`as_completed_scoped`: outcomes as children finish, in a block that leaves none running."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar, final
+import contextvars
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
-from structgather import _failures, _inputs
-from structgather._loops import is_closed
-from structgather._scope import SOURCE
-from structgather._stream import FUNCTION, Stream, failures_of
+from structgather import _failures
+from structgather._arguments import (
+    calling_task,
+    check_awaitable,
+    check_flag,
+    check_iterable,
+    check_limit,
+    check_seconds,
+    close_unstarted,
+    refuse,
+)
+from structgather._intake import Intake
+from structgather._outcome import Cancelled, Ok
+from structgather._scope import SOURCE, Scope
+from structgather._timers import is_closed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Iterable
+    from collections.abc import Awaitable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
-    from structgather._outcome import Outcome
+    from structgather._failures import Failure
+    from structgather._outcome import Failed, Outcome, TimedOut
 
 T = TypeVar("T")
 
-_OPEN = "is open"
+FUNCTION = "as_completed_scoped"
+
+_NEW, _OPEN, _LEFT = "has not been entered", "is open", "has been left"
+
+
+class _Stream(Intake):
+    """The policy: every outcome is an item; what is not taken yet holds back what is pulled."""
+
+    __slots__ = (
+        "_count",
+        "_feeding",
+        "_held",
+        "_late",
+        "_next",
+        "_numbered",
+        "_room",
+        "ready",
+        "timeout",
+    )
+
+    #: Outcomes that were not taken yet. None marks the end: what follows is too late.
+    ready: deque[Outcome[Any] | None]
+    timeout: float | None
+    #: In input order: outcomes that wait for an earlier one, and the index of that one.
+    _held: dict[int, Outcome[Any]] | None
+    _next: int
+    #: Whether inputs come from an async iterable that is not exhausted.
+    _feeding: bool
+    #: Whether the inputs are a collection, in which each has its index, and the next free index.
+    _numbered: bool
+    _count: int
+    #: How many children were running when `timeout` was over; None before.
+    _late: int | None
+    _room: asyncio.Future[None] | None
+
+    def begin(
+        self,
+        aws: Iterable[Awaitable[Any]] | AsyncIterable[Awaitable[Any]],
+        timeout: float | None,
+        *,
+        ordered: bool,
+    ) -> None:
+        """Start what may be started at once."""
+        self.ready = deque()
+        self.timeout = timeout
+        self._held = {} if ordered else None
+        self._next = 0
+        self._late = self._room = None
+        late = timeout == 0
+        self._feeding = not isinstance(aws, (list, tuple)) and isinstance(aws, AsyncIterable)
+        if isinstance(aws, (list, tuple)) or not isinstance(aws, AsyncIterable):
+            self.take(aws, late=late)
+            return
+        self.take((), late=late)
+        if not self.scope.stopping:
+            self.scope.keep_starts()
+            self.scope.start((SOURCE,), (self._feed(aws),))
+
+    def expect(self, count: int) -> None:
+        # In a collection each input has its index, and what is added is numbered from the length
+        # on. Of a generator the length is not known: all are numbered as they come.
+        self._count = count
+        self._numbered = not self._feeding and (
+            self.source is None or self.source.total is not None
+        )
+        if self.timeout:
+            self.end_after(self.timeout, self._time_is_over)
+
+    # What is yet to come.
+
+    def has_room(self) -> bool:
+        """Tell whether one more child may be started. What is not taken yet counts as running."""
+        return self.limit is None or self.running() + self.starting + self.held() < self.limit
+
+    def running(self) -> int:
+        """How many children run."""
+        return len(self.scope.unfinished) - (SOURCE in self.scope.unfinished)
+
+    def held(self) -> int:
+        """How many outcomes have not been taken."""
+        waiting = len(self.ready) if self._held is None else len(self.ready) + len(self._held)
+        return waiting - (self.ready.count(None) if self.scope.stopping else 0)
+
+    def next_index(self) -> int:
+        if self._numbered and self.source is not None:
+            return self.source.taken - 1
+        self._count += 1
+        return self._count - 1
+
+    def add(self, awaitable: Awaitable[Any]) -> int:
+        """Start one more child, or let it wait for room."""
+        check_awaitable(FUNCTION, "what is added", awaitable, self.scope.caller)
+        self.scope.keep_starts()  # it is not as old as the call
+        index, self._count = self._count, self._count + 1
+        self._start_or_wait(index, awaitable, contextvars.copy_context())
+        return index
+
+    def _start_or_wait(
+        self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
+    ) -> None:
+        if self.limit is None:
+            self.start_or_not(index, awaitable, context)
+            return
+        self.waiting.append((index, awaitable, context))
+        if self._held is not None and self._numbered:
+            self.pull()  # in input order, which is before what is added
+            return
+        while self.waiting and (self.scope.stopping or self.has_room()):
+            self.start_or_not(*self.waiting.popleft())
+
+    def refill(self) -> None:
+        """Start what the outcome that is being taken leaves room for."""
+        self.pull()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def to_come(self) -> int | None:
+        """How many inputs wait to be started; None where it is not known."""
+        if self.scope.stopping:
+            return 0
+        if self._feeding or (self.source is not None and self.source.total is None):
+            return None
+        left = 0 if self.source is None else (self.source.total or 0) - self.source.taken
+        return len(self.waiting) + left
+
+    async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
+        # Pulls inputs, never further ahead than there is room.
+        iterator = aiter(aws)
+        collected = False
+        try:
+            while not self.scope.stopping:
+                while not self.has_room():
+                    self._room = self.scope.loop.create_future()
+                    await self._room
+                try:
+                    awaitable = await anext(iterator)
+                except StopAsyncIteration:
+                    break
+                check_awaitable(FUNCTION, self._count, awaitable, self.scope.caller)
+                self._start_or_wait(self.next_index(), awaitable, self._context)
+        except GeneratorExit:
+            collected = True  # its loop is gone, and nothing can be awaited any more
+            raise
+        finally:
+            if not collected and isinstance(iterator, AsyncGenerator):
+                await iterator.aclose()
+
+    # What has come.
+
+    def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
+        if index == SOURCE:
+            self._feeding = False
+            self.scope.wake()
+        else:
+            self._deliver(Ok(value, index, self.scope.elapsed(index)))
+
+    def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
+        if outcome.index != SOURCE:
+            self._deliver(outcome)
+            return
+        self._feeding = False
+        if not by_us:
+            self.source_failed(outcome.error)
+        self.scope.wake()
+
+    def _deliver(self, outcome: Outcome[Any]) -> None:
+        if self._held is None:
+            self.ready.append(outcome)
+        else:
+            self._held[outcome.index] = outcome
+            while (following := self._held.pop(self._next, None)) is not None:
+                self.ready.append(following)
+                self._next += 1
+        if self.scope.unfinished:  # otherwise the scope wakes the consumer, behind the group
+            self.scope.wake()
+
+    # The end. What ends the iteration is raised behind the outcomes that were there before. Those
+    # of children that are cancelled for it are `undelivered`: they are no answers.
+
+    def _end_here(self) -> None:
+        if None not in self.ready:
+            self.ready.append(None)
+        self.scope.wake()
+
+    def on_abort(self) -> None:
+        self._end_here()
+
+    def source_failed(self, error: BaseException) -> None:
+        self._end_here()
+        super().source_failed(error)
+
+    def _time_is_over(self) -> None:
+        self.time_is_over(missing=bool(self.scope.unfinished) or self.to_come() != 0)
+
+    def time_is_over(self, *, missing: bool) -> None:
+        if self.scope.stopping:
+            return
+        if missing or self._feeding:
+            self._end_here()
+        self._late = self.stop_late(self.timeout or 0)
+
+    def exception(self) -> BaseException | None:
+        """Return what the iteration has to raise when all have settled; None if it just ends."""
+        error = self.source_error
+        if error is not None:
+            self.source_error = None
+        else:
+            error = self.scope.take_error()
+        if error is None and self.ready and self._late is not None:
+            return self._too_late(self._late)
+        if isinstance(error, StopAsyncIteration):  # it would look like the end
+            ended = RuntimeError(f"{FUNCTION}(): its input raised StopAsyncIteration")
+            ended.__cause__ = error
+            return ended
+        return error
+
+    def _too_late(self, running: int) -> TimeoutError:
+        missing = "the input was not exhausted"
+        if running:
+            missing = f"{running} running child{'ren were' if running > 1 else ' was'} not done"
+        return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
+
+    def is_over(self) -> bool:
+        """Tell whether nothing is left to cancel, to deliver, to raise or to close."""
+        return not (
+            self.scope.unfinished
+            or self.ready
+            or self.scope.stopping
+            or self.source
+            or self._deadline
+        )
+
+    def take_undelivered(self) -> list[Outcome[Any]]:
+        """Return the outcomes that were not taken."""
+        outcomes = [outcome for outcome in self.ready if outcome is not None]
+        if self._held:
+            outcomes += [self._held[index] for index in sorted(self._held)]
+            self._held.clear()
+        self.ready.clear()
+        return outcomes
 
 
 @final
 class AsCompleted(Generic[T]):
-    """The outcomes of children, as they come. Made by `as_completed_scoped`."""
+    """The outcomes of children as they finish. Made by `as_completed_scoped`."""
 
     __slots__ = ("_arguments", "_iterating", "_state", "_stream", "undelivered")
 
-    #: When the block is over: what had settled or was cancelled without being handed out.
+    #: Once the block has been left: outcomes that were not taken from the iteration.
     undelivered: list[Outcome[T]]
 
-    def __init__(
-        self,
-        aws: Iterable[Awaitable[T]] | AsyncIterable[Awaitable[T]],
-        limit: int | None,
-        timeout: float | None,
-        child_timeout: float | None,
-    ) -> None:
-        self._arguments = (aws, limit, timeout, child_timeout)
-        self._state = "has not been entered"
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - those of the function below
+        self._arguments = arguments
+        self._state = _NEW
         self._iterating = False
         self.undelivered = []
 
+    def __del__(self) -> None:
+        if self._arguments:
+            refuse(self._arguments[0])  # never entered: its coroutines will not run
+
     async def __aenter__(self) -> Self:
-        if self._state != "has not been entered":
+        if self._state != _NEW:
             message = f"{FUNCTION}() was entered before: make a new one for each block"
             raise RuntimeError(message)
         self._state = _OPEN
-        self._stream = stream = Stream()
-        arguments, self._arguments = self._arguments, ((), None, None, None)
+        (aws, limit, timeout, child_timeout, ordered), self._arguments = self._arguments, ()
         try:
-            stream.begin(*arguments)
+            check_iterable(FUNCTION, aws, asynchronous=True)
+            limit = check_limit(FUNCTION, limit)
+            timeout = check_seconds(FUNCTION, "timeout", timeout)
+            child_timeout = check_seconds(FUNCTION, "child_timeout", child_timeout)
+            check_flag(FUNCTION, "ordered", ordered)
+            self._stream = stream = _Stream()
+            stream.open(Scope(FUNCTION, stream, calling_task(FUNCTION)), limit, child_timeout)
         except BaseException:
-            self._state = "has been left"
-            _inputs.refuse(arguments[0])
-            stream.refused()
+            self._state = _LEFT
+            refuse(aws)
             raise
-        if stream.has_failed():
+        await stream.scope.group.__aenter__()
+        try:
+            stream.begin(aws, timeout, ordered=ordered)
+        except BaseException as error:
+            self._state = _LEFT
+            refuse(aws)
+            await stream.scope.leave_after(error)
+            stream.scope.close()
+            raise
+        if stream.source_error is not None or stream.scope.has_failed():
             await self.__aexit__(None, None, None)  # which raises it
         return self
 
@@ -67,30 +332,39 @@ class AsCompleted(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            await self._leave(error)
+        except BaseException as raised:
+            await self._stream.scope.leave_after(raised)
+            raise
+        finally:
+            del error, traceback
+
+    async def _leave(self, error: BaseException | None) -> None:
+        self._state = _LEFT
         stream = self._stream
-        self._state = "has been left"
-        if error is None and stream.is_over():
-            del self._stream
-            return
-        if is_closed(stream.loop):
-            stream.retrieve()
-            return  # the coroutine is being collected, long after anything could be joined
-        # As where the call itself waits, the children hear why their caller is cancelled.
-        stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
-        stream.wake()  # a task that still iterates is to hear of it
-        while stream.unsettled:
-            await stream.join()
+        scope = stream.scope
+        if error is not None or not stream.is_over():
+            if is_closed(scope.loop):
+                scope.abandon()  # the coroutine is collected, long after anything could be joined
+                return
+            # As in a call that waits, the children get the message of the caller's cancellation.
+            stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
+            scope.wake()  # a Task that still iterates
+            while scope.unfinished:
+                await scope.join()
+        await scope.leave()
+        stream.close_source()
         self.undelivered = stream.take_undelivered()
-        unseen = list(failures_of(self.undelivered))
-        source_error = stream.end()
-        raised = stream.close()
-        del self._stream
+        unseen = list(_failed(self.undelivered))
+        source_error, stream.source_error = stream.source_error, None
+        raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
         elif isinstance(error, asyncio.CancelledError) or not isinstance(
             raised, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
         ):
-            # The body's own exception goes on as it is; but it does not hide an interrupt, nor a
+            # The body's own exception propagates; but it does not hide an interrupt, nor a
             # cancellation of the caller that came while the children were joined.
             raised = None
             if source_error is not None:
@@ -99,39 +373,34 @@ class AsCompleted(Generic[T]):
             if raised is not None:
                 if error is not None:
                     _failures.set_context(raised, error)
-                _failures.show(raised, FUNCTION, unseen)
-                _failures.raise_as_it_is(raised)
+                _failures.note_others(raised, FUNCTION, unseen)
+                _failures.raise_unchanged(raised)
             elif error is not None:
-                _failures.show(error, FUNCTION, unseen)
+                _failures.note_others(error, FUNCTION, unseen)
         finally:
-            del error, raised, source_error, traceback, unseen  # their traceback leads here
+            del error, raised, source_error, unseen  # their tracebacks lead to this frame
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Outcome[T]:
-        if self._state is not _OPEN:
-            self._open_stream()  # says what is wrong
-        stream = self._stream
+        stream = self._open_stream()
         if self._iterating:
             message = f"{FUNCTION}(): another task is waiting for the next outcome already"
             raise RuntimeError(message)
-        if stream.failed_task is not None:
-            stream.retrieve()  # it refers to what an earlier outcome does
         self._iterating = True
         try:
             while not stream.ready or stream.ready[0] is None:
-                if not stream.unsettled:
+                if not stream.scope.unfinished:
                     error = stream.exception()
                     if error is None:
                         raise StopAsyncIteration
                     try:
-                        _failures.raise_as_it_is(error)
+                        _failures.raise_unchanged(error)
                     finally:
                         del error  # the traceback refers to this frame: no cycle
-                await stream.wait()
-                if self._state is not _OPEN:
-                    self._open_stream()  # it was left by the task that opened it
+                await stream.scope.wait()
+                self._open_stream()  # the Task that opened the block may have left it
         finally:
             self._iterating = False
         outcome: Outcome[T] | None = stream.ready.popleft()
@@ -144,16 +413,16 @@ class AsCompleted(Generic[T]):
 
         Raises:
             TypeError: It is not known, since the input is a generator or an async iterable that
-                has not come to its end. This is what progress bars expect.
+                is not exhausted. This is what progress bars expect.
         """
-        if self._state == "has been left":
+        if self._state == _LEFT:
             return 0
         stream = self._open_stream()
         waiting = stream.to_come()
         if waiting is None:
             message = f"{FUNCTION}(): the number of outcomes to come is not known"
             raise TypeError(message)
-        return waiting + stream.running() + sum(item is not None for item in stream.ready)
+        return waiting + stream.running() + stream.held()
 
     def __bool__(self) -> bool:
         """Return True: what has an unknown length is not empty."""
@@ -165,38 +434,56 @@ class AsCompleted(Generic[T]):
         What is added to a collection is numbered from its length on; what is added to a generator
         or async iterable takes the next number, as its items do.
 
-        It starts at once, or with `limit` when its turn has come, before what is left of the input.
-        May be called by the body and by the children.
+        It starts at once, or with `limit` when there is room, before what is left of the input (in
+        input order with `ordered`), in a copy of the current context. May be called by the body
+        and by the children.
+
+        Args:
+            aw: A coroutine, Task, Future or other awaitable.
+
+        Returns:
+            The index that its outcome will have.
 
         Raises:
             TypeError, ValueError: It is not awaitable, or belongs to a different event loop.
-            RuntimeError: The block is not open, or everything in it is being cancelled; then a
-                coroutine has been closed, and a Task or Future is left as it is.
+            RuntimeError: The block is not open, or its children are being cancelled: then a
+                coroutine has been closed, and a Task or Future is left as it is. Or the Task waits
+                for the calling Task.
         """
         try:
-            stream = self._open_stream(to_add=True)
-        except RuntimeError:
-            _inputs.close_unstarted((aw,))
+            stream = self._open_stream()
+            if stream.scope.stopping:
+                message = f"{FUNCTION}(): nothing can be added, the children are being cancelled"
+                raise RuntimeError(message)
+            return stream.add(aw)
+        except BaseException:
+            refuse(aw)
             raise
-        return stream.add(aw)
 
     def cancel(self) -> None:
-        """Cancel all children, and start none any more. The iteration goes on to the last of them.
+        """Cancel all children, and start none any more. The iteration continues to the last one.
 
-        What has settled, and each child that ends now, is still an item, mostly `Cancelled`. To
-        leave at once, `break`.
+        What has settled, and each child that finishes now, is still an item, mostly `Cancelled`.
+        To leave at once, `break`.
         """
-        self._open_stream().stop()
-        self._stream.wake()
+        stream = self._open_stream()
+        stream.stop()
+        stream.scope.wake()
 
-    def _open_stream(self, *, to_add: bool = False) -> Stream:
+    def _open_stream(self) -> _Stream:
         if self._state is not _OPEN:
             message = f"{FUNCTION}(): the `async with` block {self._state}"
             raise RuntimeError(message)
-        if to_add and self._stream.stopping:
-            message = f"{FUNCTION}(): nothing can be added, the children are being cancelled"
-            raise RuntimeError(message)
         return self._stream
+
+
+def _failed(outcomes: Iterable[Outcome[Any]]) -> Iterator[Failure]:
+    for outcome in outcomes:
+        if isinstance(outcome, Cancelled):
+            if (nested := _failures.inside(outcome.error)) is not None:
+                yield outcome.index, nested
+        elif not isinstance(outcome, Ok):
+            yield outcome.index, outcome.error
 
 
 def as_completed_scoped(
@@ -205,6 +492,7 @@ def as_completed_scoped(
     limit: int | None = None,
     timeout: float | None = None,
     child_timeout: float | None = None,
+    ordered: bool = False,
 ) -> AsCompleted[T]:
     """Run awaitables concurrently and iterate over their outcomes in the order in which they end.
 
@@ -247,4 +535,4 @@ def as_completed_scoped(
         RuntimeError: There is no running event loop; the block is entered twice, or is iterated
             over by two tasks at once, before it was entered or after it was left.
     """
-    return AsCompleted(aws, limit, timeout, child_timeout)
+    return AsCompleted(aws, limit, timeout, child_timeout, ordered)

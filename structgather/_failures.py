@@ -1,20 +1,29 @@
-"""Failures of several children: as one group, or shown with the one that is raised."""
+"""Failures of children: as one group, and in the notes of the exception that is raised."""
 
 from __future__ import annotations
 
 import asyncio
 import traceback
-from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
+    from typing import Self, TypeAlias
 
-#: The index of a child, negative for the input itself; and what it failed with.
-Failure: TypeAlias = tuple[int, BaseException]
+    from structgather._outcome import Outcome
+
+    #: The index of a child, or INPUT; and what it failed with.
+    Failure: TypeAlias = tuple[int, BaseException]
+
+E_co = TypeVar("E_co", bound=BaseException, covariant=True)
+_E = TypeVar("_E", bound=BaseException)
+
+#: In place of a child's index: the iterable from which the children come.
+INPUT = -1
 
 # Exceptions may be frozen dataclasses, which refuse `error.__context__ = ...` and `add_note()`, or
-# have properties of their own where all others have attributes. These ask nobody.
+# have properties of their own under these names.
 _set = object.__setattr__
 _context = vars(BaseException)["__context__"]
 _traceback = vars(BaseException)["__traceback__"]
@@ -23,60 +32,112 @@ set_context: Callable[[BaseException, BaseException | None], None] = _context.__
 traceback_of: Callable[[BaseException], TracebackType | None] = _traceback.__get__
 set_traceback: Callable[[BaseException, TracebackType | None], None] = _traceback.__set__
 
-#: From how many further failures on each is shown by one line, not by its traceback.
-_FULL = 5
+#: Of the failures in the notes, how many are shown with a traceback, and then by a line.
+_TRACEBACKS = 5
+_LINES = 20
 
-#: How many notes of ours an exception has at most; the oldest go first.
+#: How many notes of one kind an exception keeps; an exception object may be raised by many calls.
 _NOTES = 5
 
+_RAISED_BY = "(): raised by child "
+_ALSO_FAILED = "(): further children failed:"
 
-def group(function: str, failures: Sequence[Failure]) -> BaseExceptionGroup[BaseException]:
-    """Put the failures of one call into a group, in the order of the arguments."""
-    count = "1 child" if len(failures) == 1 else f"{len(failures)} children"
-    errors = [error for _, error in sorted(failures, key=_index)]
-    return BaseExceptionGroup(f"{function}(): {count} failed", errors)
+
+class ChildFailures(BaseExceptionGroup[E_co]):
+    """The failures of all children of one call, and the outcome of every child.
+
+    Raised by `gather_structured(..., exception_group=True)`, `Gathered.raise_failures()` and
+    `FirstN.raise_if_short()`. It is an `ExceptionGroup`, unless one of the failures is not an
+    `Exception`; `except*`, `split()`, `subgroup()` and `derive()` work as on any group.
+    """
+
+    #: How each child finished, those included that succeeded, in input order.
+    outcomes: tuple[Outcome[Any], ...]
+
+    def __new__(
+        cls, message: str, exceptions: Sequence[E_co], outcomes: Iterable[Outcome[Any]] = ()
+    ) -> Self:
+        """Choose the class as `BaseExceptionGroup` does."""
+        kind: Any = cls
+        if all(isinstance(error, Exception) for error in exceptions):
+            kind = _ExceptionGroup
+        self: Self = BaseExceptionGroup.__new__(kind, message, exceptions)
+        self.outcomes = tuple(outcomes)
+        return self
+
+    def __init__(self, *_: object) -> None:
+        """Leave `args` as any group has them."""
+
+    def derive(self, excs: Sequence[_E]) -> ChildFailures[_E]:  # type: ignore[override]
+        """Return a group of these exceptions, with the outcomes of the same call."""
+        return ChildFailures(self.message, excs, self.outcomes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ChildFailures, (self.message, self.exceptions, self.outcomes), self.__dict__
+
+
+class _ExceptionGroup(ChildFailures[E_co], ExceptionGroup[E_co]):  # type: ignore[type-var]
+    """The subclass for failures that are all `Exception`s."""
+
+
+for _class in (ChildFailures, _ExceptionGroup):
+    _class.__module__ = "structgather"
+    _class.__name__ = _class.__qualname__ = "ChildFailures"  # what tracebacks show
+
+
+def group(
+    function: str, failures: Iterable[Failure], outcomes: Sequence[Outcome[Any]] = ()
+) -> ChildFailures[BaseException]:
+    """Return the failures of one call as a group, in input order."""
+    ordered = sorted(failures, key=_index)
+    indices = [str(index) for index, _ in ordered]
+    children = "child " if len(indices) == 1 else "children "
+    message = f"{function}(): {children}{_listed(indices)} failed"
+    return ChildFailures(message, [error for _, error in ordered], outcomes)
 
 
 def inside(cancelled: asyncio.CancelledError) -> BaseExceptionGroup[BaseException] | None:
-    """Return the failures that a nested call left in the CancelledError that it raised."""
+    """Return the failures that a nested call attached to the CancelledError it raised."""
     cause = cancelled.__cause__
-    if isinstance(cause, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", cause)
-    return None
+    return cause if isinstance(cause, BaseExceptionGroup) else None
 
 
-def show(error: BaseException, function: str, failures: Iterable[Failure]) -> None:
-    """Let the traceback of `error` show the failures that are not raised.
+def note_raised_by(error: BaseException, function: str, index: int, name: str) -> None:
+    """Note which child raised `error`, which the call raises on."""
+    text = f"{function}{_RAISED_BY}{index}, {name}"
+    _add_note(error, f"{function}{_RAISED_BY}", text)
 
-    They go into its notes: its cause and its context are what the child made them. Only where it
-    is the caller's own CancelledError, they are the cause, so that a call around this one finds
+
+def note_others(error: BaseException, function: str, failures: Iterable[Failure]) -> None:
+    """Note the failures that are not raised on `error`, which is.
+
+    Only a CancelledError of the caller has them as its cause, where a call around this one finds
     them: see `inside`.
     """
-    others = [(index, other) for index, other in failures if other is not error]
+    others = sorted(
+        ((index, other) for index, other in failures if other is not error), key=_index
+    )
     if not others:
         return
     if isinstance(error, asyncio.CancelledError) and error.__cause__ is None:
         error.__cause__ = group(function, others)
         return
-    title = f"{function}(): further children failed:"
-    try:
-        notes = list(getattr(error, "__notes__", ()))
-        ours = [note for note in notes if note.startswith(title)]
-        text = _text(title, others)
-        # One exception object may be raised by many calls, like that of a cached Future.
-        notes = [note for note in notes if note != text and note not in ours[: 1 - _NOTES]]
-        _set(error, "__notes__", [*notes, text])
-    except Exception:  # noqa: BLE001 - an exception that can't be looked at is still to be raised
-        return
+    title = f"{function}{_ALSO_FAILED}"
+    lines = [title]
+    for index, other in others[:_TRACEBACKS]:
+        lines.append(_described(index, _traceback_text(other)))
+    for index, other in others[_TRACEBACKS : _TRACEBACKS + _LINES]:
+        lines.append(_described(index, _line(other)))
+    if (left := len(others) - _TRACEBACKS - _LINES) > 0:
+        lines.append(f"and {left:,} more")
+    _add_note(error, title, "\n".join(lines))
 
 
-def raise_as_it_is(error: BaseException) -> NoReturn:
-    """Raise an exception that exists, and leave its context as it is.
+def raise_unchanged(error: BaseException) -> NoReturn:
+    """Raise an exception without setting its context to what the caller happens to be handling.
 
-    `raise` alone would put there what the caller happens to be handling:
-
-        except CacheMiss:
-            return await gather_structured(...)
+    except CacheMiss:
+        return await gather_structured(...)
     """
     context = context_of(error)
     try:
@@ -86,19 +147,50 @@ def raise_as_it_is(error: BaseException) -> NoReturn:
         del error, context  # the traceback refers to this frame: no cycle
 
 
-def _text(title: str, failures: list[Failure]) -> str:
-    lines = [title]
-    for count, (index, error) in enumerate(sorted(failures, key=_index)):
-        try:
-            if count < _FULL:
-                text = "".join(traceback.format_exception(error)).rstrip()
-            else:
-                text = f"{type(error).__qualname__}: {error}"
-        except Exception:  # noqa: BLE001 - its `__str__` or `__bool__` may raise anything
-            text = f"{type(error).__qualname__}, which can't be shown"
-        who = f"child {index}" if index >= 0 else "the input"
-        lines.append(f"{who}: {text}".replace("\n", "\n  "))
-    return "\n".join(lines)
+def without_our_frame(error: _E) -> _E:
+    """Cut the frame that caught `error`, which is ours, off its traceback."""
+    traceback = traceback_of(error)
+    set_traceback(error, traceback and traceback.tb_next)
+    return error
+
+
+def _add_note(error: BaseException, title: str, text: str) -> None:
+    try:
+        notes: list[str] = list(getattr(error, "__notes__", ()))
+        ours = [note for note in notes if note.startswith(title)]
+        if text not in ours:
+            dropped = ours[: 1 - _NOTES]
+            _set(error, "__notes__", [*(note for note in notes if note not in dropped), text])
+    except Exception:  # noqa: BLE001 - an exception that refuses notes is still to be raised
+        return
+
+
+def _described(index: int, text: str) -> str:
+    child = "the input" if index == INPUT else f"child {index}"
+    return f"{child}: {text}".replace("\n", "\n  ")
+
+
+def _traceback_text(error: BaseException) -> str:
+    try:
+        shown = traceback.TracebackException.from_exception(error)
+        # What a nested call noted would be repeated at each level.
+        notes = getattr(error, "__notes__", None) or ()
+        shown.__notes__ = [note for note in notes if _ALSO_FAILED not in note] or None  # type: ignore[attr-defined]
+        return "".join(shown.format()).rstrip()
+    except Exception:  # noqa: BLE001 - its `__str__` or `__bool__` may raise anything
+        return _line(error)
+
+
+def _line(error: BaseException) -> str:
+    try:
+        return f"{type(error).__qualname__}: {error}"
+    except Exception:  # noqa: BLE001 - as above
+        return f"{type(error).__qualname__}, which can't be shown"
+
+
+def _listed(words: list[str]) -> str:
+    more = len(words) - _LINES
+    return ", ".join(words[:_LINES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _index(failure: Failure) -> int:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, final
 
-from structgather import _failures, _inputs
-from structgather._endings import name_as_called
-from structgather._outcome import Cancelled, Ok
-from structgather._outcome_scope import OutcomeScope
+from structgather import _failures
+from structgather._arguments import (
+    calling_task,
+    check_count,
+    check_iterable,
+    check_limit,
+    check_seconds,
+    refuse,
+)
+from structgather._intake import Intake
+from structgather._outcome import Ok
+from structgather._scope import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable
 
-    from structgather._outcome import Outcome
+    from structgather._failures import ChildFailures, Failure
+    from structgather._outcome import Cancelled, Failed, Outcome, TimedOut
 
 T = TypeVar("T")
 
@@ -23,15 +32,15 @@ Reason: TypeAlias = Literal["met", "deadline", "exhausted"]
 
 @final
 class FirstN(Generic[T]):
-    """What `first_n_within` hands back. Nothing that a child returned or raised is missing."""
+    """The result of `first_n_within`. Nothing that a child returned or raised is missing."""
 
     __slots__ = ("_failed", "_short", "outcomes", "reason", "values")
 
     #: The values that count, at most n, in the order in which they arrived.
     values: list[T]
-    #: How each child ended, in the order of the input, including those that never started.
+    #: How each child finished, in input order, including those that never started.
     outcomes: list[Outcome[T]]
-    #: Why the call ended: there were n values, the time was over, or all children had ended.
+    #: Why the call ended: n values arrived, the time was over, or all children had finished.
     reason: Reason
 
     def __init__(
@@ -39,7 +48,7 @@ class FirstN(Generic[T]):
         values: list[T],
         outcomes: list[Outcome[T]],
         reason: Reason,
-        failed: list[tuple[int, BaseException]],
+        failed: list[Failure],
         short: Exception | None,
     ) -> None:
         self.values = values
@@ -53,32 +62,33 @@ class FirstN(Generic[T]):
         """Whether as many values arrived in time as were asked for."""
         return self.reason == "met"
 
-    def exception_group(self) -> BaseExceptionGroup[BaseException] | None:
+    def exception_group(self) -> ChildFailures[BaseException] | None:
         """Return the failures of all children as one new group, in input order; None without any.
 
-        Failures are exceptions that a child raised, also while it was being cancelled, time-outs,
-        and children that cancelled themselves. A loser that ended as it was told is none.
+        Failures are exceptions that a child raised, also while it was being cancelled, timeouts,
+        and children that a third party cancelled. A child that this call cancelled is none.
         """
-        return _failures.group(FUNCTION, self._failed) if self._failed else None
+        if not self._failed:
+            return None
+        return _failures.group(FUNCTION, self._failed, self.outcomes)
 
     def raise_if_short(self) -> list[T]:
         """Return the values if as many arrived as were asked for, otherwise raise the failures.
 
         Raises:
-            BaseExceptionGroup: The failures in input order, as an `ExceptionGroup` unless one is
-                not an `Exception`. There is a TimeoutError among them if time was what lacked, and
-                a LookupError if nothing failed and there were just not enough children.
+            ChildFailures: The failures in input order, as an `ExceptionGroup` unless one is not an
+                `Exception`. There is a TimeoutError among them if the time was over, and a
+                LookupError if nothing failed and there were just not enough children.
         """
         if self._short is None:
             return self.values
-        failures = self.exception_group()
-        lacking: list[BaseException] = list(failures.exceptions) if failures else []
+        lacking = [error for _, error in sorted(self._failed, key=lambda failure: failure[0])]
         if isinstance(self._short, TimeoutError):
             if not any(isinstance(error, TimeoutError) for error in lacking):
                 lacking.insert(0, self._short)
         elif not lacking:
             lacking.append(self._short)
-        raise BaseExceptionGroup(str(self._short), lacking)
+        raise _failures.ChildFailures(str(self._short), lacking, self.outcomes)
 
     def __repr__(self) -> str:
         return f"FirstN(values={self.values!r}, reason={self.reason!r}, outcomes={self.outcomes!r})"
@@ -87,24 +97,14 @@ class FirstN(Generic[T]):
         return type(self), (self.values, self.outcomes, self.reason, self._failed, self._short)
 
 
-class _FirstN(OutcomeScope):
+class _FirstN(Intake):
     """The policy: as many values as are asked for, or all that arrive in time."""
 
-    __slots__ = (
-        "_failed",
-        "_iterable",
-        "_n",
-        "_outcomes",
-        "_reason",
-        "_values",
-        "_within",
-    )
-
-    function = FUNCTION
+    __slots__ = ("_failed", "_iterable", "_n", "_outcomes", "_reason", "_values", "_within")
 
     _values: list[Any]
     _outcomes: list[Outcome[Any] | None]
-    _failed: list[tuple[int, BaseException]]
+    _failed: list[Failure]
     _reason: Reason | None
 
     def __init__(self, iterable: Iterable[Awaitable[Any]]) -> None:
@@ -112,33 +112,38 @@ class _FirstN(OutcomeScope):
         self._reason = None
 
     def __del__(self) -> None:
-        # As for gather_structured: cancelled before its first step, nobody else can start these.
-        _inputs.refuse(self._iterable)
+        # Cancelled before its first step, the call has not run a line.
+        refuse(self._iterable)
 
-    async def run(
+    async def first_n_within(
         self, n: int | None, within: float | None, limit: int | None, child_timeout: float | None
     ) -> FirstN[Any]:
+        # As in gather_structured, no argument may be in a local variable.
         try:
-            _inputs.check_iterable(FUNCTION, self._iterable)
-            self._n = _inputs.check_count(FUNCTION, "n", n)
-            self._within = _inputs.check_seconds(FUNCTION, "within", within)
-            caller = self.open(limit, child_timeout)
-            self._values = []
-            self._outcomes = []
-            self._failed = []
-            self.take(self._iterable, caller, late=self._within == 0)
+            check_iterable(FUNCTION, self._iterable)
+            self._n = check_count(FUNCTION, "n", n)
+            self._within = check_seconds(FUNCTION, "within", within)
+            limit = check_limit(FUNCTION, limit)
+            child_timeout = check_seconds(FUNCTION, "child_timeout", child_timeout)
+            self.open(Scope(FUNCTION, self, calling_task(FUNCTION)), limit, child_timeout)
         except BaseException:
-            _inputs.refuse(self._iterable)
-            self.refused()
+            refuse(self._iterable)
             raise
-        del caller
-        while self.unsettled:
-            await self.join()
-            if self.source is not None:
-                self.pull()
-        self.let_go()
+        self._values = []
+        self._outcomes = []
+        self._failed = []
+        await self.scope.run(self._start, self.pull)
+        self.pull()
+        self.close_source()
         self._iterable = ()
         return self._result()
+
+    def _start(self) -> None:
+        try:
+            self.take(self._iterable, late=self._within == 0)
+        except BaseException as error:  # noqa: BLE001 - raised by the call: the input is refused
+            refuse(self._iterable)
+            self.source_error = error
 
     def expect(self, count: int) -> None:
         if self.source is None:
@@ -146,10 +151,10 @@ class _FirstN(OutcomeScope):
         if self._wanted() == 0:
             self._met()
         elif self._within:
-            self.end_after(self._within, self.time_is_over)
+            self.end_after(self._within, self._time_is_over)
 
     def _wanted(self) -> int | None:
-        """How many values are to arrive: n, or all; None while it is not known how many all are."""
+        # None while it is not known how many inputs there are.
         if self._n is not None:
             return self._n
         return len(self._outcomes) if self.source is None else self.source.total
@@ -159,47 +164,53 @@ class _FirstN(OutcomeScope):
         return len(self._outcomes) - 1
 
     def has_room(self) -> bool:
-        return self.limit is None or len(self.unsettled) < self.limit
+        return self.limit is None or len(self.scope.unfinished) < self.limit
 
-    def made_room(self, index: int) -> None:  # noqa: ARG002 - whichever it was
-        self.wake()  # the caller's own task is to run the caller's generator, not a child's
+    def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
+        scope = self.scope
+        self._outcomes[index] = Ok(value, index, scope.elapsed(index))
+        if not (scope.stopping or index in scope.cancelled_at):  # a late child that did not stop
+            self._values.append(value)
+            if len(self._values) == self._wanted():
+                self._met()
+        if self.source is not None:
+            scope.wake()  # the caller's own Task runs the caller's generator
 
-    def settled(self, outcome: Outcome[Any], by_us: bool) -> None:  # noqa: FBT001 - as above
-        if isinstance(outcome, Ok):
-            if not (self.stopping or by_us):  # nor a late child's, that would not stop
-                self._values.append(outcome.value)
-                if len(self._values) == self._wanted():
-                    self._met()
-        elif not by_us:
-            self._failed.append((outcome.index, outcome.error))
-        elif isinstance(outcome, Cancelled) and (failures := _failures.inside(outcome.error)):
-            self._failed.append((outcome.index, failures))
+    def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
         self._outcomes[outcome.index] = outcome
+        if not by_us:
+            self._failed.append((outcome.index, outcome.error))
+        elif (nested := _failures.inside(outcome.error)) is not None:
+            self._failed.append((outcome.index, nested))
+        if self.source is not None:
+            self.scope.wake()
 
-    def time_is_over(self, *, missing: bool = True) -> None:
-        if missing and not self.stopping:
+    def on_abort(self) -> None:
+        pass
+
+    def _time_is_over(self) -> None:
+        self.time_is_over(missing=True)
+
+    def time_is_over(self, *, missing: bool) -> None:
+        if missing and not self.scope.stopping:
             self._reason = "deadline"
             self.stop_late(self._within or 0)
 
     def _met(self) -> None:
         self._reason = "met"
-        self.stop()
+        self.scope.stop_after_first_steps()
 
     def _result(self) -> FirstN[Any]:
         wanted, arrived = self._wanted(), len(self._values)
         values, outcomes, failed = self._values, self._outcomes, self._failed
-        self._values, self._outcomes, self._failed = [], [], []
-        error = self.close()
-        if error is None:
-            error = self.source_error
-        self.source_error = None
+        error = self.scope.close() or self.source_error
+        del self.scope, self.source_error, self._values, self._outcomes, self._failed
         if error is not None:
             try:
-                _failures.show(error, FUNCTION, failed)
-                _failures.raise_as_it_is(error)
+                _failures.note_others(error, FUNCTION, failed)
+                _failures.raise_unchanged(error)
             finally:
-                # The traceback refers to this frame: no cycle.
-                error, values, outcomes, failed = None, [], [], []
+                del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
         reason = self._reason or ("met" if arrived == wanted else "exhausted")
         short: Exception | None = None
         if reason == "deadline":
@@ -263,7 +274,7 @@ def first_n_within(
         Exception: What `aws` itself raises while it is iterated over; likewise.
         RuntimeError: There is no running event loop.
     """
-    return _FirstN(aws).run(n, within, limit, child_timeout)
+    return _FirstN(aws).first_n_within(n, within, limit, child_timeout)
 
 
-name_as_called(_FirstN.run, FUNCTION)
+_FirstN.first_n_within.__qualname__ = FUNCTION

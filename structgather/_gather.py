@@ -1,21 +1,32 @@
-"""`gather_structured`: asyncio.gather, with nothing left behind."""
+"""`gather_structured`: asyncio.gather that leaves no child running."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final, overload
 
-from structgather import _failures, _inputs
-from structgather._endings import name_as_called
-from structgather._gathered import Gathered
+from structgather import _failures, _stuck
+from structgather._arguments import (
+    calling_task,
+    check_awaitables,
+    check_limit,
+    check_seconds,
+    close_unstarted,
+    places,
+    refuse,
+)
+from structgather._outcome import Ok
 from structgather._scope import Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+    from types import TracebackType
     from typing import TypeAlias
 
+    from structgather._failures import ChildFailures, Failure
     from structgather._gathered_types import (
         Gathered1,
         Gathered2,
@@ -24,8 +35,9 @@ if TYPE_CHECKING:
         Gathered5,
         Gathered6,
     )
+    from structgather._outcome import Outcome
+    from structgather._scope import Unsuccessful
 
-    _T = TypeVar("_T")
     _T1 = TypeVar("_T1")
     _T2 = TypeVar("_T2")
     _T3 = TypeVar("_T3")
@@ -33,194 +45,294 @@ if TYPE_CHECKING:
     _T5 = TypeVar("_T5")
     _T6 = TypeVar("_T6")
 
-    _Awaitable: TypeAlias = asyncio.Future[_T] | Awaitable[_T]
+    _Awaitable: TypeAlias = asyncio.Future["_T"] | Awaitable["_T"]
+
+_T = TypeVar("_T")
+_V = TypeVar("_V")
 
 FUNCTION = "gather_structured"
 
-BOTH = (
-    f"{FUNCTION}(): return_exceptions and exception_group exclude each other; the result of "
-    "return_exceptions=True has .exception_group() and .raise_failures()"
-)
+
+@final
+class Gathered(list[_T]):
+    """Values and exceptions in the order of the arguments, as `asyncio.gather` returns them.
+
+    A plain list in every respect, which in addition remembers which of its items are failures: an
+    exception that a child *returned* is not one. Later changes to the list don't change that.
+    """
+
+    __slots__ = ("_outcomes",)
+
+    def __init__(
+        self,
+        items: Iterable[_T] = (),
+        outcomes: Iterable[Outcome[Any]] = (),
+    ) -> None:
+        super().__init__(items)
+        self._outcomes = outcomes
+
+    @property
+    def outcomes(self) -> tuple[Outcome[Any], ...]:
+        """How each child finished, in the order of the arguments."""
+        if not isinstance(self._outcomes, tuple):  # they are made when they are asked for
+            self._outcomes = tuple(self._outcomes)
+        return self._outcomes
+
+    def exception_group(self) -> ChildFailures[BaseException] | None:
+        """Return all failures as one new group, in the order of the arguments; None without any.
+
+        It is an `ExceptionGroup`, unless a child finished cancelled or with another exception that
+        is not an `Exception`; then it is a `BaseExceptionGroup`. A child that fills several
+        positions is in it once.
+        """
+        failed = {o.index: o.error for o in self.outcomes if not isinstance(o, Ok)}
+        return _failures.group(FUNCTION, failed.items(), self.outcomes) if failed else None
+
+    def raise_failures(self: Gathered[_V | BaseException]) -> list[_V]:
+        """Raise `exception_group()` if there is one, otherwise return the list itself.
+
+        For fan-outs in which every child must run to completion before failures are raised:
+
+            (await gather_structured(*closes, return_exceptions=True)).raise_failures()
+        """
+        error = self.exception_group()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, self  # the traceback refers to this frame: no cycle
+        return cast("list[_V]", self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self), self.outcomes)
 
 
-class _Gather(Scope):
+class _Outcomes:
+    """The outcomes of one call, each made when it is asked for."""
+
+    __slots__ = ("_elapsed", "_positions", "_unsuccessful", "_values")
+
+    def __init__(
+        self,
+        values: list[Any],
+        elapsed: list[float],
+        unsuccessful: dict[int, Outcome[Any]],
+        positions: Sequence[int],
+    ) -> None:
+        self._values = values
+        self._elapsed = elapsed
+        self._unsuccessful = unsuccessful
+        self._positions = positions
+
+    def __iter__(self) -> Iterator[Outcome[Any]]:
+        for index in self._positions:
+            outcome = self._unsuccessful.get(index)
+            yield outcome or Ok(self._values[index], index, self._elapsed[index])
+
+
+class _Queue:
+    """With a limit: the children that wait until there is room for them."""
+
+    __slots__ = ("_context", "_room", "_scope", "_starting", "_waiting")
+
+    def __init__(self, scope: Scope, limit: int) -> None:
+        self._scope = scope
+        self._room = limit
+        self._waiting: deque[tuple[int, Awaitable[Any]]] = deque()
+        self._starting = False
+        self._context = contextvars.copy_context()
+
+    def add(self, children: Iterable[tuple[int, Awaitable[Any]]]) -> None:
+        """Start children, as many as there is room for now, in input order."""
+        self._waiting.extend(children)
+        self._start_waiting()
+
+    def freed(self) -> None:
+        """Start the next child, since one has finished."""
+        self._room += 1
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        if self._starting:
+            return  # a child finishes eagerly, while it is being started
+        self._starting = True
+        while self._room and self._waiting and not self._scope.stopping:
+            batch = [self._waiting.popleft() for _ in range(min(self._room, len(self._waiting)))]
+            self._room -= len(batch)
+            indices, awaitables = zip(*batch, strict=True)
+            # Here the sibling that has just finished is running, in its own context.
+            self._scope.start(indices, awaitables, self._context)
+        self._starting = False
+
+
+class _Gather:
     """The policy: the value of every child, or the first failure."""
 
     __slots__ = (
         "_arguments",
-        "_context",
-        "_earlier",
-        "_earlier_failed",
+        "_elapsed",
         "_failures",
+        "_queue",
+        "_queued",
         "_return_exceptions",
-        "_starting",
-        "_turns",
+        "_scope",
+        "_traceback",
+        "_unsuccessful",
         "_values",
-        "_waiting",
-        "_without_turn",
+        "on_value",
     )
 
-    function = FUNCTION
-
+    on_value: Callable[[int, Any], object]
     _values: list[Any]
-    _failures: list[tuple[int, BaseException]]
-    #: Children that had ended before the first failure was heard of, and how many of them failed.
-    _earlier: Sequence[int]
-    _earlier_failed: int
-
-    # With a limit:
-
-    #: Children that wait for their turn, how many turns are free, and in which context they start.
-    _waiting: deque[tuple[int, Awaitable[Any]]]
-    _turns: int
-    _context: contextvars.Context
-    #: Whether some are being started just now.
-    _starting: bool
-    #: What was handed over, and takes no turn.
-    _without_turn: Collection[int]
+    #: By their time; and the first one's traceback, as far as it is the child's.
+    _failures: list[Failure]
+    _traceback: TracebackType | None
+    #: For outcomes: how long each successful child took, and how the others finished.
+    _elapsed: list[float] | None
+    _unsuccessful: dict[int, Outcome[Any]]
+    #: With a limit, and the children that take room: those that are not adopted.
+    _queue: _Queue | None
+    _queued: set[int]
 
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
         self._arguments = arguments
 
     def __del__(self) -> None:
-        # Where the call is over before its first step, nobody else can start its coroutines:
-        #     task = asyncio.create_task(gather_structured(a(), b()))
-        #     task.cancel()
+        # Cancelled before its first step, the call has not run a line:
+        #     asyncio.create_task(gather_structured(a(), b())).cancel()
         if self._arguments:
-            _inputs.close_unstarted(self._arguments)
+            close_unstarted(self._arguments)
 
-    async def run(
+    async def gather_structured(
         self,
         return_exceptions: bool,  # noqa: FBT001 - only called below
         exception_group: bool,  # noqa: FBT001
         limit: int | None,
         child_timeout: float | None,
     ) -> Any:  # noqa: ANN401 - the overloads say what
+        # No argument may be in a local variable: the traceback of what is raised refers to this
+        # frame, and an adopted Task refers to its exception.
         try:
-            if return_exceptions and exception_group:
-                raise ValueError(BOTH)  # noqa: TRY301
-            places = self._check_arguments(self.open(limit, child_timeout))
+            limit, child_timeout = _check_options(
+                return_exceptions, exception_group, limit, child_timeout
+            )
+            caller = calling_task(FUNCTION)
+            check_awaitables(FUNCTION, self._arguments, caller)
         except BaseException:
-            _inputs.refuse(self._arguments)
-            self.refused()
+            refuse(self._arguments)
             raise
+        keep = return_exceptions or exception_group
         self._return_exceptions = return_exceptions
-        self._earlier = ()
-        self._failures = []
         self._values = [None] * len(self._arguments)
-        self._start(places)
-        while self.unsettled:
-            await self.join()
-        if self.stopping:
-            _inputs.close_unstarted(self._arguments)
-        if limit is not None:
-            del self._context
-        self._arguments = ()
-        return self._result(places, exception_group)
+        self._elapsed = [0.0] * len(self._arguments) if keep else None
+        self._failures = []
+        self._unsuccessful = {}
+        self.on_value = self._record if keep or limit is not None else self._values.__setitem__
+        self._scope = Scope(FUNCTION, self, caller)
+        del caller
+        self._queue = None if limit is None else _Queue(self._scope, limit)
+        if limit is not None or child_timeout is not None:
+            self._scope.keep_starts(child_timeout)
+        positions = places(self._arguments) if len(self._arguments) > 1 else None
+        await self._scope.run(functools.partial(self._start, positions))
+        return self._result(positions, exception_group)
 
-    # `run` must keep no argument in a local variable: the traceback of what it raises refers to its
-    # frame, and a Task that was handed over refers to its exception.
-
-    def _check_arguments(self, caller: asyncio.Task[Any]) -> list[int] | None:
-        _inputs.check_awaitables(FUNCTION, "argument {}", self._arguments, caller, 1)
-        return _inputs.places(self._arguments) if len(self._arguments) > 1 else None
-
-    def _start(self, places: list[int] | None) -> None:
-        children: Iterable[tuple[int, Awaitable[Any]]] = enumerate(self._arguments)
-        if places is not None:
-            children = [child for child in children if places[child[0]] == child[0]]
-        if self.limit is None:
-            start = self.start
-            for index, child in children:
-                # After a failure a Task that was handed over is taken all the same: it is to end.
-                if not self.stopping or asyncio.isfuture(child):
-                    start(index, child)
+    def _start(self, positions: list[int] | None) -> None:
+        indices: Sequence[int] = range(len(self._arguments))
+        awaitables: Sequence[Awaitable[Any]] = self._arguments
+        if positions is not None:  # duplicates run once
+            indices = [index for index in indices if positions[index] == index]
+            awaitables = [self._arguments[index] for index in indices]
+        if self._queue is None:
+            self._scope.start(indices, awaitables)
             return
-        self._turns = self.limit
-        self._waiting = deque(children)
-        self._context = contextvars.copy_context()
-        self._starting = True
-        self._without_turn = ()
-        running = [child for child in self._waiting if _inputs.is_future(child[1])]
-        if running:  # they do not wait for a turn
-            self._without_turn = {index for index, _ in running}
-            self._waiting = deque(c for c in self._waiting if c[0] not in self._without_turn)
-            for index, child in running:
-                self.start(index, child)
-        self._start_waiting()
+        # Adopted children run already: they take no room.
+        running = [index for index in indices if asyncio.isfuture(self._arguments[index])]
+        self._queued = set(indices).difference(running)
+        self._scope.start(running, [self._arguments[index] for index in running])
+        self._queue.add((index, self._arguments[index]) for index in sorted(self._queued))
 
-    # With a limit: the children that wait for their turn.
-
-    def made_room(self, index: int) -> None:
-        if index not in self._without_turn:
-            self._turns += 1
-        if self._waiting and not self._starting:  # else an eager child settles as it is started
-            # Here the sibling that has just settled is running, in its own context.
-            self._context.run(self._start_waiting)
-
-    def _start_waiting(self) -> None:
-        self._starting = True
-        while self._turns and self._waiting and not self.stopping:
-            self._turns -= 1
-            self.start(*self._waiting.popleft())
-        self._starting = False
-
-    # How a child settles.
-
-    def returned(self, index: int, value: Any) -> None:  # noqa: ANN401 - it is the child's
+    def _record(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
         self._values[index] = value
+        if self._elapsed is not None:
+            self._elapsed[index] = self._scope.elapsed(index)
+        if self._queue is not None and index in self._queued:
+            self._queue.freed()
 
-    def raised(self, index: int, error: BaseException) -> None:
-        if self._return_exceptions:
-            self._failures.append((index, error))
+    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None:  # noqa: ANN401, FBT001
+        scope = self._scope
+        if self._elapsed is not None:
+            self._unsuccessful[index] = kind(error, index, scope.elapsed(index))
+        if by_us:
+            if (nested := _failures.inside(error)) is not None:
+                self._failures.append((index, nested))
+        elif self._return_exceptions or scope.stopping:
             self._values[index] = error
-        elif not self.stopping:
-            self._earlier_failed = 0
-            if (
-                not _inputs.is_future(self._arguments[index])
-                and asyncio.current_task(self.loop) is not None
-            ):
-                # It is the child's last step, and not a callback: a Task that was handed over, and
-                # failed before, is heard of later in this turn.
-                self._earlier = [at for at, child in self.unsettled.items() if child.done()]
             self._failures.append((index, error))
-            self.stop()
-        elif index in self._earlier:
-            self._failures.insert(self._earlier_failed, (index, error))
-            self._earlier_failed += 1
         else:
+            scope.stopping = True
+            if asyncio.current_task(scope.loop) is not None:
+                # It is the child's last step: adopted children that are done have failed before.
+                scope.settle_done()
             self._failures.append((index, error))
+            self._traceback = _failures.traceback_of(self._failures[0][1])
+            scope.stop_after_first_steps()
+        if self._queue is not None and index in self._queued:
+            self._queue.freed()
 
-    def timed_out(self, index: int, error: TimeoutError) -> None:
-        self.raised(index, error)
+    def on_abort(self) -> None:
+        pass
 
-    def cancelled(self, index: int, error: asyncio.CancelledError, *, by_us: bool) -> None:
-        if not by_us:
-            self.raised(index, error)
-        elif (failures := _failures.inside(error)) is not None:
-            self.raised(index, failures)
-
-    # The end of the call.
-
-    def _result(self, places: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
-        error = self.close()
-        values, self._values = self._values, []
-        failures, self._failures = self._failures, []
-        if error is None:
-            if places is not None:
-                values = [values[place] for place in places]
-            if self._return_exceptions:
-                return Gathered(values, failures)
-            if not failures:
-                return values
-            if exception_group:
-                raise _failures.group(FUNCTION, failures)
-            error = failures[0][1]
-        _failures.show(error, FUNCTION, failures)
+    def _result(self, positions: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
+        values, failures = self._values, self._failures
+        error = self._scope.close()
+        several = len(self._arguments) > 1
+        name = _stuck.describe(self._arguments[failures[0][0]]) if failures else ""
+        if self._queue is not None:
+            close_unstarted(self._arguments)  # those that waited for room
+        self._arguments = ()
+        del self._scope, self._queue, self.on_value, self._values, self._failures
+        outcomes = None
+        if self._elapsed is not None:
+            every = range(len(values)) if positions is None else positions
+            outcomes = _Outcomes(values, self._elapsed, self._unsuccessful, every)
+        if error is None and (self._return_exceptions or not failures):
+            if positions is not None:
+                values = [values[position] for position in positions]
+            return values if outcomes is None else Gathered(values, outcomes)
         try:
-            _failures.raise_as_it_is(error)
+            if error is not None:
+                _failures.note_others(error, FUNCTION, failures)
+            elif exception_group:
+                raise _failures.group(FUNCTION, failures, tuple(outcomes or ()))
+            else:
+                index, error = failures[0]
+                _failures.set_traceback(error, self._traceback)
+                if several:
+                    _failures.note_raised_by(error, FUNCTION, index, name)
+                _failures.note_others(error, FUNCTION, failures)
+            _failures.raise_unchanged(error)
         finally:
-            del error, failures, values  # the traceback refers to this frame: no cycle
+            del error, failures, outcomes, values, self  # the traceback refers to this frame
+
+
+def _check_options(
+    return_exceptions: bool,  # noqa: FBT001 - only called here
+    exception_group: bool,  # noqa: FBT001
+    limit: int | None,
+    child_timeout: float | None,
+) -> tuple[int | None, float | None]:
+    if return_exceptions and exception_group:
+        message = (
+            f"{FUNCTION}(): return_exceptions and exception_group exclude each other; the result "
+            "of return_exceptions=True has .exception_group() and .raise_failures()"
+        )
+        raise ValueError(message)
+    if limit is not None:
+        limit = check_limit(FUNCTION, limit)
+    if child_timeout is not None:
+        child_timeout = check_seconds(FUNCTION, "child_timeout", child_timeout)
+    return limit, child_timeout
 
 
 # As typeshed has it for asyncio.gather: overlapping overloads are the only way to have acceptable
@@ -547,7 +659,7 @@ def gather_structured(
     """
     if not aws:
         return _nothing(return_exceptions, exception_group, limit, child_timeout)
-    return _Gather(aws).run(return_exceptions, exception_group, limit, child_timeout)
+    return _Gather(aws).gather_structured(return_exceptions, exception_group, limit, child_timeout)
 
 
 async def _nothing(
@@ -556,18 +668,10 @@ async def _nothing(
     limit: int | None,
     child_timeout: float | None,
 ) -> list[Any]:
-    # In code that fans out over what it finds, most calls find nothing.
+    # Most calls in code that fans out over what it finds.
     asyncio.get_running_loop()
-    if limit is not None:
-        _inputs.check_limit(FUNCTION, limit)
-    if child_timeout is not None:
-        _inputs.check_seconds(FUNCTION, "child_timeout", child_timeout)
-    if not return_exceptions:
-        return []
-    if exception_group:
-        raise ValueError(BOTH)
-    return Gathered()
+    _check_options(return_exceptions, exception_group, limit, child_timeout)
+    return Gathered() if return_exceptions else []
 
 
-for function in (_Gather.run, _nothing):
-    name_as_called(function, FUNCTION)
+_Gather.gather_structured.__qualname__ = _nothing.__name__ = _nothing.__qualname__ = FUNCTION

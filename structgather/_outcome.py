@@ -126,7 +126,7 @@ class _WithoutValue(_Settled, Generic[E_co]):
         error = self._error
         _failures.set_traceback(error, self._traceback)
         try:
-            _failures.raise_as_it_is(error)
+            _failures.raise_unchanged(error)
         finally:
             del error, self  # the traceback refers to this frame: no cycle
 

@@ -6,7 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, NoReturn, final
 
-from structgather import _inputs
+from structgather import _arguments as _inputs
 from structgather._admission import Admission, check_weight
 from structgather._gate import NEW, Gate
 

@@ -13,8 +13,8 @@ import os
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from structgather._inputs import check_seconds
-from structgather._loops import keeps_a_history
+from structgather._arguments import check_seconds
+from structgather._timers import keeps_a_history
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -77,15 +77,15 @@ class Watched(Protocol):
     """What is looked at: a scope."""
 
     loop: asyncio.AbstractEventLoop
-    function: ClassVar[str]
+    function: str
 
     @property
-    def unsettled(self) -> Mapping[int, asyncio.Future[Any]]: ...
+    def unfinished(self) -> Mapping[int, asyncio.Future[Any]]: ...
 
     @property
-    def by_us(self) -> Mapping[int, float]: ...
+    def cancelled_at(self) -> Mapping[int, float]: ...
 
-    def started_at(self, index: int) -> float: ...
+    def elapsed(self, index: int) -> float: ...
 
 
 class Watch:
@@ -109,8 +109,8 @@ class Watch:
         scope = self._scope
         now = scope.loop.time()
         next_look = now + self._after
-        for index, child in scope.unsettled.items():
-            cancelled = scope.by_us.get(index)
+        for index, child in scope.unfinished.items():
+            cancelled = scope.cancelled_at.get(index)
             if cancelled is None:
                 continue
             interval = self._intervals.get(index, self._after)
@@ -124,7 +124,7 @@ class Watch:
                     index,
                     describe(child),
                     now - cancelled,
-                    now - scope.started_at(index),
+                    scope.elapsed(index),
                     where(child),
                 )
                 self._intervals[index] = interval = interval * _GROWTH

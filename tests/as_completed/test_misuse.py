@@ -108,7 +108,7 @@ async def test_a_block_that_is_never_entered() -> None:
 # Bad input. Nothing starts.
 
 ITERABLE = "as_completed_scoped() takes an iterable or async iterable of awaitables, not "
-ITEM = "as_completed_scoped(): item 1 of its input must be awaitable, not "
+ITEM = "as_completed_scoped(): child 1 must be awaitable, not "
 
 
 async def never() -> None:
@@ -153,7 +153,7 @@ async def test_a_coroutine_in_place_of_an_iterable() -> None:
 async def test_a_bad_item_of_a_generator(call: Any) -> None:
     """What the generator has made before it is closed, and reported by nobody."""
     made = [never(), never()]
-    with pytest.raises(TypeError, match="item 2 of its input must be awaitable"):
+    with pytest.raises(TypeError, match="child 2 must be awaitable"):
         await call(child for child in [*made, 3])
     assert {*map(inspect.getcoroutinestate, made)} == {inspect.CORO_CLOSED}
 
@@ -162,7 +162,7 @@ async def test_a_bad_item_of_a_generator(call: Any) -> None:
 async def test_the_same_coroutine_twice() -> None:
     """One object in two places is refused, with both places."""
     child = never()
-    with pytest.raises(ValueError, match="items 0 and 2 of its input are the same object: <cor"):
+    with pytest.raises(ValueError, match="children 0 and 2 are the same object: <cor"):
         await enter([child, never(), child])
     assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
 
@@ -173,7 +173,7 @@ async def test_a_future_of_another_loop() -> None:
     other = asyncio.new_event_loop()
     try:
         future = other.create_future()
-        with pytest.raises(ValueError, match="item 1 of its input belongs to a different event"):
+        with pytest.raises(ValueError, match="child 1 belongs to a different event"):
             await enter([never(), future])
         async with as_completed_scoped(NONE_YET) as outcomes:
             with pytest.raises(ValueError, match="what is added belongs to a different event loop"):

@@ -1,52 +1,55 @@
-"""The benchmarks measure what they say. How fast anything is, is not tested here."""
+"""The benchmarks measure what they claim. How fast anything is, is not tested here."""
 
 import asyncio
+import gc
 import inspect
-import json
 import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import structgather
-from benchmarks import cases, measure, memory, report, server, service
-from benchmarks.__main__ import README, main, parser
-from benchmarks.by_hand import Call
-from benchmarks.contenders import AGAIN, GATHER, OUR_GATHER, PEERS, operations_with
-from benchmarks.processor_loop import ProcessorTimeLoop
-from benchmarks.progress import Progress
-from benchmarks.results import Growth, Ratio, Results, Row, Tally
-
-TINY = cases.Sizes(
-    gather=(0, 1, 3),
-    scale=(3,),
-    tasks=(1, 3),
-    exceptions=(1, 3),
-    sockets=(1, 3),
-    limit=(50,),
-    child_timeout=(3,),
-    as_completed=(1, 3),
-    as_completed_idle=(3,),
-    first=(30,),
-    fail=(5,),
-    cancel=(5,),
-    deadline=(3,),
-    cleanups=(3,),
-    rate_limit=(5,),
-    slow_from=10_000,
+from benchmarks import cases, measure, memory, server, service
+from benchmarks.__main__ import FAMILIES, HERE, main, parser
+from benchmarks.contenders import (
+    AGAIN,
+    GATHER,
+    GROUP,
+    OUR_GATHER,
+    PEERS,
+    Call,
+    is_ours,
+    operations_with,
+    own_operations,
 )
+from benchmarks.results import Measured, Ratio, Results, Tally
+
+# The smallest of each kind: with more children the code is the same.
+CASES = [
+    case
+    for case in cases.cases(own_operations())
+    if case.children <= 10 or case.what in {"1,000", "100 of 1,000", "10 of 1,000, batches of 10"}
+]
 HASTE = measure.Effort(block=0.0, case=0.0, least=2, most=2)
-TINY_CASES = list(cases.cases(operations_with([])[0], TINY))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> Iterator[None]:
+    """Spare the collections before each block what the other tests have allocated."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def runner(case: cases.Case) -> asyncio.Runner:
-    """Deadlines are taken by a loop of their own, in which nobody really waits."""
-    own = case.family == "deadline"
-    return asyncio.Runner(loop_factory=ProcessorTimeLoop if own else None)
+    loop = measure.ProcessorTimeLoop if case.family == "deadline" else None
+    return asyncio.Runner(loop_factory=loop)
 
 
-def silent(_1: object, _2: object) -> None:
+def silent(*_: object) -> None:
     pass
 
 
@@ -54,43 +57,25 @@ def tally(contender: str, alive: int) -> Tally:
     return Tally(contender, 2, 4, 5, 4, 20, alive, alive, alive, alive / 10, 3, 1, 0, 0.5)
 
 
-def row(contender: str, ratio: float, children: int = 10, target: float | None = None) -> Row:
-    spread = Ratio(ratio, ratio - 0.01, ratio + 0.01)
-    return Row("noop", str(children), children, contender, ratio / 1e4, spread, 9, 50, target)
+# Contenders
 
 
-@pytest.fixture
-def results() -> Results:
-    rows = [
-        row(name, ratio, children, 1.03 if name == OUR_GATHER else None)
-        for children in (10, 1_000)
-        for name, ratio in ((GATHER, 1.0), (OUR_GATHER, 0.88), ("anyio.gather", 4.0))
-    ]
-    growths = [Growth("as_completed_scoped", 1_000, 1_000_000, 5_000_000)]
-    tallies = [tally(GATHER, 7), tally(OUR_GATHER, 0)]
-    return Results(versions={"anyio": "4"}, rows=rows, growths=growths, tallies=tallies)
-
-
-# Every contender does what it is timed for
-
-
-@pytest.mark.parametrize("case", TINY_CASES, ids=lambda case: f"{case.family} {case.what}")
-def test_all_contenders_give_the_same_result(case: cases.Case) -> None:
-    """In each case, the standard library, the code by hand and this package do the same."""
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family} {case.what}")
+def test_all_contenders_return_the_same_result(case: cases.Case) -> None:
+    """In each case the standard library, code by hand and this package do the same job."""
 
     async def run() -> None:
         for name in case.contenders:
-            seconds = await measure.block(case, name, 2, lambda: 0.0)
+            seconds = await measure.block(case, name, 1, lambda: 0.0)
             assert seconds > 0 if case.family == "deadline" else seconds == 0
 
-    assert case.ours is not None
     with runner(case) as loop:
         loop.run(run())
 
 
 @pytest.mark.parametrize("peer", PEERS)
-def test_peers_give_the_same_result(peer: str) -> None:
-    """A peer that is installed gives the same result as asyncio wherever it takes part."""
+def test_peers_return_the_same_result(peer: str) -> None:
+    """An installed peer returns the same result as asyncio wherever it takes part."""
     pytest.importorskip(peer)
     operations, versions, left_out = operations_with([peer])
     assert list(versions) == [peer]
@@ -98,20 +83,36 @@ def test_peers_give_the_same_result(peer: str) -> None:
 
     async def run(case: cases.Case) -> int:
         asyncio.get_running_loop().set_exception_handler(silent)
-        taking_part = [name for name in case.contenders if peer in name]
+        taking_part = [name for name in case.contenders if name.startswith(peer)]
         for name in taking_part:
-            await measure.block(case, name, 2, lambda: 0.0)
+            await measure.block(case, name, 1, lambda: 0.0)
         return len(taking_part)
 
     counts: list[int] = []
-    for case in cases.cases(operations, TINY):
-        with runner(case) as loop:
-            counts.append(loop.run(run(case)))
+    for case in cases.cases(operations):
+        if case.children <= 100:
+            with runner(case) as loop:
+                counts.append(loop.run(run(case)))
     assert sum(counts) > 0
 
 
+def test_every_case_compares_with_a_bare_group_that_can_do_the_job() -> None:
+    """Only adopted Tasks and admissions have no bare TaskGroup beside this package's function."""
+    for case in CASES:
+        assert any(map(is_ours, case.contenders))
+        assert (GROUP in case.contenders) == (case.family not in {"adopted", "rate-limit"})
+    assert {case.family for case in CASES} == set(cases.FAMILIES)
+
+
+def test_quick_cases_are_among_all_cases() -> None:
+    """--quick measures nothing that a whole run does not, so that both can be compared."""
+    quick = {(case.family, case.what) for case in cases.cases(own_operations(), quick=True)}
+    every = {(case.family, case.what) for case in cases.cases(own_operations())}
+    assert quick < every
+
+
 def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A peer that cannot be imported is left out, and the report says so."""
+    """A peer that cannot be imported is left out, with the reason."""
 
     def add_absent(_: object) -> None:
         raise ImportError("No module named 'absent'")
@@ -120,16 +121,6 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) 
     _, versions, left_out = operations_with(["absent"])
     assert versions == {}
     assert left_out == ["absent: No module named 'absent'"]
-    assert "Left out: absent: No module" in report.report(Results(left_out=left_out))
-
-
-def test_a_function_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version of the package that lacks a function is measured without it."""
-    monkeypatch.delattr(structgather, "first_n_within")
-    operations, _, left_out = operations_with([])
-    assert left_out == ["first_n_within: this structgather does not have it"]
-    without = [case.family for case in cases.cases(operations, TINY) if case.ours is None]
-    assert set(without) == {"first-n"}
 
 
 async def wrong(*_: object) -> list[int]:
@@ -142,10 +133,10 @@ async def leaves_tasks(*aws: object) -> list[int]:
 
 
 @pytest.mark.filterwarnings("ignore:coroutine.*was never awaited")
-@pytest.mark.parametrize(("call", "what"), [(wrong, "gave"), (leaves_tasks, "left tasks behind")])
-def test_a_contender_that_cheats_is_found_out(call: Call, what: str) -> None:
-    """A wrong result, or a task left behind, ends the run; a peer is left out instead."""
-    case = next(case for case in TINY_CASES if case.children == 3)
+@pytest.mark.parametrize(("call", "what"), [(wrong, "returned"), (leaves_tasks, "left tasks")])
+def test_a_wrong_contender_is_rejected(call: Call, what: str) -> None:
+    """A wrong result, or a Task left running, ends the run; a peer is left out instead."""
+    case = next(case for case in CASES if case.children == 10)
 
     async def run(name: str) -> list[str]:
         left_out: list[str] = []
@@ -159,15 +150,15 @@ def test_a_contender_that_cheats_is_found_out(call: Call, what: str) -> None:
     assert what in left_out
 
 
-# The statistics
+# Statistics
 
 
 @pytest.mark.parametrize(
     ("count", "low", "high"),
-    # As in the tables of order statistics: the ranks of the 95% interval for the median.
+    # As in the tables of order statistics: the ranks of the 95% interval of the median.
     [(1, 1, 1), (5, 1, 5), (6, 1, 6), (9, 2, 8), (20, 6, 15), (100, 40, 61)],
 )
-def test_the_interval_is_that_of_the_tables(count: int, low: int, high: int) -> None:
+def test_the_interval_has_the_ranks_of_the_tables(count: int, low: int, high: int) -> None:
     """The interval of the median has the ranks that statistical tables give for the sample."""
     values = [float(rank) for rank in range(count, 0, -1)]
     assert Ratio.of(values) == Ratio((count + 1) / 2, low, high)
@@ -178,65 +169,72 @@ def test_rounds_are_spread_over_the_run() -> None:
     assert measure.schedule([3, 1, 6]) == [2, 0, 2, 2, 0, 1, 2, 2, 0, 2]
 
 
-def test_a_busy_machine_gets_fewer_rounds() -> None:
-    """When the time is over, each case has a few rounds more, and that is it."""
-    some = [case for case in TINY_CASES if case.family in {"noop", "tasks"}]
+def test_after_the_time_limit_only_the_fewest_rounds_are_run() -> None:
+    """When the time for all cases is over, each case is measured the least number of times."""
+    some = [case for case in CASES if case.family == "adopted" and case.children == 1]
     for limit, rounds in ((0.0, 2), (60.0, 5)):
         effort = replace(HASTE, least=5, most=5, limit=limit, fewest=2)
-        rows = asyncio.run(measure.measure(some, effort, silent, []))
-        assert len(rows) == sum(len(case.contenders) for case in some)
-        assert {row.rounds for row in rows} == {rounds}
+        measured = asyncio.run(measure.measure(some, effort, silent, []))
+        assert [case.rounds for case in measured] == [rounds] * len(some)
 
 
-def test_everybody_goes_first_in_turn() -> None:
-    """The order within a round rotates, and runs backwards every other time around."""
-    series = measure.Series(TINY_CASES[0], HASTE, ["a", "b", "c"])
+def test_the_order_within_a_round_rotates() -> None:
+    """The order within a round rotates, and is reversed in every other rotation."""
+    series = measure.Series(CASES[0], HASTE, ["a", "b", "c"])
     orders: list[str] = []
     for _ in range(6):
         orders.append("".join(series.order()))
-        series.seconds.append({})
+        series.taken.append({})
     assert orders == ["abc", "bca", "cab", "cba", "acb", "bac"]
 
 
-def test_rows_hold_the_ratios_of_each_round() -> None:
+def test_ratios_are_taken_within_a_round() -> None:
     """A ratio compares two blocks of the same round, whatever happened in the others."""
-    case = next(case for case in TINY_CASES if case.family == "tasks")
-    series = measure.Series(case, HASTE, [GATHER, OUR_GATHER])
-    series.seconds = [{GATHER: s, OUR_GATHER: s / 2} for s in (1.0, 100.0, 3.0)]
-    first, second = series.rows()
-    assert (first.ratio, first.target) == (Ratio(1, 1, 1), None)
-    assert (second.ratio, second.target) == (Ratio(0.5, 0.5, 0.5), 1.10)
-    assert second.seconds == 1.5
+    case = next(case for case in CASES if case.family == "adopted")
+    series = measure.Series(case, HASTE)
+    series.taken = [{GATHER: s, OUR_GATHER: s / 2} for s in (1.0, 100.0, 3.0)]
+    half = Ratio(0.5, 0.5, 0.5)
+    measured = Measured(case.family, case.what, 1, GATHER, 3.0, 3, {OUR_GATHER: half})
+    assert series.measured() == measured
+    assert measured.ratio(GATHER, OUR_GATHER) == Ratio(2.0, 2.0, 2.0)
+    assert measured.ratio(GROUP) is None
+    assert Ratio(1.0, 0.8, 1.2) / Ratio(2.0, 1.0, 4.0) == Ratio(0.5, 0.2, 1.2)
 
 
-def test_a_million_need_not_be_counted_to_see_growth() -> None:
-    """Children that are fed lazily take less memory than all at once; only they are so many."""
-    growths = asyncio.run(memory.growths(10_000))
-    of = {(growth.contender, growth.children): growth for growth in growths}
-    assert {name for name, children in of if children == 1_000} == set(memory.CONSUMERS)
-    assert {name for name, children in of if children == 10_000} == {memory.LAZILY}
-    assert of[memory.LAZILY, 10_000].bytes < of[GATHER, 1_000].bytes / 2
-    assert of[memory.LAZILY, 10_000].target == memory.TARGET
-    assert all(growth.target is None for (name, _), growth in of.items() if name == GATHER)
+def test_a_case_with_a_fixed_number_of_rounds_is_not_repeated() -> None:
+    """Where one call takes long, a block is one call, and the case has few rounds."""
+    case = next(case for case in CASES if case.family == "rate-limit")
+    (measured,) = asyncio.run(measure.measure([replace(case, rounds=1)], measure.QUICK, silent, []))
+    assert measured.rounds == 1
 
 
-def test_nobody_is_late_because_of_others() -> None:
-    """The loop that deadlines are taken by does not wait for timers, and counts what it worked."""
+def test_memory_of_children_fed_lazily_does_not_grow() -> None:
+    """Only they are measured in the largest number; all at once, memory is proportional."""
+    growths = asyncio.run(memory.growths(1_000))
+    sizes = {(growth.contender, growth.children): growth.bytes for growth in growths}
+    assert {name for name, children in sizes if children == 100} == set(memory.CONSUMERS)
+    assert {name for name, children in sizes if children == 1_000} == {memory.LAZILY}
+    assert sizes[memory.LAZILY, 1_000] < 1.5 * sizes[memory.LAZILY, 100]
+    assert asyncio.run(memory.growth(memory.gather, 1_000)) > 5 * sizes[GATHER, 100]
+
+
+def test_the_event_loop_for_deadlines_does_not_sleep() -> None:
+    """Its time is the processor's, and what it would have slept."""
 
     async def wait() -> float:
         start = asyncio.get_running_loop().time()
         await asyncio.sleep(3_600)
         return asyncio.get_running_loop().time() - start
 
-    with asyncio.Runner(loop_factory=ProcessorTimeLoop) as loop:
+    with asyncio.Runner(loop_factory=measure.ProcessorTimeLoop) as loop:
         assert 3_600 <= loop.run(wait()) < 3_601
 
 
 # The agent service
 
 
-def test_both_contenders_get_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan is drawn once, depends on the seed alone, and has all kinds of trouble."""
+def test_both_functions_get_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan is drawn once, depends on the seed alone, and has every kind of trouble."""
     plans: list[server.Plan] = []
 
     async def serve(contender: str, _1: Call, plan: server.Plan, _2: float) -> Tally:
@@ -244,7 +242,7 @@ def test_both_contenders_get_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> N
         return tally(contender, 0)
 
     monkeypatch.setattr(service, "serve", serve)
-    tallies = asyncio.run(service.services(silent))
+    tallies = asyncio.run(service.services())
     assert [t.contender for t in tallies] == [GATHER, OUR_GATHER]
     assert plans[0] == plans[1] == server.draw(service.SEED, service.AGENTS, service.TURNS)
     assert plans[0] != server.draw(1, service.AGENTS, service.TURNS)
@@ -257,8 +255,8 @@ def test_both_contenders_get_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("fan_out", "left"), [(asyncio.gather, 1), (structgather.gather_structured, 0)]
 )
-def test_a_failed_turn_leaves_behind_what_the_function_leaves(fan_out: Call, left: int) -> None:
-    """When a tool fails, gather leaves the other's task and connection, gather_structured none."""
+def test_a_failed_turn_leaves_what_the_function_leaves(fan_out: Call, left: int) -> None:
+    """When a tool fails, gather leaves a Task and a connection, gather_structured none."""
     fails = server.ToolCall((0, 0, 0), (0.0, 0.0), (True, False))
     endless = server.ToolCall((0, 0, 1), (1e6, 0.0), email=True)
     plan = [[[fails, endless]]]
@@ -268,11 +266,13 @@ def test_a_failed_turn_leaves_behind_what_the_function_leaves(fan_out: Call, lef
     assert (counted.emails, counted.twice, counted.unwanted) == (1, 0, 0)
 
 
-def test_the_ledger_tells_what_nobody_wanted() -> None:
-    """A request served after its try was over is unwanted; an e-mail sent twice counts once."""
+def test_the_ledger_counts_what_was_served_too_late() -> None:
+    """A request served after its attempt returned is unwanted; an e-mail sent twice counts once."""
     plan = [[[server.ToolCall((0, 0, call), (1, 1), email=True) for call in range(2)]]]
     ledger = service.Ledger(
-        over={((0, 0, call), attempt): 10.0 * attempt for call in range(2) for attempt in (1, 2)}
+        returned={
+            ((0, 0, call), attempt): 10.0 * attempt for call in range(2) for attempt in (1, 2)
+        }
     )
     tools = server.ToolServer(
         served=[
@@ -290,97 +290,64 @@ def test_the_ledger_tells_what_nobody_wanted() -> None:
 def test_the_readme_shows_the_code_of_the_turn() -> None:
     """The code of a turn in the documentation is the code that runs."""
     source = textwrap.dedent(inspect.getsource(service.Agents.turn))
-    assert f"\n{source}```\n" in README.read_text("utf-8")
-
-
-# What is shown
-
-
-def test_tables_are_aligned(results: Results) -> None:
-    """Each table shows what it should: aligned in a terminal, with pipes in Markdown."""
-    plain = report.report(results)
-    cells = ("10", "100 µs", "0.88 ±0.01", "4.00 ±0.01")
-    assert "{:4}  {:>14}  {:>17}  {:>12}\n".format(*cells) in plain
-    (alive,) = (line for line in plain.splitlines() if line.startswith("tasks still alive"))
-    assert alive.split()[-2:] == ["7", "0"]
-    assert "| 1,000" not in plain
-    assert "| 1000 | 100 µs | 0.88 ±0.01 | 4.00 ±0.01 |" in report.report(results, markdown=True)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "written"),
-    [(4.2e-7, "0.42 µs"), (9.996e-4, "1 ms"), (0.0123, "12.3 ms"), (1.234, "1.23 s")],
-)
-def test_times_have_the_unit_that_suits_them(seconds: float, written: str) -> None:
-    """A time is written with three digits and the unit that fits, also where it is rounded."""
-    assert report.duration(seconds) == written
-
-
-def test_runs_can_be_kept_and_compared(
-    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What --json keeps is read back whole, and --compare tells noise from change."""
-    old, new = tmp_path / "old.json", tmp_path / "new.json"
-    results.save(old)
-    assert Results.load(old) == results
-    assert json.loads(old.read_text("utf-8"))["rows"][1]["contender"] == OUR_GATHER
-    results.rows = [row(OUR_GATHER, 0.885, 10), row(OUR_GATHER, 1.8, 1_000), row(OUR_GATHER, 1, 7)]
-    results.save(new)
-    assert main(["--compare", str(old), str(new)]) == 0
-    _, _, _, *lines = capsys.readouterr().out.splitlines()
-    same, dearer = (line.split() for line in lines)
-    assert (same[1], same[-1]) == ("10", "+1%")
-    assert (dearer[1], dearer[-2:]) == ("1000", ["+105%", "dearer"])
+    assert f"\n{source}```\n" in (HERE / "README.md").read_text("utf-8")
 
 
 # The command line
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--only", "nothing"], ["--quick", "--full"], ["--peer", "curio"]]
+    "wrong",
+    [
+        ["--only", "nothing"],
+        ["--peer", "curio"],
+        ["--publish", "--quick"],
+        ["--publish", "--only", "noop"],
+        ["--publish", "--eager"],
+    ],
 )
-def test_wrong_options_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """An option that does not exist is an error, with the usage."""
+def test_wrong_options_are_refused(
+    wrong: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """An unknown option, or to publish less than a whole run, is an error with the usage."""
+    monkeypatch.setattr("benchmarks.__main__.HERE", tmp_path)
+    monkeypatch.setattr(measure, "QUICK", HASTE)
     with pytest.raises(SystemExit) as error:
-        parser().parse_args(wrong)
+        main(wrong)
     assert error.value.code == 2
     assert "usage: python -m benchmarks" in capsys.readouterr().err
 
 
-def test_help_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    """The help names all that --only takes, and all peers."""
-    with pytest.raises(SystemExit) as error:
-        parser().parse_args(["--help"])
-    assert error.value.code == 0
-    shown = capsys.readouterr().out
-    assert [name for name in (*cases.FAMILIES, *PEERS) if name not in shown] == []
+def test_help_names_all_families_and_peers() -> None:
+    """The help names all that --only and --peer accept."""
+    shown = parser().format_help()
+    assert [name for name in (*FAMILIES, *PEERS) if name not in shown] == []
 
 
-def test_a_run_from_end_to_end(
+def test_one_command_measures_prints_and_saves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One command measures, prints, keeps the figures and draws the chart."""
-    monkeypatch.setattr(cases, "QUICK", TINY)
+    """One command measures, prints tables, saves the results, and fails where the guard says."""
     monkeypatch.setattr(measure, "QUICK", HASTE)
-    kept, charts = tmp_path / "kept.json", tmp_path / "charts"
-    options = ["--quick", "--only", "noop", "--only", "limit", "--json", str(kept)]
-    assert main([*options, "--charts", str(charts), "--guard", "1000"]) == 0
-    shown = capsys.readouterr()
-    assert "Children that do nothing" in shown.out
-    assert AGAIN in shown.out
-    assert "measuring" in shown.err
-    assert {r.family for r in Results.load(kept).rows} == {"noop", "limit"}
-    assert [path.name for path in charts.iterdir()] == ["overhead.svg"]
-    assert main([*options, "--charts", str(charts), "--guard", "0"]) == 1
+    kept = tmp_path / "kept.json"
+    options = ["--quick", "--only", "noop", "--only", "limit", "--save", str(kept)]
+    assert main([*options, "--guard", "1000"]) == 0
+    shown = capsys.readouterr().out
+    assert "Children that do nothing" in shown
+    assert AGAIN in shown
+    assert {case.family for case in Results.load(kept).measured} == {"noop", "limit"}
+    assert main([*options, "--guard", "0"]) == 1
+    assert "gather_structured takes" in capsys.readouterr().out
 
 
-def test_progress_is_quiet_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
-    """Outside a terminal each activity is one line; on a terminal there is one line in all."""
-    for terminal in (False, True):
-        progress = Progress(terminal=terminal)
-        for share in (0.1, 0.2, 0.9):
-            progress.part(0.0, 0.5)(share, f"measuring: case {share}")
-        progress.clear()
-    plain, _, line = capsys.readouterr().err.partition("\r")
-    assert plain == "  5%  measuring\n"
-    assert "\n" not in line
+@pytest.mark.skipif("not hasattr(__import__('asyncio'), 'eager_task_factory')")
+def test_eager_starts_can_be_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--eager measures on an event loop with asyncio.eager_task_factory, and says so."""
+    monkeypatch.setattr(measure, "QUICK", HASTE)
+    assert main(["--quick", "--eager", "--only", "noop"]) == 0
+    assert "asyncio eager loop" in capsys.readouterr().out

@@ -1,6 +1,8 @@
-"""What the benchmarks show and judge: targets, the guard, charts, published pages, instructions."""
+"""What the benchmarks show: targets, the guard, tables, charts and the published pages."""
 
 import argparse
+import math
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -10,46 +12,53 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import chart, counted, instructions, lines, memory, publish, targets
-from benchmarks.contenders import GATHER, OUR_GATHER, own_operations
-from benchmarks.drawing import Style
-from benchmarks.instructions import Count
-from benchmarks.progress import Progress
-from benchmarks.publish import BEGIN, END
-from benchmarks.results import Growth, Ratio, Results, Row, Tally
+from benchmarks import charts, memory, report, targets
+from benchmarks.cases import cases
+from benchmarks.contenders import (
+    AGAIN,
+    GATHER,
+    GROUP,
+    OUR_AS_COMPLETED,
+    OUR_FIRST_N,
+    OUR_GATHER,
+    PEERS,
+    operations_with,
+)
+from benchmarks.results import Growth, Measured, Ratio, Results, Tally
 
-README = command.README
+PAGES = ("README.md", "TARGETS.md")
 
 
-def row(  # noqa: PLR0913 - as the row has
-    contender: str,
+def about(ratio: float) -> Ratio:
+    return Ratio(ratio, ratio - 0.01, ratio + 0.01)
+
+
+def case(
     ratio: float,
     children: int = 10,
-    target: float | None = None,
-    *,
     family: str = "noop",
-    what: str = "",
-) -> Row:
-    spread = Ratio(ratio, ratio - 0.01, ratio + 0.01)
-    what = what or f"{children:,}"
-    return Row(family, what, children, contender, ratio / 1e4, spread, 9, 50, target)
+    others: Mapping[str, float] | None = None,
+) -> Measured:
+    found = {OUR_GATHER: ratio, **(others or {})}
+    ratios = {name: about(value) for name, value in found.items()}
+    return Measured(family, f"{children:,}", children, GATHER, 1e-4, 9, ratios)
 
 
 @pytest.fixture
 def results() -> Results:
-    rows = [
-        row(name, ratio, children, 1.03 if name == OUR_GATHER else None)
-        for children in (10, 1_000)
-        for name, ratio in ((GATHER, 1.0), (OUR_GATHER, 0.88), ("anyio.gather", 4.0))
+    peers = {GROUP: 0.95, AGAIN: 1.0, "anyio.gather": 4.0, "aiotools.gather_safe": 1.25}
+    measured = [
+        case(ratio, children, family, {**peers, "quattro.gather": ratio + 0.15})
+        for family in ("noop", "yield", "sockets")
+        for ratio, children in ((1.2, 1), (0.9, 10), (1.4, 100))
     ]
-    rows += [
-        row(name, 1.5, children, family="deadline", what=f"{children} {load}")
-        for load in ("busy", "busy, with cleanups")
-        for children in (10, 100)
-        for name in chart.DEADLINE
-    ]
+    for load in ("busy", "busy, cleanups of 10 ms"):
+        for children in (10, 100):
+            late = {name: about(1.5) for name in (OUR_FIRST_N, OUR_AS_COMPLETED, GROUP)}
+            what = f"{children} {load}"
+            measured.append(Measured("deadline", what, children, "by hand", 1e-3, 5, late))
     growths = [
-        Growth(name, children, children * 100, memory.TARGET if name == memory.LAZILY else None)
+        Growth(name, children, children * 100)
         for name in memory.CONSUMERS
         for children in (100, 1_000)
     ]
@@ -57,248 +66,279 @@ def results() -> Results:
         Tally(name, 2, 4, 5, 4, 20, alive, alive, alive, alive / 10, 3, 1, 0, 0.5)
         for name, alive in ((GATHER, 7), (OUR_GATHER, 0))
     ]
-    return Results(python="3.11.7", rows=rows, growths=growths, tallies=tallies)
-
-
-# Targets
-
-
-def judged(results: Results) -> dict[str, targets.Target]:
-    return {target.what: target for target in targets.targets(results)}
-
-
-def test_targets_are_judged(results: Results) -> None:
-    """What is to be reached is compared with the worst case, with the mean, with anyio."""
-    many = "gather_structured, 10 children or more"
-    assert (judged(results)[many].most, judged(results)[many].figure) == (1.03, "0.88 ±0.01")
-    assert judged(results)["gather_structured against anyio.gather, mean"].figure == "0.22 ±0.00"
-    megabytes = judged(results)[f"{memory.LAZILY}, 1,000 children fed lazily: MB"]
-    assert megabytes.cells()[1:] == ["5.00", "0.10", "reached", ""]
-    results.rows.append(row(OUR_GATHER, 1.5, 100, 1.03))
-    missed = judged(results)[many]
-    assert missed.cells()[:4] == [
-        f"{many}, at its worst: noop 100",
-        "1.03",
-        "1.50 ±0.01",
-        "not reached",
-    ]
-    assert judged(results)[f"{many}, mean"].measured.median == pytest.approx(
-        (0.88 * 0.88 * 1.5) ** (1 / 3)
+    return Results(
+        python="3.11.7",
+        versions={"anyio": "4"},
+        measured=measured,
+        growths=growths,
+        tallies=tallies,
     )
+
+
+# Targets and the guard
+
+
+def test_targets_are_judged_by_the_mean_or_the_worst_case(results: Results) -> None:
+    """A mean is geometric, over the cases of the target; a worst case is named."""
+    mean, worst, group = targets.TARGETS[:3]
+    figure = mean.figure(results)
+    assert figure is not None
+    assert math.isclose(figure.value, math.sqrt(0.9 * 1.4))
+    assert mean.verdict(figure) == "missed"
+    assert worst.figure(results) == (1.4, 1.39, "noop: 100")
+    against_group = group.figure(results)
+    assert against_group is not None
+    assert math.isclose(against_group.value, math.sqrt(0.9 * 1.4) / 0.95)
+    (anyio,) = (target for target in targets.TARGETS if target.against == "anyio.gather")
+    against_anyio = anyio.figure(results)
+    assert against_anyio is not None
+    assert against_anyio.value < 0.35
+    assert targets.MEMORY.figure(results) == (0.1, math.inf, "1,000")
+    assert all(target.figure(Results()) is None for target in targets.TARGETS)
 
 
 @pytest.mark.parametrize(
-    ("median", "low", "verdict", "why"),
+    ("value", "low", "verdict"),
     [
-        (1.0, 0.9, "reached", ""),
-        (1.1, 0.9, "not reached", "within the interval"),
-        (1.1, 1.05, "not reached", "the reason"),
+        (1.05, 1.0, "aim met"),
+        (1.15, 1.1, "reached"),
+        (1.16, 1.1, "missed, within noise"),
+        (1.2, 1.16, "missed"),
     ],
 )
-def test_what_is_not_reached_has_a_reason(
-    median: float, low: float, verdict: str, why: str
-) -> None:
-    """The median decides; a reason is given where the target is below the whole interval."""
-    target = targets.Target("it", 1.0, Ratio(median, low, 1.2), "the reason")
-    assert (target.verdict, target.why) == (verdict, why)
+def test_a_target_is_reached_by_the_median(value: float, low: float, verdict: str) -> None:
+    """The median decides; a miss whose interval contains the target is said to be noise."""
+    assert targets.TARGETS[1].verdict(targets.Figure(value, low)) == verdict
 
 
-def test_every_line_that_can_be_missed_has_a_reason() -> None:
-    """What each kind of case is judged by names a reason that exists."""
-    for family in ("first-n", "tasks", "exceptions", "limit", "as-completed", "cancel"):
-        results = Results(rows=[row(OUR_GATHER, 9.0, 100, 1.0, family=family)])
-        (first, *_) = targets.targets(results)
-        assert first.why == targets.REASONS[family]
-    for children in (0, 1):
-        (first,) = targets.targets(Results(rows=[row(OUR_GATHER, 9.0, children, 1.0)]))
-        assert first.why == targets.REASONS["none or one"]
-
-
-# The guard
-
-
-def test_the_guard_strikes_beyond_its_factor() -> None:
-    """The guard names what is beyond its target by the factor with its whole interval."""
-    rows = [
-        row(GATHER, 9.0),
-        row(OUR_GATHER, 1.2, 1, 1.0),
-        row(OUR_GATHER, 1.305, 2, 1.0),
-        row(OUR_GATHER, 1.5, 10, 1.0),
+def test_every_target_has_cases_that_a_whole_run_measures() -> None:
+    """No target is about cases, or compares with a contender, that are never measured."""
+    operations, _, left_out = operations_with(PEERS)
+    measured = [
+        Measured(c.family, c.what, c.children, GATHER, 1.0, 9, {n: about(1) for n in c.contenders})
+        for c in cases(operations)
     ]
-    (found,) = targets.beyond(rows, 1.3)
-    assert targets.complaint(found, 1.3) == (
-        "Children that do nothing, 10: gather_structured takes 1.49 or more, "
-        "the guard stands at 1.30"
-    )
+    run = Results(measured=measured, growths=[Growth(memory.LAZILY, 1, 1)])
+    missing = {target.against for target in targets.TARGETS if target.figure(run) is None}
+    assert missing <= {"anyio.gather", "aiotools.gather_safe"} if left_out else not missing
 
 
-@pytest.mark.parametrize(("again", "strikes"), [(1.0, 0), (1.5, 1)])
+def test_the_guard_fails_beyond_its_factor(results: Results) -> None:
+    """The guard names a case whose whole interval exceeds its target by the factor."""
+    results.measured = [case(1.3, 1), case(1.51, 10), case(1.6, 100), case(1.5, 1_000)]
+    assert targets.beyond(results, 1.3) == {
+        ("noop", "10"): "Children that do nothing, 10: gather_structured takes 1.50 times "
+        "asyncio.gather or more, the guard allows 1.49",
+        ("noop", "100"): "Children that do nothing, 100: gather_structured takes 1.59 times "
+        "asyncio.gather or more, the guard allows 1.49",
+    }
+    assert targets.beyond(results, 1.4) == {}
+
+
+@pytest.mark.parametrize(("again", "complaints"), [(1.0, 0), (1.6, 1)])
 def test_the_guard_measures_twice(
-    again: float, strikes: int, monkeypatch: pytest.MonkeyPatch
+    again: float, complaints: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is beyond the guard is measured once more, and named only if it is so again."""
+    """What exceeds the guard is measured once more, and named only if it does so again."""
     asked: list[list[str]] = []
 
-    def measured(options: argparse.Namespace, _: Progress) -> Results:
+    def measured(options: argparse.Namespace) -> Results:
         asked.append(options.only)
-        return Results(rows=[row(OUR_GATHER, again, 10, 1.0), row(OUR_GATHER, 9.0, 1, 1.0)])
+        return Results(measured=[case(again, 10), case(9.0, 1)])
 
     monkeypatch.setattr(command, "measured", measured)
     options = command.parser().parse_args(["--guard", "1.3"])
-    progress = Progress(terminal=False)
-    first = Results(rows=[row(OUR_GATHER, 1.5, 10, 1.0), row(OUR_GATHER, 1.0, 1, 1.0)])
-    assert len(command.guard(options, first, progress)) == strikes
+    first = Results(measured=[case(1.6, 10), case(1.0, 1)])
+    assert len(command.guard(options, first)) == complaints
     assert asked == [["noop"]]
-    assert command.guard(options, replace(first, rows=[]), progress) == []
+    assert command.guard(options, replace(first, measured=[])) == []
     assert len(asked) == 1
+
+
+# Tables
+
+
+def test_a_run_is_shown_in_aligned_tables(results: Results) -> None:
+    """In a terminal each figure has its interval, and columns are aligned."""
+    shown = report.report(results)
+    row = (
+        "10",
+        "100 µs",
+        "0.90 ±0.01",
+        "0.95 ±0.01",
+        "1.00 ±0.01",
+        "4.00 ±0.01",
+        "1.25 ±0.01",
+        "1.05 ±0.01",
+    )
+    widths = (3, 16, 19, 16, 14, 14, 22, 16)
+    line = "".join(
+        cell.ljust(width) if not place else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    assert [words for words in shown.splitlines() if words.split() == line.split()]
+    header = next(words for words in shown.splitlines() if words.lstrip().startswith(GATHER))
+    (first,) = {len(words) for words in shown.splitlines() if words.endswith("1.05 ±0.01")}
+    assert first == len(header)
+    assert "tasks alive after their call had returned" in shown
+    assert "1.40 missed (noop: 100)" in shown
+    assert "Targets" not in report.report(Results())
+
+
+def test_pages_have_a_figure_for_each_python(results: Results) -> None:
+    """A cell holds a figure for each Python, marked where the interval is wide."""
+    wide = case(1.0, 10, others={GROUP: 0.9})
+    wide.ratios[OUR_GATHER] = Ratio(1.11, 1.0, 1.2)
+    results.measured = [case(0.9, 10), case(0.8, 100)]
+    table = next(report.tables([results, replace(results, python="3.13.1", measured=[wide])]))
+    assert table.header == ["", GATHER, OUR_GATHER, GROUP]
+    assert table.rows == [
+        ["10", "100 µs / 100 µs", "0.90 / ~1.11", "- / 0.90"],
+        ["100", "100 µs / -", "0.80 / -", ""],
+    ]
+    assert "| 10 | 100 µs / 100 µs | 0.90 / ~1.11 | - / 0.90 |" in table.markdown()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(4.2e-7, "0.42 µs"), (9.996e-4, "1 ms"), (0.0123, "12.3 ms"), (1.234, "1.23 s")],
+)
+def test_times_have_the_unit_that_suits_them(seconds: float, written: str) -> None:
+    """A time is written with three digits and the unit that suits it, also where it is rounded."""
+    assert report.duration(seconds) == written
+
+
+def test_the_summary_says_what_a_child_costs_more(results: Results) -> None:
+    """The microseconds added to each child are the ratio's share of the baseline's time."""
+    row = report.summary([results]).rows[-2]
+    assert row == ["µs more for each of 100 children that yields once", GATHER, "+0.40"]
+
+
+def test_runs_can_be_saved_and_compared(
+    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What --save writes is read back whole, and --compare tells noise from change."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    results.save(old)
+    assert Results.load(old) == results
+    results.measured = [case(0.905, 10), case(2.8, 100), case(1, 7)]
+    results.save(new)
+    assert command.main(["--compare", str(old), str(new)]) == 0
+    _, _, _, same, slower = capsys.readouterr().out.splitlines()
+    assert same.split()[1:3] + same.split()[-1:] == ["10", OUR_GATHER, "+1%"]
+    assert slower.split()[1:3] + slower.split()[-2:] == ["100", OUR_GATHER, "+100%", "slower"]
+
+
+def test_a_data_file_has_a_line_for_each_case(results: Results, tmp_path: Path) -> None:
+    """Data files are compact: one line for each case, readable in a diff."""
+    results.save(tmp_path / "kept.json")
+    lines = (tmp_path / "kept.json").read_text("utf-8").splitlines()
+    assert len(lines) < 20 + len(results.measured) + len(results.growths) + len(results.tallies)
 
 
 # Charts
 
 
-def test_charts_are_well_formed(results: Results) -> None:
-    """There is a chart for each question; each is XML and names all that it shows."""
-    drawn = chart.charts(results)
-    assert list(drawn) == ["overhead.svg", "memory.svg", "deadline.svg", "service.svg"]
-    words = {
-        name: {element.text for element in ET.fromstring(text).iter() if element.text}  # noqa: S314 - our own
-        for name, text in drawn.items()
-    }
-    assert {GATHER, OUR_GATHER, "anyio.gather"} <= words["overhead.svg"]
-    assert set(memory.CONSUMERS) <= words["memory.svg"]
-    assert set(chart.DEADLINE) <= words["deadline.svg"]
-    assert {GATHER, OUR_GATHER, "7", "0"} <= words["service.svg"]
-    assert chart.charts(Results()) == {}
+def texts(svg: str) -> list[str]:
+    return [element.text for element in ET.fromstring(svg).iter() if element.text]  # noqa: S314 - our own
 
 
-@pytest.mark.parametrize("styles", [chart.OVERHEAD, chart.DEADLINE, chart.MEMORY])
-def test_lines_are_told_apart_without_colour(styles: Mapping[str, Style]) -> None:
-    """In each chart no two lines have the same dash, and no two the same mark."""
-    dashes = {style.dash for style in styles.values()}
-    marks = {style.marker for style in styles.values()}
-    assert len(dashes) == len(marks) == len(styles)
+def test_charts_name_their_axes_and_lines(results: Results) -> None:
+    """Each chart is XML with titles of its axes, "lower is better", and a legend."""
+    drawn = charts.draw([results, replace(results, python="3.13.0")])
+    assert list(drawn) == list(charts.TITLES)
+    for name, svg in drawn.items():
+        words = texts(svg)
+        assert words.count(charts.TITLES[name]) == 2  # for screen readers, and on the picture
+        assert charts.TITLES[name].endswith("lower is better")
+        assert "number of children" in words
+        assert any(words.count(line) == 1 for line in (OUR_GATHER, OUR_FIRST_N))
+        assert {"Python 3.11", "Python 3.13"} <= set(words)
+    assert charts.draw([Results()]) == {}
+    assert charts.draw([]) == {}
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.9, 1.6, [1, 1.5]),
-        (0.7, 5.0, [0.7, 1, 2, 3, 5]),
-        (0.1, 20.0, [0.1, 0.3, 1, 3, 10]),
-        (0.1, 2_000.0, [0.1, 1, 10, 100, 1_000]),
-    ],
-)
-def test_axes_have_round_numbers(low: float, high: float, expected: list[float]) -> None:
-    """The farther an axis reaches, the fewer of each power of ten it shows."""
-    assert lines.ticks(low, high) == pytest.approx(expected)
+def test_ratios_are_drawn_from_0_7_to_1_3(results: Results) -> None:
+    """Peers beyond the scale are named beside it; this package's points stay, with their value."""
+    words = texts(charts.overhead([results]))
+    ticks = [word for word in words if re.fullmatch(r"[01]\.\d|1", word)]
+    assert ticks[:7] == ["0.7", "0.8", "0.9", "1", "1.1", "1.2", "1.3"]
+    assert "beyond: anyio.gather, 4.0 to 4.0" in words
+    assert words.count("aiotools.gather_safe") == 1
+    assert words.count("quattro.gather") == 1  # beyond the scale at some points only
+    assert "1.40" in words
+    assert AGAIN not in words
+
+
+def test_lines_are_told_apart_without_colour() -> None:
+    """No two lines of a chart have the same dash or the same mark."""
+    names = [*memory.CONSUMERS, "anyio.gather"]
+    styles = charts.styles(names)
+    assert len({style.dash for style in styles.values()}) == len(names)
+    assert len({style.mark for style in styles.values()}) == len(names)
 
 
 # Pages
 
 
-def test_published_figures_replace_the_old(results: Results, tmp_path: Path) -> None:
-    """What --publish writes has a column and a page for each Python, and replaces its own only."""
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}old\n{END}after\n", "utf-8")
-    worse = [row(OUR_GATHER, 1.5, 10, 1.03)]
-    for kept in (
-        replace(results, python="3.15.2"),
-        replace(results, python="3.9.1", rows=worse),
-        results,
-        replace(results, python="3.15.3"),
-    ):
-        publish.keep(kept, tmp_path)
-        publish.render(tmp_path)
-    text = readme.read_text("utf-8")
-    assert text.startswith(f"before\n{BEGIN}\n- [CPython 3.9.1](published/python-3.9.md): ")
-    assert text.endswith(f"\n\n{END}after\n")
-    assert "old" not in text
-    line = next(
-        line
-        for line in text.splitlines()
-        if line.startswith("| gather_structured, 10 children or more | ")
+def test_published_results_fill_the_marked_regions(results: Results, tmp_path: Path) -> None:
+    """Publishing replaces the file of the same Python only, and what stands between the marks."""
+    page = "before\n<!-- generated: {} -->\nold\n<!-- end -->\nafter\n"
+    (tmp_path / "README.md").write_text(
+        "".join(page.format(name) for name in ("summary", "charts", "tables", "service")), "utf-8"
     )
-    assert line == (
-        "| gather_structured, 10 children or more | 1.03 | 1.50 ±0.01, not reached | "
-        f"0.88 ±0.01, reached | 0.88 ±0.01, reached | {targets.REASONS['many']} |"
-    )
-    names = sorted(path.name for path in (tmp_path / "published").iterdir())
-    assert names == [f"python-3.{minor}.{kind}" for minor in (11, 15, 9) for kind in ("json", "md")]
-    assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == [
+    (tmp_path / "TARGETS.md").write_text(page.format("targets"), "utf-8")
+    (tmp_path / "published").mkdir()
+    for python in ("3.15.2", "3.9.1", "3.11.7", "3.15.3"):
+        kept = replace(results, python=python)
+        kept.save(tmp_path / "published" / f"python-{kept.minor}.json")
+        report.render(tmp_path)
+    readme, goals = ((tmp_path / name).read_text("utf-8") for name in PAGES)
+    assert "old" not in readme + goals
+    assert (readme.count("before\n"), readme.count("after\n")) == (4, 4)
+    assert "| no child |" not in readme
+    assert "| cost of | relative to | 3.9 | 3.11 | 3.15 |" in readme
+    assert "CPython 3.15.3" in readme
+    assert "CPython 3.15.2" not in readme
+    assert "](published/overhead.svg)" in readme
+    assert "| 1.15 | 1.05 | 1.40 missed (noop: 100) |" in goals
+    assert sorted(path.name for path in (tmp_path / "published").iterdir()) == [
         "deadline.svg",
         "memory.svg",
         "overhead.svg",
-        "service.svg",
+        "python-3.11.json",
+        "python-3.15.json",
+        "python-3.9.json",
     ]
 
 
-def test_the_page_is_what_would_be_published(tmp_path: Path) -> None:
-    """The figures in benchmarks/README.md are those that are kept, and nobody has edited them."""
-    shutil.copytree(command.HERE / "published", tmp_path / "published")
-    shutil.copy(README, tmp_path)
-    publish.render(tmp_path)
-    assert (tmp_path / "README.md").read_text("utf-8") == README.read_text("utf-8")
-    for page in (command.HERE / "published").glob("*.md"):
-        again = tmp_path / "published" / page.name
-        assert again.read_text("utf-8") == page.read_text("utf-8")
-
-
-# Instructions
-
-
-def test_instructions_are_read_from_what_valgrind_writes(tmp_path: Path) -> None:
-    """A function has what it executes itself; what it calls is counted where it is executed."""
-    written = tmp_path / "out"
-    written.write_text(
-        "version: 1\nevents: Ir\n\nfl=(1) a.c\nfn=(1) main\n16 400\n"
-        "cfn=(2) work\ncalls=2 0\n16 5000\n+3 7\n\n"
-        "fn=(2)\n* 4000\n-2 1000\n\ntotals: 5407\n",
-        "utf-8",
-    )
-    once = Count.of_file(written)
-    assert once == Count(5407, {"main": 407, "work": 5000})
-    twice = Count(10407, {"main": 407, "work": 10000})
-    assert twice.since(once, 5) == Count(1000, {"main": 0, "work": 1000})
-
-
-@pytest.mark.parametrize("name", counted.CASES)
-def test_each_case_that_is_counted_runs(name: str) -> None:
-    """What is counted can be called with each contender, and leaves the collector as it was."""
-    for contender in own_operations()[counted.CASES[name].operation]:
-        counted.work(counted.CASES[name], contender, 1, collector=True)
-    assert set(counted.MEANING) == set(counted.CASES)
-
-
-def test_without_valgrind_nothing_is_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_publish_is_one_command(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where valgrind is missing, the command says so; a case that does not exist is an error."""
+    """--publish keeps the results of this Python and renders the pages."""
 
-    def nowhere(_: str) -> None:
-        return None
+    def measured(_: argparse.Namespace) -> Results:
+        return results
 
-    monkeypatch.setattr(shutil, "which", nowhere)
-    assert instructions.main(["none"]) == 2
-    assert "valgrind is not installed" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        instructions.main(["nonsense"])
+    for name in PAGES:
+        shutil.copy(command.HERE / name, tmp_path)
+    monkeypatch.setattr(command, "HERE", tmp_path)
+    monkeypatch.setattr(command, "measured", measured)
+    assert command.main(["--publish"]) == 0
+    assert report.published(tmp_path) == [results]
+    assert "| cost of | relative to | 3.11 |" in (tmp_path / "README.md").read_text("utf-8")
 
 
-def test_counts_are_shown_with_their_ratio(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each contender has its instructions a call and a child, and the ratio to the first."""
-    counts = {
-        GATHER: Count(1_000.0, {"eval": 600.0, "free": 400.0}),
-        OUR_GATHER: Count(1_500.0, {"eval": 1_090.0, "free": 410.0}),
-    }
-    instructions.show("ten", counts, 1)
-    shown = capsys.readouterr().out.split()
-    assert shown[shown.index(OUR_GATHER) + 1 :][:7] == [
-        "1,500",
-        "a",
-        "call",
-        "150",
-        "a",
-        "child",
-        "1.500",
-    ]
-    assert shown[-4:] == ["600", "1,090", "+490", "eval"]
+def test_pages_and_charts_are_what_the_data_files_say(tmp_path: Path) -> None:
+    """The generated regions and the charts are those of the published data, and not edited."""
+    published = command.HERE / "published"
+    (tmp_path / "published").mkdir()
+    for path in published.glob("*.json"):
+        shutil.copy(path, tmp_path / "published")
+    for name in PAGES:
+        shutil.copy(command.HERE / name, tmp_path)
+    report.render(tmp_path)
+    for name in PAGES:
+        assert (tmp_path / name).read_text("utf-8") == (command.HERE / name).read_text("utf-8")
+    files = {path.name: path.read_text("utf-8") for path in (tmp_path / "published").iterdir()}
+    assert files == {path.name: path.read_text("utf-8") for path in published.glob("*.*")}

@@ -118,7 +118,7 @@ async def test_an_item_that_is_no_awaitable_comes_out_as_a_type_error() -> None:
     """One that is pulled lazily is an error of the source: no cancellation is made of it."""
     got: list[Any] = []
     children: Any = [after(0, "a"), forever(), 42]
-    with pytest.raises(TypeError, match="item 2 of its input must be awaitable, not an int: 42"):
+    with pytest.raises(TypeError, match="child 2 must be awaitable, not an int: 42"):
         await consume(as_completed_scoped(iter(children), limit=2), got)
     assert got == ["a"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from structgather import gather_structured
-from structgather._child_timeout import ChildTimeouts
+from structgather._timers import ChildTimeouts
 from support.virtual_tests import stops_slowly
 from support.virtual_time import after, now, run, still_to_ring, timers_from_now_on
 

@@ -17,7 +17,7 @@ from simloop.loop import DeterministicLoop
 from simloop.run import listening
 from structgather import as_completed_scoped, gather_structured
 from structgather._gather import _Gather
-from structgather._waiter import Waiter
+from structgather._group import Waiter
 from support.each_call import Call, each_call, first, gather
 from support.virtual_tests import forever, stops_slowly, virtual
 from support.virtual_time import after, now

@@ -179,7 +179,7 @@ async def never() -> None:
 
 
 AWAITABLES = "first_n_within() takes an iterable of awaitables, not "
-NO_CHILD = "first_n_within(): item 1 of its input must be awaitable, not an int: 3"
+NO_CHILD = "first_n_within(): child 1 must be awaitable, not an int: 3"
 REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a number": (lambda _: 3, AWAITABLES + "an int: 3"),
     "text": (lambda _: "abc", AWAITABLES + "a str: 'abc'"),
@@ -239,7 +239,7 @@ async def test_a_coroutine_function_or_an_async_generator_in_place_of_awaitables
 async def test_the_same_coroutine_twice() -> None:
     """One object in two places is refused, with both places: it has one result."""
     child = never()
-    with pytest.raises(ValueError, match=r"items 0 and 2 of its input are the same object: <cor"):
+    with pytest.raises(ValueError, match=r"children 0 and 2 are the same object: <cor"):
         await first_n_within([child, forever(), child])
     assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
 
@@ -251,7 +251,7 @@ async def test_a_future_of_another_loop() -> None:
     try:
         future = other.create_future()
         child = never()
-        message = "item 1 of its input belongs to a different event loop"
+        message = "child 1 belongs to a different event loop"
         with pytest.raises(ValueError, match=message):
             await first_n_within([child, future])
         assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
@@ -262,7 +262,7 @@ async def test_a_future_of_another_loop() -> None:
 @virtual
 async def test_the_calling_task_itself() -> None:
     """The calling task as an input would wait for itself: a RuntimeError."""
-    with pytest.raises(RuntimeError, match="item 0 of its input is the calling task"):
+    with pytest.raises(RuntimeError, match="child 0 is the calling task"):
         await first_n_within([asyncio.current_task()])  # type: ignore[list-item]
 
 

@@ -21,7 +21,7 @@ from structgather import (
     gather_structured,
     warn_stuck_after,
 )
-from structgather._child_timeout import ChildTimeouts
+from structgather._timers import ChildTimeouts
 from support.virtual_time import run
 
 Coro = Coroutine[Any, Any, None]

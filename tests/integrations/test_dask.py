@@ -68,7 +68,7 @@ async def cluster(threads: int = 4) -> AsyncGenerator[Any]:
         "processes": False,
         "n_workers": 1,
         "threads_per_worker": threads,
-        "dashboard_address": None,
+        "dashboard_address": ":0",  # any port, so that two runs do not meet at the default one
         "asynchronous": True,
     }
     dask: Any = distributed  # it has no types

@@ -1,9 +1,11 @@
-"""What holds for the repository as a whole: its package, its versions, its files."""
+"""Tests of the repository as a whole: its source, metadata, files and language."""
 
 import ast
 import asyncio
+import contextlib
 import functools
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integrations.skips import requirements as group_requirements
+from packaging.requirements import Requirement
 
 import structgather
 
@@ -20,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "structgather").glob("**/*.py"))
 TESTS = sorted((ROOT / "tests").glob("**/test_*.py"))
 LONGEST_README = 250
+SUPPORTED = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 
 each_module = pytest.mark.parametrize(
     "module", MODULES, ids=lambda path: str(path.relative_to(ROOT))
@@ -33,18 +38,17 @@ def tree(path: Path) -> ast.Module:
 
 
 def lines(nodes: Iterator[ast.expr | ast.stmt | ast.excepthandler]) -> list[str]:
-    """Show what was found, so that a failure says where."""
+    """Format nodes for the message of a failure."""
     return [f"line {node.lineno}: {ast.unparse(node)[:80]}" for node in nodes]
 
 
-def project() -> dict[str, Any]:
-    """Read the table `project` of pyproject.toml."""
-    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return table
+def pyproject() -> dict[str, Any]:
+    """Read pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
 def repository_files() -> list[Path]:
-    """List what is committed or about to be."""
+    """List the files that git tracks or would add."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         cwd=ROOT,
@@ -60,10 +64,10 @@ def repository_files() -> list[Path]:
 # The package
 
 
-def test_the_package_needs_no_other() -> None:
+def test_the_package_has_no_dependencies() -> None:
     """The package has no dependencies, not even optional ones."""
-    assert project()["dependencies"] == []
-    assert "optional-dependencies" not in project()
+    assert pyproject()["project"]["dependencies"] == []
+    assert "optional-dependencies" not in pyproject()["project"]
 
 
 @each_module
@@ -85,7 +89,7 @@ def test_imports_are_of_the_standard_library(module: Path) -> None:
 
 
 def is_private(name: str) -> bool:
-    """Tell whether a name is somebody's own business."""
+    """Tell whether a name is private."""
     return name.startswith("_") and not (name.startswith("__") and name.endswith("__"))
 
 
@@ -110,7 +114,7 @@ def names_of_the_package() -> set[str]:
 
 @functools.cache
 def private_names_of_asyncio() -> set[str]:
-    """Collect the private names of the objects that asyncio hands out."""
+    """Collect the names of asyncio's public objects, the private ones included."""
     loop = asyncio.new_event_loop()
     try:
         classes = [
@@ -128,7 +132,7 @@ def private_names_of_asyncio() -> set[str]:
 
 
 def private_attributes(node: ast.AST, own: set[str], foreign: set[str]) -> bool:
-    """Tell whether an object's private attribute is read that no class of the package defines."""
+    """Tell whether a node uses a private attribute that no class of the package defines."""
     match node:
         case ast.Attribute(value=ast.Name(id="self" | "cls")):
             return False
@@ -141,7 +145,7 @@ def private_attributes(node: ast.AST, own: set[str], foreign: set[str]) -> bool:
 
 
 def private_imports(node: ast.AST) -> bool:
-    """Tell whether a private module, or a private name of a module, is imported from elsewhere."""
+    """Tell whether a node imports a private module or name from outside the package."""
     match node:
         case ast.Import(names=names):
             paths = [alias.name for alias in names]
@@ -154,7 +158,7 @@ def private_imports(node: ast.AST) -> bool:
 
 
 def private_inheritance(node: ast.AST, foreign: set[str]) -> bool:
-    """Tell whether a subclass of one of asyncio's classes uses what it inherits in private."""
+    """Tell whether a subclass of an asyncio class uses a private attribute that it inherits."""
     if not isinstance(node, ast.ClassDef) or "asyncio" not in "".join(map(ast.unparse, node.bases)):
         return False
     used = {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)}
@@ -162,7 +166,7 @@ def private_inheritance(node: ast.AST, foreign: set[str]) -> bool:
 
 
 def private_uses(source: ast.Module) -> Iterator[ast.expr | ast.stmt]:
-    """Yield each use of a private name that is not of the package itself."""
+    """Yield each use of a private name from outside the package."""
     own, foreign = names_of_the_package(), private_names_of_asyncio()
     for node in ast.walk(source):
         if (
@@ -176,7 +180,7 @@ def private_uses(source: ast.Module) -> Iterator[ast.expr | ast.stmt]:
 
 @each_module
 def test_no_private_name_of_asyncio_is_used(module: Path) -> None:
-    """Each module keeps to public names, save the package's own."""
+    """No module uses a private name from outside the package."""
     assert lines(private_uses(tree(module))) == []
 
 
@@ -194,7 +198,7 @@ def test_no_private_name_of_asyncio_is_used(module: Path) -> None:
     ],
 )
 def test_the_check_for_private_names_finds_them(source: str) -> None:
-    """The check above is no formality: it finds each way to a private name."""
+    """The check above finds each way of using a private name."""
     assert len(list(private_uses(ast.parse(source)))) == 1
 
 
@@ -213,13 +217,13 @@ def test_wait_for_is_not_used(module: Path) -> None:
 
 @each_module
 def test_no_except_is_bare(module: Path) -> None:
-    """Each `except` says what it catches."""
+    """Every `except` names the exceptions that it catches."""
     handlers = (node for node in ast.walk(tree(module)) if isinstance(node, ast.ExceptHandler))
     assert lines(node for node in handlers if node.type is None) == []
 
 
 def yields_in_with(node: ast.AST, *, inside: bool = False) -> Iterator[ast.expr]:
-    """Yield each `yield` of a function that stands within one of its own `with` blocks."""
+    """Yield each `yield` expression inside a `with` block of the same function."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
@@ -232,17 +236,17 @@ def yields_in_with(node: ast.AST, *, inside: bool = False) -> Iterator[ast.expr]
 
 @each_module
 def test_no_async_generator_yields_inside_with(module: Path) -> None:
-    """No asynchronous generator suspends inside a `with` block: PEP 789 tells what that breaks."""
+    """No asynchronous generator yields inside a `with` block, for the reasons given in PEP 789."""
     functions = (node for node in ast.walk(tree(module)) if isinstance(node, ast.AsyncFunctionDef))
     assert lines(found for node in functions for found in yields_in_with(node)) == []
 
 
-# The versions
+# The metadata
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    """The package, pyproject.toml and the changelog name one version."""
-    assert project()["version"] == structgather.__version__
+    """The package and pyproject.toml have one version, and the changelog has no newer one."""
+    assert pyproject()["project"]["version"] == structgather.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     newest, *older = re.findall(r"(?m)^## \[(.+?)\]", changelog)
     assert newest in {"Unreleased", structgather.__version__}
@@ -251,20 +255,85 @@ def test_the_version_is_the_same_everywhere() -> None:
         assert [int(part) for part in released] <= [int(part) for part in current]
 
 
-def test_the_classifiers_name_the_pythons_that_are_supported() -> None:
-    """The classifiers name Python 3.11 to 3.15, as `requires-python` has it."""
+def test_the_supported_pythons_are_the_same_everywhere() -> None:
+    """The classifiers, `requires-python` and the checks agree on the supported versions."""
     prefix = "Programming Language :: Python :: 3."
-    minors = [int(c.removeprefix(prefix)) for c in project()["classifiers"] if c.startswith(prefix)]
-    assert minors == list(range(11, 16))
-    assert project()["requires-python"] == f">=3.{minors[0]}"
+    classifiers = pyproject()["project"]["classifiers"]
+    minors = [c.removeprefix(prefix) for c in classifiers if c.startswith(prefix)]
+    assert [f"3.{minor}" for minor in minors] == SUPPORTED
+    assert pyproject()["project"]["requires-python"] == f">={SUPPORTED[0]}"
+    (checked,) = re.findall(r"(?m)^SUPPORTED = (.*)$", (ROOT / ".ci/checks.py").read_text("utf-8"))
+    assert list(ast.literal_eval(checked)) == SUPPORTED
+
+
+LOCKED: dict[str, str] = runpy.run_path(str(ROOT / ".ci/requirements.py"))["FILES"]
+each_group = pytest.mark.parametrize(("group", "file"), LOCKED.items())
+
+
+def pins_of(text: str) -> list[tuple[Requirement, list[str]]]:
+    """Parse a requirements file: each requirement with its hashes."""
+    joined = re.sub(r"\\\n", "", re.sub(r"(?m)^ *#.*\n", "", text))
+    found: list[tuple[Requirement, list[str]]] = []
+    for line in joined.splitlines():
+        requirement, *options = re.split(r" +--hash=", line)
+        found.append((Requirement(requirement), options))
+    return found
+
+
+def applies(requirement: Requirement, python: str) -> bool:
+    """Tell whether a requirement's marker holds on a version of Python, on this platform."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    return requirement.marker is None or requirement.marker.evaluate(environment)
+
+
+def test_every_dependency_group_is_locked() -> None:
+    """Each dependency group has a requirements file."""
+    assert LOCKED.keys() == pyproject()["dependency-groups"].keys()
+
+
+@each_group
+@pytest.mark.parametrize("python", SUPPORTED)
+def test_requirements_are_what_the_group_asks_for(group: str, file: str, python: str) -> None:
+    """On each Python, a requirements file has one pin for each requirement of its group."""
+    pins = [pin for pin, _ in pins_of((ROOT / file).read_text("utf-8")) if applies(pin, python)]
+    versions = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
+    assert len(versions) == len(pins)
+    for requirement in group_requirements(group):
+        if applies(requirement, python):
+            assert requirement.specifier.contains(versions[requirement.name]), requirement
+
+
+@each_group
+def test_requirements_are_pinned_and_hashed(group: str, file: str) -> None:
+    """Each line of a requirements file is a pin with hashes; no option names an index."""
+    del group
+    for pin, hashes in pins_of((ROOT / file).read_text("utf-8")):
+        assert re.fullmatch(r"==[^,*]+", str(pin.specifier)), pin
+        assert pin.url is None
+        assert hashes
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", digest) for digest in hashes), pin
+
+
+def test_requirements_agree_on_shared_packages() -> None:
+    """A package that several requirements files have is the same release in all of them."""
+    pins = {pin for file in LOCKED.values() for pin, _ in pins_of((ROOT / file).read_text("utf-8"))}
+    releases = {(pin.name, str(pin.specifier)) for pin in pins}
+    assert len(releases) == len({name for name, _ in releases})
 
 
 # The files
 
 
 def test_the_readme_is_read_in_five_minutes() -> None:
-    """README.md has no more than 250 lines."""
+    """README.md has at most 250 lines."""
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= LONGEST_README
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield the name and the content of each text file."""
+    for path in repository_files():
+        with contextlib.suppress(UnicodeDecodeError):
+            yield path.relative_to(ROOT).as_posix(), path.read_text("utf-8")
 
 
 def documents() -> list[Path]:
@@ -278,7 +347,7 @@ def prose(document: Path) -> str:
 
 
 def test_headings_are_in_order() -> None:
-    """Each document has one title, first of all, and skips no level of heading."""
+    """Each document begins with its only title and skips no level of heading."""
     for document in documents():
         levels = [len(mark) for mark in re.findall(r"(?m)^(#+) ", prose(document))]
         assert levels[:1] == [1], document
@@ -287,13 +356,13 @@ def test_headings_are_in_order() -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """Work out the anchors of a document's headings, as GitHub makes them."""
+    """Compute the anchors of a document's headings, as GitHub does."""
     headings = re.findall(r"(?m)^#+ (.+?) *$", prose(document))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
 
 
-def test_links_lead_somewhere() -> None:
-    """Each relative link in a document leads to a file, and to a heading in it if it names one."""
+def test_no_link_is_dead() -> None:
+    """Each relative link in a document names a file, and a heading in it if it has an anchor."""
     dead: list[str] = []
     for document in documents():
         for link in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
@@ -306,7 +375,7 @@ def test_links_lead_somewhere() -> None:
     assert dead == []
 
 
-# Written so that this file does not name them either.
+# Written so that this file does not match.
 REGISTRIES = ["pypi[.]org", "pythonhosted[.]org", "debian[.]org", "npmjs[.](?:org|com)"]
 MACHINE = r"(?<![\w.~$}])/(?:root|home|work|Users|opt)/\w"
 FOREIGN = re.compile("|".join([*REGISTRIES, MACHINE]))
@@ -318,20 +387,15 @@ FOREIGN = re.compile("|".join([*REGISTRIES, MACHINE]))
     ids="".join,
 )
 def test_the_check_for_hosts_and_paths_finds_them(parts: tuple[str, str]) -> None:
-    """The check below is no formality: it finds each kind of name."""
+    """The check below finds each kind of name."""
     assert FOREIGN.search(f"at {''.join(parts)} there is")
 
 
 def test_no_file_names_a_registry_or_a_machine() -> None:
-    """No file names the host of a package registry, or a path that only one machine has."""
-    found: list[str] = []
-    for path in repository_files():
-        try:
-            text = path.read_text("utf-8")
-        except UnicodeDecodeError:
-            continue
-        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in FOREIGN.finditer(text)]
-    assert found == []
+    """No file names the host of a package registry, or a path of one machine."""
+    assert [
+        f"{name}: {match[0]}" for name, text in texts() for match in FOREIGN.finditer(text)
+    ] == []
 
 
 def each_test_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -343,12 +407,47 @@ def each_test_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
             yield node
 
 
-def test_every_test_states_its_claim() -> None:
+def test_every_test_has_a_docstring_of_one_line() -> None:
     """Each test has a docstring of one line, which says what is true if it passes."""
-    silent: list[str] = []
+    found: list[str] = []
     for path in TESTS:
         for function in each_test_of(path):
-            claim = ast.get_docstring(function)
-            if claim is None or "\n" in claim:
-                silent.append(f"{path.relative_to(ROOT)}: {function.name}")
-    assert silent == []
+            docstring = ast.get_docstring(function)
+            if docstring is None or "\n" in docstring:
+                found.append(f"{path.relative_to(ROOT)}: {function.name}")
+    assert found == []
+
+
+# The language: words that the documentation of asyncio would not use.
+WORDS = r"somebody|nobody|dear|dearer|(?:hand|hands|handed|handing) (?:over|out|back)"
+PHRASES = r"heard of|let go of|turns? of the loop|by its own doing|goes on as it is"
+# A phrase may continue in the next line of a comment.
+DIALECT = re.compile(rf"\b(?:{WORDS}|{PHRASES})\b".replace(" ", r"[\s#*>]+"), re.IGNORECASE)
+# Files and folders that are not translated yet. Remove entries; never add one.
+UNTRANSLATED = ("CHANGELOG.md", "README.md", "benchmarks/", "structgather/", "tests/")
+
+
+def dialect() -> dict[str, list[str]]:
+    """List the words of each file that has some; this one must name them."""
+    here = Path(__file__).relative_to(ROOT).as_posix()
+    words = {name: DIALECT.findall(text) for name, text in texts() if name != here}
+    return {name: found for name, found in words.items() if found}
+
+
+@pytest.mark.parametrize(
+    "text", ["Nobody waits.", "is dear:", "handed\n    # over", "the next turn of the loop"]
+)
+def test_the_check_for_the_language_finds_words(text: str) -> None:
+    """The check below finds words in any case, and phrases across lines."""
+    assert DIALECT.search(text)
+
+
+def test_the_language_is_that_of_asyncio() -> None:
+    """No translated file has a word of the dialect."""
+    assert {n: w for n, w in dialect().items() if not n.startswith(UNTRANSLATED)} == {}
+
+
+def test_the_list_of_untranslated_files_is_current() -> None:
+    """Each entry of the list still has a word of the dialect; an entry without one is removed."""
+    names = list(dialect())
+    assert [e for e in UNTRANSLATED if not any(n.startswith(e) for n in names)] == []

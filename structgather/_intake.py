@@ -1,0 +1,263 @@
+"""What `first_n_within` and `as_completed_scoped` share: inputs that are started as there is room."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Collection, Generator
+from typing import TYPE_CHECKING, Any
+
+from structgather import _arguments, _stuck
+from structgather._failures import without_our_frame
+from structgather._outcome import Cancelled
+from structgather._scope import SOURCE, Scope
+from structgather._timers import call_after_tick
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+    from structgather._outcome import Failed, TimedOut
+    from structgather._scope import Unsuccessful
+
+
+class Source:
+    """The inputs of one call, each validated: a collection as a whole, a generator item by item."""
+
+    __slots__ = ("_caller", "_function", "_iterator", "_known", "exhausted", "taken", "total")
+
+    def __init__(
+        self, function: str, values: Iterable[Awaitable[Any]], caller: asyncio.Task[Any]
+    ) -> None:
+        self._function = function
+        self._caller = caller
+        self._known: list[Awaitable[Any]] | None = None
+        if isinstance(values, Collection):
+            values = self._known = _arguments.take_all(function, values, caller)
+        self._iterator: Iterator[Awaitable[Any]] = iter(values)
+        #: How many inputs were taken.
+        self.taken = 0
+        #: How many there are in all, where that is known.
+        self.total = None if self._known is None else len(self._known)
+        self.exhausted = self.total == 0
+
+    def take(self) -> Awaitable[Any] | None:
+        """Return the next input, or None if there is none. Raises what the iterable raises."""
+        if self.exhausted:
+            return None
+        try:
+            value = next(self._iterator)
+            if self._known is None:
+                _arguments.check_awaitable(self._function, self.taken, value, self._caller)
+        except StopIteration:
+            self.exhausted = True
+            self.total = self.taken
+            return None
+        except BaseException:
+            self.exhausted = True
+            raise
+        self.taken += 1
+        if self.taken == self.total:
+            self.exhausted = True
+        return value
+
+    def close(self) -> BaseException | None:
+        """Close the generator, and the coroutines that will not run.
+
+        Returns what the generator's own cleanup raised, for the policy to raise in its turn.
+        """
+        self.exhausted = True
+        if self._known is not None:
+            _arguments.close_unstarted(self._known)
+            self._known = None
+        del self._caller
+        iterator, self._iterator = self._iterator, iter(())
+        if isinstance(iterator, Generator):
+            try:
+                iterator.close()
+            except BaseException as error:  # noqa: BLE001 - the policy raises it
+                return without_our_frame(error)
+        return None
+
+
+class Intake:
+    """The common part of two policies: what is started, and when the time of the call is over."""
+
+    __slots__ = ("_context", "_deadline", "_overdue", "limit", "scope", "source", "source_error", "starting", "waiting")  # fmt: skip
+
+    scope: Scope
+    limit: int | None
+    #: Where inputs are taken one by one; None where all were taken at once.
+    source: Source | None
+    source_error: BaseException | None
+    #: Inputs that were taken or added and wait for room: index, awaitable, context.
+    waiting: deque[tuple[int, Awaitable[Any], contextvars.Context]]
+    #: How many are making their first step just now, where Tasks start eagerly.
+    starting: int
+    #: The timer of the whole call, and its seconds once they are over.
+    _deadline: asyncio.TimerHandle | None
+    _overdue: float | None
+    _context: contextvars.Context
+
+    # What a policy decides.
+
+    def expect(self, count: int) -> None:
+        """Note how many inputs there are, as far as that is known, before the first is started."""
+        raise NotImplementedError
+
+    def next_index(self) -> int:
+        """Return the index of the input that is being taken, where they are taken one by one."""
+        raise NotImplementedError
+
+    def has_room(self) -> bool:
+        """Tell whether one more child may be started."""
+        raise NotImplementedError
+
+    def time_is_over(self, *, missing: bool) -> None:
+        """Stop, since the time of the whole call is over; `missing` tells whether it was needed."""
+        raise NotImplementedError
+
+    def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
+        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        raise NotImplementedError
+
+    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None:  # noqa: ANN401, FBT001
+        """Record a child without a value."""
+        self.record(kind(error, index, self.scope.elapsed(index)), by_us=by_us)
+
+    # What a policy asks for.
+
+    def open(self, scope: Scope, limit: int | None, child_timeout: float | None) -> None:
+        """Bind the policy to the scope of its call."""
+        self.scope = scope
+        self.limit = limit
+        self.source = self.source_error = self._overdue = self._deadline = None
+        self.starting = 0
+        self.waiting = deque()
+        self._context = contextvars.copy_context()
+        if limit is not None or child_timeout is not None:
+            scope.keep_starts(child_timeout)
+
+    def take(self, inputs: Iterable[Awaitable[Any]], *, late: bool) -> None:
+        """Take the inputs, at once or with a limit one by one, and start what there is room for.
+
+        With `late` the time is over already: only what was done before the call counts.
+        """
+        scope = self.scope
+        if self.limit is not None and not (late and isinstance(inputs, Collection)):
+            self.source = Source(scope.function, inputs, scope.caller)
+            self.expect(self.source.total or 0)
+            if late:
+                self.time_is_over(missing=True)
+            else:
+                self.pull()
+            return
+        known = _arguments.take_all(scope.function, inputs, scope.caller)
+        if not isinstance(inputs, (list, tuple)):
+            scope.began = scope.loop.time()  # a generator may have taken its time
+        self.expect(len(known))
+        if late:
+            self._take_what_is_done(known)
+        elif scope.stopping:
+            for index, awaitable in enumerate(known):
+                self.start_or_not(index, awaitable, self._context)
+        else:
+            scope.start(range(len(known)), known)
+
+    def pull(self) -> None:
+        """Start what there is room for. Once stopped, account for what is left."""
+        waiting, scope = self.waiting, self.scope
+        while scope.stopping or self.has_room():
+            if not waiting and not self._take_one():
+                break
+            if waiting and (scope.stopping or self.has_room()):  # the iterable may have used it up
+                self.start_or_not(*waiting.popleft())
+
+    def start_or_not(
+        self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
+    ) -> None:
+        """Make a child of an input; once stopped only if it runs already and is to be joined."""
+        if self.scope.stopping:
+            if not asyncio.isfuture(awaitable):
+                _arguments.close_unstarted((awaitable,))
+                error = asyncio.CancelledError("never started")
+                self.record(Cancelled(error, index, 0.0), by_us=True)
+                return
+            if self._overdue is not None:
+                self.scope.late[index] = self._late_error(index, awaitable)
+        self.starting += 1
+        self.scope.start((index,), (awaitable,), context)
+        self.starting -= 1
+
+    def stop(self, *message: object) -> None:
+        """Cancel every child, and account for what has not started."""
+        self.scope.stop(*message)
+        self.pull()
+
+    def end_after(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call `callback` when the time of the whole call is over."""
+        loop = self.scope.loop
+        self._deadline = call_after_tick(loop, self.scope.opened + seconds, callback)
+
+    def stop_late(self, seconds: float) -> int:
+        """Stop because the time of the whole call is over; return how many children still run."""
+        self._overdue = seconds
+        scope = self.scope
+        late = {
+            index: self._late_error(index, child)
+            for index, child in scope.unfinished.items()
+            if index != SOURCE
+        }
+        scope.late = {**late, **scope.late}
+        scope.stop_after_first_steps()
+        self.pull()
+        return len(late)
+
+    def source_failed(self, error: BaseException) -> None:
+        """Stop because the iterable has failed; the call raises its error."""
+        self.source_error = error
+        self.scope.stop_after_first_steps()
+
+    def close_source(self) -> None:
+        """Cancel the timer and close the inputs."""
+        timer, self._deadline = self._deadline, None  # even a cancelled handle has a context
+        if timer is not None:
+            timer.cancel()
+        if self.source is not None:
+            # No local variable: on some versions a traceback leads to the frames of all callers.
+            self._source_closed(self.source.close())
+
+    def _source_closed(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.source_error = error
+
+    def _late_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
+        return TimeoutError(
+            f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, was not done "
+            f"within {self._overdue:g} s"
+        )
+
+    def _take_one(self) -> bool:
+        source = self.source
+        if source is None or (source.total is None and self.scope.stopping):
+            return False  # what a generator has not made yet need not be made
+        try:
+            awaitable = source.take()
+        except BaseException as error:  # noqa: BLE001 - the policy raises it
+            self.source_failed(error)
+            return False
+        if awaitable is None:
+            return False
+        self.waiting.append((self.next_index(), awaitable, self._context))
+        return True
+
+    def _take_what_is_done(self, known: list[Awaitable[Any]]) -> None:
+        late: list[tuple[int, Awaitable[Any]]] = []
+        for index, awaitable in enumerate(known):
+            if asyncio.isfuture(awaitable) and awaitable.done():
+                self.start_or_not(index, awaitable, self._context)
+            else:
+                late.append((index, awaitable))
+        self.time_is_over(missing=bool(late))
+        for index, awaitable in late:
+            self.start_or_not(index, awaitable, self._context)
