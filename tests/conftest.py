@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -31,6 +32,13 @@ settings.register_profile(
     "long", deadline=None, max_examples=20_000, suppress_health_check=SLOW_IS_FINE
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare the many collections of the tests what was imported, which no test can free."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ that it is, for calls that are wrong. `HYPOTHESIS_PROFILE=long` draws many more 
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections import Counter
@@ -140,6 +141,7 @@ each_fault = pytest.mark.parametrize(
 )
 
 
+@functools.cache
 def found_by_chance(fault: Fault) -> Broken:
     """The fault, in programs of plain children and of what the wrong call can do."""
     kind = {"gather": "Gather", "first": "First", "stream": "Stream"}[fault.at]
@@ -148,7 +150,7 @@ def found_by_chance(fault: Fault) -> Broken:
         try:
             judge_random(seed, sort, only=fault.oracle, functions={fault.at: fault.call})
         except Broken as broken:
-            return broken
+            return broken.with_traceback(None)
     pytest.fail("it was not found")
 
 

@@ -3,6 +3,7 @@
     python tests/searches                  a minute: the three children, as Markdown
     python tests/searches long --jobs 2    hours: everything; stop it, and it goes on from there
     python tests/searches long --publish   write what all Pythons have found into tests/README.md
+    python tests/searches --renew          count the schedules of the tests anew: schedules.toml
 
 It runs on the Python that starts it. Counts belong to a version of the package: they are dropped
 when it changes. The exit code is 1 if a promise was broken; how to repeat that is printed.
@@ -19,6 +20,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from searches.campaign import Budget, Campaign
 from searches.plan import load
+from searches.renewing import renew
 from searches.report import publish, report, totals
 from searches.state import FOLDER, State, open_state
 
@@ -44,6 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--jobs", type=int, default=1, help="processes (1)")
     add("--state", type=Path, help="the file to go on from (one for each Python in .search_cache)")
     add("--publish", action="store_true", help="search nothing; write the README's figures")
+    add("--renew", nargs="?", const="", metavar="NAME", help="only those with this in their name")
     add("--readme", type=Path, default=README, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -52,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     if options.publish:
         return publish_all(options)
+    if options.renew is not None:
+        return renew(options.renew, options.jobs, say)
     path = options.state
     if path is None and options.plan != "quick":
         path = FOLDER / "{}.{}.json".format(*sys.version_info)

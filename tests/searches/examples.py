@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from searches.plan import FOUR, THREE_CHILDREN, Plan, Programs, Sample, Search
 from simloop import wrong
-from simloop.behaviours import three_children
-from simloop.every_schedule import world_of
+from simloop.every_schedule import SMALL, world_of
 from structgather import gather_structured
 
 
 def small() -> Plan:
     """A few of each kind; there is nothing to find."""
     return [
-        Search("`gather_structured`", THREE_CHILDREN, three_children(gather_structured), "fifo", 2),
+        Search(
+            "`gather_structured`", THREE_CHILDREN, world_of(gather_structured, SMALL), "fifo", 2
+        ),
         Sample("gather_structured", "four children", world_of(gather_structured, FOUR), "racy", 2),
         Programs("random programs", judge_nothing),
     ]
@@ -20,7 +21,7 @@ def small() -> Plan:
 
 def faulty() -> Plan:
     """A call that leaves while its children still run, and a program that is no better."""
-    program = three_children(wrong.joins_once)
+    program = world_of(wrong.joins_once, SMALL)
     return [
         Search("`joins_once`", THREE_CHILDREN, program, "fifo", 1),
         Sample("joins_once", THREE_CHILDREN, program, "fifo", 2),

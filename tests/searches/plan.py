@@ -1,7 +1,7 @@
 """What is searched, and in which order.
 
-The worlds are those of the tests, `test_every_schedule.py`, with what is excused there. Those
-tests enumerate what takes seconds; here is what takes minutes and hours.
+The worlds are those of the tests, in `searches.worlds`, with what is excused there. The tests
+enumerate what takes seconds; here is what takes minutes and hours.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Literal
 
-from as_completed import test_every_schedule as streams
-from first_n import test_every_schedule as races
-from gather import test_every_schedule as gathers
-
-from searches.calls import as_completed, gather, task_group
+from searches.asyncio_calls import asyncio_as_completed, asyncio_gather, asyncio_task_group
+from searches.counted import World
+from searches.worlds import as_completed, first_n, gather
 from simloop.behaviours import cleans_up_slowly, fails, ignores_one_cancellation, returns
 from simloop.calls import breaks, first, stream
 from simloop.every_schedule import (
@@ -105,19 +103,19 @@ class Row:
 
 
 ROWS = [
-    Row("`asyncio.gather`", gather, "minutes", ours=False),
-    Row("`asyncio.TaskGroup`", task_group, "minutes", ours=False),
-    Row("`asyncio.as_completed`", as_completed, "hours", ours=False),
+    Row("`asyncio.gather`", asyncio_gather, "minutes", ours=False),
+    Row("`asyncio.TaskGroup`", asyncio_task_group, "minutes", ours=False),
+    Row("`asyncio.as_completed`", asyncio_as_completed, "hours", ours=False),
     Row(
         "`asyncio.as_completed`, left early",
-        partial(as_completed, breaks=True),
+        partial(asyncio_as_completed, breaks=True),
         "hours",
         ours=False,
     ),
     Row("`gather_structured`", gather_structured),
-    Row("`gather_structured(return_exceptions=True)`", gathers.return_exceptions),
-    Row("`gather_structured(limit=2)`", gathers.limit_2),
-    Row("`gather_structured(child_timeout=1)`", gathers.child_timeout, "hours", child_deadline=1),
+    Row("`gather_structured(return_exceptions=True)`", gather.return_exceptions),
+    Row("`gather_structured(limit=2)`", gather.limit_2),
+    Row("`gather_structured(child_timeout=1)`", gather.child_timeout, "hours", child_deadline=1),
     Row("`first_n_within(n=2)`", partial(first, n=2)),
     Row("`first_n_within(n=2, within=1)`", partial(first, n=2, within=1), "hours", deadline=1),
     Row("`as_completed_scoped`", stream, "minutes"),
@@ -132,15 +130,15 @@ FIVE: dict[str, Behaviour] = {
     "b": fails(points=3),
     "c": cleans_up_slowly(points=2),
     "d": ignores_one_cancellation(points=3),
-    "e": gathers.CROWD["c"],
+    "e": gather.CROWD["c"],
 }
 CROWDS: list[tuple[str, Call, dict[str, Behaviour]]] = [
-    ("gather_structured", gather_structured, gathers.CROWD),
-    ("gather_structured(limit=2)", gathers.limit_2, gathers.CROWD),
-    ("first_n_within", first, races.CROWD),
-    ("first_n_within(n=3, limit=2)", partial(first, n=3, limit=2), races.CROWD),
-    ("as_completed_scoped", streams.in_crowd, streams.CROWD),
-    ("as_completed_scoped(limit=2)", partial(streams.in_crowd, limit=2), streams.CROWD),
+    ("gather_structured", gather_structured, gather.CROWD),
+    ("gather_structured(limit=2)", gather.limit_2, gather.CROWD),
+    ("first_n_within", first, first_n.CROWD),
+    ("first_n_within(n=3, limit=2)", partial(first, n=3, limit=2), first_n.CROWD),
+    ("as_completed_scoped", as_completed.in_crowd, as_completed.CROWD),
+    ("as_completed_scoped(limit=2)", partial(as_completed.in_crowd, limit=2), as_completed.CROWD),
 ]
 # The time of a child begins before its first step.
 OF_RACING = frozenset({"no_timeout_too_early"})
@@ -184,19 +182,16 @@ def four() -> Iterator[Item]:
 
 def samples() -> Iterator[Item]:
     """Every world of the tests and bigger ones, with up to three cancellations."""
-    worlds: list[tuple[str, Any]] = [
-        *(("gather_structured", each) for each in gathers.SEARCHES),
-        *(("first_n_within", each) for each in races.SEARCHES),
-        *(("as_completed_scoped", each) for each in streams.SEARCHES),
+    worlds: list[tuple[str, World]] = [
+        *(("gather_structured", each) for each in gather.WORLDS),
+        *(("first_n_within", each) for each in first_n.WORLDS),
+        *(("as_completed_scoped", each) for each in as_completed.WORLDS),
     ]
     for function, each in worlds:
-        program = world_of(
-            each.call, each.children, deadline=each.deadline, child_deadline=each.child_deadline
-        )
-        but = each.but | OF_ADOPTION if "adopted" in each.name else each.but
+        but = each.excused | OF_ADOPTION if "adopted" in each.name else each.excused
         # With events racing its body may add too late, which is refused.
         modes: list[Mode] = ["fifo"] if each.name == "adds timeout" else MODES
-        yield from _sampled(function, each.name, program, but, modes)
+        yield from _sampled(function, each.name, each.program(), but, modes)
     for row in ROWS:
         if row.ours:
             program = world_of(

@@ -17,7 +17,7 @@ PACKAGE = ["structgather/*.py"]
 # No call makes use of them.
 RATE_LIMIT = {"_admission.py", "_gate.py", "_rate_limit.py"}
 # What makes the schedules, and what judges them.
-SEARCH = ["tests/simloop/*.py", "tests/searches/*.py", "tests/*/test_every_schedule.py"]
+SEARCH = ["tests/simloop/*.py", "tests/searches/**/*.py"]
 
 
 def fingerprint(patterns: list[str]) -> str:

@@ -1,16 +1,11 @@
-"""Searches over every schedule of small worlds, with their sizes, for the functions with outcomes.
-
-A `Search` says how many schedules its world has with at most 0, 1, ... outer cancellations. The
-numbers are asserted: a search that got smaller has lost something, one that grew has found choices
-that nobody had thought of. They are the same on all Pythons.
-"""
+"""What searches over every schedule have in common: small worlds, and who judges their runs."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Unpack
+from typing import Any
 
 import pytest
 
@@ -23,23 +18,25 @@ from simloop.behaviours import (
     fails_at_once,
     fails_in_cleanup,
     ignores_one_cancellation,
+    nests,
     returns,
     returns_at_once,
     returns_while_cancelled,
     sleeps,
 )
 from simloop.calls import Coro
-from simloop.choosers import explore, sweep
 from simloop.oracles import ORACLES
-from simloop.run import Options, Program, Run
+from simloop.run import Program, Run
 from simloop.worlds import Behaviour, Call, world
+from structgather import gather_structured
 
-# The world behind the published figures, and a smaller one.
+# The world behind the published figures, and smaller ones.
 THREE: dict[str, Behaviour] = {
     "a": returns(points=2),
     "b": fails(points=2),
     "c": cleans_up_slowly(points=2),
 }
+SMALL: dict[str, Behaviour] = {"a": returns(), "b": fails(), "c": cleans_up_slowly()}
 TWO: dict[str, Behaviour] = {"a": returns(), "b": cleans_up_slowly()}
 
 # All that a child can do, to be put beside all that its sibling can do.
@@ -56,6 +53,7 @@ ANYTHING: dict[str, Behaviour] = {
     "fails_in_cleanup": fails_in_cleanup(),
     "ignores_one_cancellation": ignores_one_cancellation(),
     "returns_while_cancelled": returns_while_cancelled(),
+    "nests": nests(gather_structured, x=fails(), y=cleans_up_slowly()),
 }
 
 # What the oracles find that is not the call's doing.
@@ -88,21 +86,12 @@ either_start = pytest.mark.parametrize(
 )
 
 
-def judge(run: Run, but: Iterable[str] = ()) -> None:
-    """Ask every oracle that has to do with the call under test."""
-    excused = {*but, *(OF_AN_INTERRUPT if run.interrupts else ())}
+def judge(run: Run, excused: Iterable[str] = ()) -> None:
+    """Ask every oracle about the run, except those that are excused by name."""
+    left_out = {*excused, *(OF_AN_INTERRUPT if run.interrupts else ())}
     for oracle in (*outcome_oracles.ORACLES, *ORACLES):
-        if oracle.__name__ not in excused:
+        if oracle.__name__ not in left_out:
             oracle(run)
-
-
-def size(program: Program, but: Iterable[str] = (), **options: Unpack[Options]) -> int:
-    """Judge every schedule, and say how many there are."""
-    found = 0
-    for run in explore(program, **options):
-        judge(run, but)
-        found += 1
-    return found
 
 
 def world_of(
@@ -114,52 +103,6 @@ def world_of(
 ) -> Program:
     """The world of these children."""
     return world(call, deadline=deadline, child_deadline=child_deadline, **children)
-
-
-class Search(NamedTuple):
-    """A world, and how many schedules it has with at most 0, 1, ... outer cancellations."""
-
-    name: str
-    call: Call
-    lazy: tuple[int, ...]
-    eager: tuple[int, ...]  # the same with eager tasks, whose first steps leave no choice
-    children: dict[str, Behaviour] = THREE
-    deadline: float | None = None
-    child_deadline: float | None = None
-    but: frozenset[str] = frozenset()
-
-    def sizes(self, *, eager: bool) -> tuple[int, ...]:
-        """Judge every schedule, and say how many there are."""
-        program = world_of(
-            self.call, self.children, deadline=self.deadline, child_deadline=self.child_deadline
-        )
-        expected = self.eager if eager else self.lazy
-        return tuple(
-            size(program, self.but, cancels=cancels, eager=eager)
-            for cancels in range(len(expected))
-        )
-
-    def check(self, *, eager: bool) -> None:
-        """Judge every schedule, and count them."""
-        assert self.sizes(eager=eager) == (self.eager if eager else self.lazy)
-
-
-def size_of_pairs(call: Call, *, eager: bool) -> int:
-    """Judge every pair of behaviours in every schedule with one outer cancellation."""
-    but = OF_AN_EAGER_STEP if eager else frozenset[str]()
-    # An interrupt of an eager first step comes out of the making of the task, not through the loop.
-    names = [name for name in ANYTHING if not (eager and name == "exits_at_once")]
-    pairs = [{"a": ANYTHING[one], "b": ANYTHING[other]} for one in names for other in names]
-    return sum(size(world_of(call, pair), but, cancels=1, eager=eager) for pair in pairs)
-
-
-def size_of_sweep(program: Program, but: Iterable[str] = ()) -> int:
-    """Judge a cancellation at every step, and at every two, and say how many there are."""
-    found = 0
-    for run in sweep(program, cancels=2):
-        judge(run, but)
-        found += 1
-    return found
 
 
 def in_a_timeout(call: Call) -> Call:

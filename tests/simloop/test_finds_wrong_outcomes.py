@@ -29,7 +29,7 @@ from simloop.calls import (
     stream,
 )
 from simloop.choosers import explore
-from simloop.every_schedule import THREE, judge, world_of
+from simloop.every_schedule import SMALL, judge, world_of
 from simloop.oracles import ORACLES, Violation
 from simloop.run import Program, Run
 from simloop.run_log import story
@@ -75,7 +75,7 @@ def violated(run: Run) -> set[str]:
     return names
 
 
-def streams(of: type[Stream], children: dict[str, Behaviour] = THREE, **options: Any) -> Program:
+def streams(of: type[Stream], children: dict[str, Behaviour] = SMALL, **options: Any) -> Program:
     return world_of(partial(stream, of=of, **options), children, deadline=options.get("timeout"))
 
 
@@ -151,7 +151,7 @@ def test_every_fault_is_found() -> None:
         pytest.param(streams(Stream, body=breaks), id="breaks"),
         pytest.param(streams(Stream, feed=generator, limit=2), id="limit=2"),
         pytest.param(streams(Stream, timeout=1), id="timeout"),
-        pytest.param(races(race, THREE, n=1), id="race"),
+        pytest.param(races(race, SMALL, n=1), id="race"),
         pytest.param(races(race, within=1), id="race-within"),
     ],
 )

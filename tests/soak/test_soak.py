@@ -9,7 +9,7 @@ import pytest
 
 from soak.__main__ import Samples, judge, main
 
-SHORT = ["--minutes", "0.03", "--intervals", "3"]
+SHORT = ["--minutes", "0.01", "--intervals", "3"]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ SHORT = ["--minutes", "0.03", "--intervals", "3"]
     ],
 )
 def test_a_short_soak(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """For two seconds no call breaks a promise, and no task or descriptor is left."""
+    """For half a second no call breaks a promise, and no task or descriptor is left."""
     if "--uvloop" in options:
         pytest.importorskip("uvloop", reason="uvloop is not there for this platform")
     assert main([*SHORT, *options]) == 0

@@ -126,11 +126,11 @@ def runs_like(found: Run, tree: Node, functions: Functions) -> Iterator[Run]:
         simple["cancels"] = most
         for number, again in enumerate(explore(whole, **simple)):
             yield again
-            if number == 30:
+            if number == 15:
                 break
     options["cancels"] = len(found.cancel_steps)
     yield run(whole, Bent(found.choices, found.cancel_steps), **options)
-    for seed in range(60):
+    for seed in range(15):
         yield run(whole, Seeded(seed, horizon(tree)), **options)
 
 

@@ -11,12 +11,12 @@ from simloop.worlds import Arrived
 Coro = Coroutine[Any, Any, Any]
 
 
-async def gather(*coroutines: Coro) -> list[Any]:
+async def asyncio_gather(*coroutines: Coro) -> list[Any]:
     """Return what `asyncio.gather` returns."""
     return await asyncio.gather(*coroutines)
 
 
-async def task_group(*coroutines: Coro) -> list[Any]:
+async def asyncio_task_group(*coroutines: Coro) -> list[Any]:
     """Do the same with a TaskGroup."""
     group, tasks = asyncio.TaskGroup(), list[asyncio.Task[Any]]()
     try:
@@ -27,7 +27,7 @@ async def task_group(*coroutines: Coro) -> list[Any]:
         del group, tasks  # the frame, to which an exception refers, must not refer to them
 
 
-async def as_completed(
+async def asyncio_as_completed(
     *coroutines: Coro, timeout: float | None = None, breaks: bool = False
 ) -> list[Any]:
     """Return the values in the order in which they arrive, or only the first one."""

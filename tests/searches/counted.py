@@ -1,0 +1,199 @@
+"""Searches whose numbers of schedules are asserted.
+
+A search runs every schedule of a world and asks every oracle about each run. How many schedules
+there are is asserted as well: a search that became smaller has lost something, one that became
+larger has met choices that nobody expected. The numbers are the same on all Pythons. They stand in
+`schedules.toml`, one line per search: the schedules with at most 0, 1, ... outer cancellations.
+
+    python tests/searches --renew gather    run the searches whose name contains "gather", and
+                                            write what they count into schedules.toml
+
+Searches are in the default run of the tests, or `exhaustive`:
+
+    schedules   with at most one cancellation, of smaller children where that is too much; all of
+                them, with two cancellations, are exhaustive
+    racing      without a cancellation; exhaustive with one or two
+    pairs       every behaviour of a child beside every behaviour of its sibling, without a
+                cancellation; exhaustive with one, and with eager tasks
+    sweep       of a larger call: a cancellation at every step; exhaustive at every two steps
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from simloop.choosers import explore, sweep
+from simloop.every_schedule import ANYTHING, OF_AN_EAGER_STEP, THREE, judge, world_of
+from simloop.loop import Mode
+from simloop.run import Program
+from simloop.worlds import Behaviour, Call
+
+TABLE = Path(__file__).with_name("schedules.toml")
+HEADING = """\
+# How many schedules each search visits, with at most 0, 1, ... outer cancellations.
+# `python tests/searches --renew` writes this file.
+"""
+
+Children = Mapping[str, Behaviour]
+
+
+class World(NamedTuple):
+    """A call under test and its children."""
+
+    name: str
+    call: Call
+    children: Children = THREE
+    deadline: float | None = None
+    child_deadline: float | None = None
+    excused: frozenset[str] = frozenset()  # the oracles that are not asked
+    smaller: Children | None = None  # the children of the default run, where all take too long
+    cancels: int = 2  # at most so many in the exhaustive search
+
+    def program(self, children: Children | None = None) -> Program:
+        """The world as a program, with other children if they are given."""
+        return world_of(
+            self.call,
+            dict(self.children if children is None else children),
+            deadline=self.deadline,
+            child_deadline=self.child_deadline,
+        )
+
+
+class Search(NamedTuple):
+    """One line of the table, and what counts the schedules anew."""
+
+    function: str
+    name: str
+    run: Callable[[], list[int]]
+    eager: bool = False
+    exhaustive: bool = False
+
+    def __str__(self) -> str:
+        """What it is called in test ids, and for `--renew`."""
+        return f"{self.function}: {self.name}"
+
+    def check(self) -> None:
+        """Judge every schedule, and compare their number with the table."""
+        expected = table().get(self.function, {}).get(self.name)
+        assert self.run() == expected, f"if this is as it must be: --renew '{self}'"
+
+
+@cache
+def table() -> dict[str, dict[str, list[int]]]:
+    """The numbers that are expected."""
+    return tomllib.loads(TABLE.read_text("utf-8"))
+
+
+def write(counts: Mapping[str, Mapping[str, list[int]]]) -> None:
+    """Write the table anew."""
+    lines = [HEADING]
+    for function, numbers in counts.items():
+        lines.append(f"[{function}]")
+        lines += [f"{json.dumps(name)} = {json.dumps(found)}" for name, found in numbers.items()]
+        lines.append("")
+    TABLE.write_text("\n".join(lines), "utf-8")
+    table.cache_clear()
+
+
+def count(
+    program: Program,
+    excused: Iterable[str] = (),
+    *,
+    cancels: int = 0,
+    mode: Mode = "fifo",
+    eager: bool = False,
+) -> list[int]:
+    """Judge every schedule; return how many there are with at most 0, 1, ... cancellations."""
+    found = [0] * (cancels + 1)
+    for run in explore(program, cancels=cancels, mode=mode, eager=eager):
+        judge(run, excused)
+        for most in range(len(run.cancel_steps), cancels + 1):
+            found[most] += 1
+    return found
+
+
+def schedules(function: str, worlds: Iterable[World]) -> Iterator[Search]:
+    """Every schedule, the outside acting when the loop is idle; with lazy and with eager tasks."""
+    for world in worlds:
+        for eager in (False, True):
+            name = world.name + (", eager" if eager else "")
+
+            def some(world: World = world, *, eager: bool = eager) -> list[int]:
+                program = world.program(world.smaller)
+                return count(program, world.excused, cancels=1, eager=eager)
+
+            def every(world: World = world, *, eager: bool = eager) -> list[int]:
+                cancels = min(world.cancels, 1) if eager else world.cancels
+                return count(world.program(), world.excused, cancels=cancels, eager=eager)
+
+            yield Search(function, name, some, eager)
+            if world.smaller is not None or (world.cancels > 1 and not eager):
+                yield Search(function, f"{name}, exhaustive", every, eager, exhaustive=True)
+
+
+def racing(function: str, worlds: Iterable[World]) -> Iterator[Search]:
+    """Every schedule, the outside acting at every boundary between two callbacks of the loop."""
+    for world in worlds:
+
+        def some(world: World = world) -> list[int]:
+            return count(world.program(world.smaller), world.excused, mode="racy")
+
+        def every(world: World = world) -> list[int]:
+            return count(world.program(), world.excused, cancels=world.cancels, mode="racy")
+
+        name = f"racing, {world.name}"
+        yield Search(function, name, some)
+        if world.smaller is not None or world.cancels:
+            yield Search(function, f"{name}, exhaustive", every, exhaustive=True)
+
+
+def pairs(function: str, calls: Mapping[str, Call]) -> Iterator[Search]:
+    """Every behaviour of a child beside every behaviour of its sibling."""
+    for name, call in calls.items():
+        for eager in (False, True):
+
+            def some(call: Call = call) -> list[int]:
+                return count_pairs(call, cancels=0, eager=False)
+
+            def every(call: Call = call, *, eager: bool = eager) -> list[int]:
+                return count_pairs(call, cancels=1, eager=eager)
+
+            if not eager:
+                yield Search(function, f"pairs, {name}", some)
+            full = f"pairs, {name}{', eager' if eager else ''}, exhaustive"
+            yield Search(function, full, every, eager, exhaustive=True)
+
+
+def count_pairs(call: Call, *, cancels: int, eager: bool) -> list[int]:
+    """Judge every schedule of every pair of behaviours, and count them."""
+    # An interrupt in an eager first step leaves the call that creates the task, not the loop.
+    names = [name for name in ANYTHING if not (eager and name == "exits_at_once")]
+    found = [0] * (cancels + 1)
+    for one in names:
+        for other in names:
+            program = world_of(call, {"a": ANYTHING[one], "b": ANYTHING[other]})
+            excused = OF_AN_EAGER_STEP if eager else ()
+            numbers = count(program, excused, cancels=cancels, eager=eager)
+            found = [total + number for total, number in zip(found, numbers, strict=True)]
+    return found
+
+
+def sweeps(function: str, worlds: Iterable[World]) -> Iterator[Search]:
+    """A cancellation at every step of a larger call, otherwise as asyncio would run it."""
+    for world in worlds:
+        for cancels in (1, 2):
+
+            def at_every_step(world: World = world, cancels: int = cancels) -> list[int]:
+                found = 0
+                for run in sweep(world.program(), cancels=cancels):
+                    judge(run, world.excused)
+                    found += 1
+                return [found]
+
+            name = f"sweep, {world.name}{', exhaustive' if cancels > 1 else ''}"
+            yield Search(function, name, at_every_step, exhaustive=cancels > 1)

@@ -1,0 +1,194 @@
+"""Worlds under `gather_structured`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+from searches.counted import World, pairs, racing, schedules, sweeps
+from simloop.behaviours import (
+    cancels_itself,
+    cleans_up_slowly,
+    fails,
+    fails_in_cleanup,
+    ignores_one_cancellation,
+    nests,
+    returns_while_cancelled,
+    sleeps,
+)
+from simloop.every_schedule import (
+    LEAKS,
+    OF_A_TIMEOUT_AROUND_A_BODY,
+    SMALL,
+    THREE,
+    in_a_timeout,
+)
+from simloop.loop import current, point
+from simloop.worlds import Behaviour, Call
+from structgather import gather_structured
+
+Coro = Coroutine[Any, Any, Any]
+
+TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
+NESTED: dict[str, Behaviour] = {"a": nests(gather_structured, **THREE), "b": fails()}
+NESTED_SMALL: dict[str, Behaviour] = {"a": nests(gather_structured, **TWO), "b": fails()}
+
+# Calls: gather_structured, and what stands around it or is handed to it.
+
+return_exceptions = partial(gather_structured, return_exceptions=True)
+exception_group = partial(gather_structured, exception_group=True)
+limit_1 = partial(gather_structured, limit=1)
+limit_2 = partial(gather_structured, limit=2)
+child_timeout = partial(gather_structured, child_timeout=1)
+
+
+async def adopts(*coroutines: Coro) -> Any:
+    """Children are Tasks of the caller's, and are owned as if they were the call's."""
+    return await gather_structured(*map(asyncio.create_task, coroutines))
+
+
+async def adopts_with_child_timeout(*coroutines: Coro) -> Any:
+    """Children are Tasks of the caller's, each with a timeout."""
+    return await gather_structured(*map(asyncio.create_task, coroutines), child_timeout=1)
+
+
+async def twice_each(*coroutines: Coro) -> Any:
+    """Each child fills two places: the first one as a Task, the others as coroutines."""
+    children = [asyncio.create_task(coroutines[0]), *coroutines[1:]]
+    values = await gather_structured(*children, *children)
+    assert values[: len(children)] == values[len(children) :]
+    return values[: len(children)]
+
+
+async def adopts_a_future(*coroutines: Coro) -> Any:
+    """A bare Future, which the outside completes, is a child as well."""
+    future = point("future")
+    try:
+        return (await gather_structured(*coroutines, future))[:-1]
+    finally:
+        assert future.done()
+
+
+async def shares_a_task(*coroutines: Coro) -> Any:
+    """Each child is in a call of its own; all these calls, and the outer one, own one Task."""
+    shared = asyncio.create_task(stay())
+    calls = [
+        gather_structured(coroutine, shared, return_exceptions=True) for coroutine in coroutines
+    ]
+    call = gather_structured(*calls, shared)
+    del shared, calls
+    return first_of_each((await call)[:-1])
+
+
+def first_of_each(values: list[Any]) -> list[Any]:
+    """The first item of each list, or raise the first exception among them."""
+    firsts = [value[0] for value in values]
+    try:
+        for first in firsts:
+            if isinstance(first, Exception):
+                raise first
+        return firsts
+    finally:
+        firsts, values, first = [], [], None  # no frame refers to the exception that refers to it
+
+
+async def stay() -> None:
+    await point("shared")
+
+
+async def in_a_group(*coroutines: Coro) -> Any:
+    """Each child is in a call of its own, in a Task of one TaskGroup."""
+    calls: list[asyncio.Task[Any]] = []
+    group = asyncio.TaskGroup()
+    try:
+        async with group:
+            for coroutine in coroutines:
+                calls.append(group.create_task(gather_structured(coroutine)))  # noqa: PERF401
+        return [call.result()[0] for call in calls]
+    finally:
+        del group, calls  # both refer to tasks
+
+
+async def in_a_cleanup(*coroutines: Coro) -> Any:
+    """The usual cleanup: cancel all and gather them, in a `finally` that a cancellation may run."""
+    tasks = [*map(asyncio.create_task, coroutines)]
+    try:
+        await asyncio.wait(tasks[:1])
+    finally:
+        for task, label in zip(tasks, "abc", strict=False):
+            if task.cancel():
+                current().log(label, "cancelled from outside")
+        await gather_structured(*tasks, return_exceptions=True)
+
+
+# What `simloop/test_finds_wrong_gathers.py` shows of a TaskGroup alone.
+OF_THE_GROUP = frozenset[str](
+    {
+        *({"outer_cancel_surfaces", "cancelling_balanced"} if sys.version_info < (3, 13) else ()),
+        *(LEAKS if sys.version_info < (3, 14) else ()),
+    }
+)
+
+
+# fmt: off
+WORLDS = [
+    World("plain", gather_structured),
+    World("return_exceptions", return_exceptions, smaller=SMALL),
+    World("exception_group", exception_group),
+    World("limit=1", limit_1),
+    World("limit=2", limit_2),
+    World("child_timeout", child_timeout, child_deadline=1, smaller=SMALL),
+    World("adopts", adopts, smaller=SMALL),
+    World("adopts, child_timeout", adopts_with_child_timeout, TWO, child_deadline=1),
+    World("twice_each", twice_each, smaller=SMALL),
+    World("adopts_a_future", adopts_a_future, smaller=SMALL, cancels=1),
+    World("shares_a_task", shares_a_task, smaller=SMALL, cancels=1),
+    World("in_a_timeout", in_a_timeout(gather_structured), deadline=1, smaller=SMALL,
+          excused=OF_A_TIMEOUT_AROUND_A_BODY),
+    World("in_a_group", in_a_group, smaller=SMALL, excused=OF_THE_GROUP),
+    World("in_a_cleanup", in_a_cleanup, smaller=SMALL),
+    World("nested", gather_structured, NESTED, smaller=NESTED_SMALL),
+]
+# Events that race.
+RACING = [
+    World("three children", gather_structured, smaller=SMALL, cancels=0),
+    World("limit=2", limit_2, cancels=0),
+    World("child_timeout", child_timeout, TWO, cancels=0),
+    World("two children", gather_structured, TWO),
+]
+# fmt: on
+PAIRS: dict[str, Call] = {
+    "plain": gather_structured,
+    "return_exceptions": return_exceptions,
+    "child_timeout": child_timeout,
+}
+
+
+CROWD: dict[str, Behaviour] = {
+    "a": nests(limit_1, x=sleeps(1), y=cleans_up_slowly(points=2)),
+    "b": ignores_one_cancellation(points=3),
+    "c": nests(return_exceptions, x=fails(), y=cancels_itself(), z=fails_in_cleanup()),
+    "d": returns_while_cancelled(points=3),
+    "e": nests(in_a_timeout(gather_structured), x=cleans_up_slowly(points=2)),
+    "f": cleans_up_slowly(points=2),
+    "g": fails(points=4),
+}
+
+
+SWEEPS = [
+    World("plain", gather_structured, CROWD),
+    World("return_exceptions", return_exceptions, CROWD),
+    World("limit=2", limit_2, CROWD),
+    World("child_timeout", child_timeout, CROWD),
+    World("adopts", adopts, CROWD),
+]
+
+SEARCHES = [
+    *schedules("gather_structured", WORLDS),
+    *racing("gather_structured", RACING),
+    *pairs("gather_structured", PAIRS),
+    *sweeps("gather_structured", SWEEPS),
+]
