@@ -92,17 +92,111 @@ def test_what_is_not_awaitable(bad: object, told: str) -> None:
     run(refused(TypeError, message, bad))
 
 
-COLLECTIONS: list[Any] = [list, tuple, set, deque, dict.fromkeys]
+def by_name(coroutines: list[Coro]) -> dict[str, Coro]:
+    return dict(zip("abc", coroutines, strict=True))
 
 
-@pytest.mark.parametrize("collection", COLLECTIONS)
-def test_a_collection_in_place_of_arguments_is_closed_too(collection: Any) -> None:
+def nested(coroutines: list[Coro]) -> list[Any]:
+    one, two, three = coroutines
+    return [one, [two, [three]]]
+
+
+def mixed(coroutines: list[Coro]) -> tuple[Any, ...]:
+    one, two, three = coroutines
+    return {"a": [one]}, {two}, deque([(three, 3, None, "text", b"bytes")])
+
+
+def cyclic(coroutines: list[Coro]) -> list[Any]:
+    collection: list[Any] = [*coroutines]
+    collection.append(collection)
+    return collection
+
+
+STAR = "Did you forget the star"
+VALUES = "Did you mean its values"
+COLLECTIONS: list[tuple[Any, str]] = [
+    (list, STAR),
+    (tuple, STAR),
+    (set, STAR),
+    (frozenset, STAR),
+    (deque, STAR),
+    (nested, STAR),
+    (mixed, STAR),
+    (cyclic, STAR),
+    (dict.fromkeys, VALUES),
+    (by_name, VALUES),
+    (lambda coroutines: by_name(coroutines).values(), STAR),
+]
+each_collection = pytest.mark.parametrize(("collection", "hint"), COLLECTIONS)
+
+
+@each_collection
+@pytest.mark.parametrize("options", [{}, {"limit": 0}, {"limit": 2}], ids=str)
+def test_a_collection_in_place_of_arguments_is_closed(
+    collection: Any, hint: str, options: dict[str, Any]
+) -> None:
     """A forgotten star is one error; the coroutines are not "never awaited" in addition."""
 
     async def main() -> None:
         children = Children()
-        with pytest.raises(TypeError, match="must be awaitable"):
-            await call(collection(children.coroutines))
+        message = "limit must be" if options.get("limit") == 0 else hint
+        with pytest.raises((TypeError, ValueError), match=message):
+            await call(collection(children.coroutines), **options)
+        children.check_untouched()
+
+    run(main())
+
+
+async def first_of(inputs: Any) -> None:
+    await first_n_within(inputs)
+
+
+async def stream_of(inputs: Any) -> None:
+    await as_completed_scoped(inputs).__aenter__()
+
+
+async def stream_with_a_limit(inputs: Any) -> None:
+    await as_completed_scoped(inputs, limit=1).__aenter__()
+
+
+async def adding(inputs: Any) -> None:
+    async with as_completed_scoped([]) as outcomes:
+        outcomes.add(inputs)
+
+
+@each_collection
+@pytest.mark.parametrize("refusing", [first_of, stream_of, stream_with_a_limit])
+def test_a_collection_in_a_collection_is_closed(refusing: Any, collection: Any, hint: str) -> None:
+    """The other functions close what they refuse as well."""
+
+    async def main() -> None:
+        children = Children()
+        with pytest.raises(TypeError, match=hint):
+            await refusing([collection(children.coroutines)])
+        children.check_untouched()
+
+    run(main())
+
+
+@pytest.mark.parametrize("collection", [collection for collection, _ in COLLECTIONS])
+def test_a_block_that_is_never_entered_closes_its_coroutines(collection: Any) -> None:
+    """Whatever containers they came in."""
+    children = Children()
+    block: Any = as_completed_scoped
+    for inputs in (collection(children.coroutines), [collection(children.coroutines)]):
+        block(inputs)
+    gc.collect()
+    children.check_untouched()
+
+
+@pytest.mark.parametrize("collection", [collection for collection, _ in COLLECTIONS])
+def test_a_collection_that_is_added_is_closed(collection: Any) -> None:
+    """`add` takes one awaitable."""
+
+    async def main() -> None:
+        children = Children()
+        with pytest.raises(TypeError, match="what is added must be awaitable"):
+            await adding(collection(children.coroutines))
         children.check_untouched()
 
     run(main())
