@@ -6,6 +6,7 @@ They are bounded: by the number of siblings, of nested calls, and of calls that 
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
 from collections.abc import Coroutine
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from structgather import as_completed_scoped, first_n_within, gather_structured
-from support.virtual_tests import forever, virtual
+from support.virtual_tests import forever, run_stock, virtual
 from support.virtual_time import after
 
 
@@ -89,6 +90,23 @@ async def test_a_note_names_a_method_an_object_and_a_task() -> None:
     assert await notes(gather_structured(task, after(9, "b"))) == [
         raised_by(0, "fetch_orders (orders)")
     ]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+def test_a_note_names_a_task_that_finished_eagerly() -> None:
+    """Its coroutine can't be had any more, and 3.12 crashes where it is asked for it."""
+
+    async def fails() -> None:
+        raise FirstError
+
+    async def main() -> None:
+        done = asyncio.create_task(fails())
+        assert done.done()
+        (note,) = await notes(gather_structured(after(0, "a"), done))
+        assert note.startswith("gather_structured(): raised by child 1")
+        assert "None" not in note
+
+    run_stock(main(), eager=True)
 
 
 @virtual
