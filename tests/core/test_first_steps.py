@@ -234,7 +234,7 @@ async def test_siblings_of_an_adopted_value_make_their_first_step() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3])
 @either_start
 def test_queued_children_are_not_started(end: Ends, limit: int, *, eager: bool) -> None:
-    """Those for which there was room make their first step; the others never run, and are closed."""
+    """Those for which there was room make their first step; the others are closed."""
     log: Log = []
     queued = [starts(log, name) for name in "abc"]
 

@@ -27,7 +27,7 @@ async def rows() -> AsyncGenerator[int, None]:
 
 
 class Own(Coroutine[Any, Any, int]):
-    """A coroutine of a class of its own, as compilers create them: `close()` closes what it wraps."""
+    """A coroutine of a class of its own, as compilers create them."""
 
     def __init__(self, generator: AsyncGenerator[int, None]) -> None:
         self._next: Any = generator.__anext__()

@@ -1,6 +1,6 @@
-"""The notes of the exception that a call raises: which child raised it, and how its siblings failed.
+"""The notes of the exception that a call raises: by which child, and how its siblings failed.
 
-They are bounded: by the number of siblings, of nested calls, and of calls that raise the same object.
+They are bounded, however many siblings, nested calls, or calls that raise the same object.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""`ChildFailures`: the failures of a call, and the outcome of every child, as one exception group."""
+"""`ChildFailures`: the failures of a call as an exception group, with every child's outcome."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import pickle
 import traceback
@@ -87,10 +88,8 @@ async def test_siblings_that_were_cancelled_have_an_outcome() -> None:
             raise KeyError("cleanup") from None
 
     async def returns_late() -> str:
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await forever()
-        except asyncio.CancelledError:
-            pass
         return "charge 2"
 
     children = [after(1, BROKEN), forever(), returns_late(), fails_in_cleanup()]
@@ -168,7 +167,7 @@ async def test_it_is_an_exception_group(call: Raises) -> None:
     except* KeyError as group:
         caught += map(repr, group.exceptions)
     assert caught == ["declined", "KeyError('other')"]
-    with pytest.raises(Exception, match="failed|only 1 of 2"):
+    with pytest.raises(Exception, match=r"failed|only 1 of 2"):
         await call(after(1, BROKEN), after(2, "b"))
 
 
