@@ -348,7 +348,8 @@ async def test_children_that_add_children() -> None:
     """A crawler: each page comes in the order in which it was found."""
     pages = {"/": ["/a", "/b"], "/a": ["/a/1"], "/b": ["/b/1", "/b/2"]}
     found: list[str] = []
-    async with as_completed_scoped([], limit=2, ordered=True) as outcomes:
+    empty: list[Awaitable[str]] = []
+    async with as_completed_scoped(empty, limit=2, ordered=True) as outcomes:
 
         async def page(url: str) -> str:
             await asyncio.sleep(len(url))

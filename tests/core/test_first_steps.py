@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 import pytest
@@ -341,7 +341,7 @@ def test_an_interrupt_in_an_eager_first_step_is_raised_once(kind: type[BaseExcep
     async def interrupts() -> None:
         raise kind
 
-    async def numbers() -> Any:
+    async def numbers() -> AsyncGenerator[int]:
         try:
             yield 1
             yield 2

@@ -275,7 +275,8 @@ async def stream_adds() -> None:
 
 
 async def stream_adds_with_a_limit() -> None:
-    async with as_completed_scoped([], limit=1) as outcomes:
+    empty: list[Awaitable[Any]] = []
+    async with as_completed_scoped(empty, limit=1) as outcomes:
         for child in three():
             outcomes.add(child)
         await anext(outcomes)
