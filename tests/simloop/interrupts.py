@@ -28,8 +28,8 @@ from simloop.worlds import Over
 
 Interrupt: TypeAlias = type[BaseException]
 
-#: What a Task of the caller's is called that is given to the call; it is a child once the call has
-#: added a done callback to it.
+#: With the label of the child, the name of a Task that a call is to adopt. It is a child once the
+#: call has added a done callback to it.
 ADOPTED = "adopted "
 
 #: A program that takes more handles, points and ticks spins.
@@ -190,12 +190,13 @@ class _Loop(DeterministicLoop):
         super().log(who, what, detail)
         if what == "over" and isinstance(detail, Over):
             pending = [task for task in self.live_tasks() if task.get_name() in detail.pending]
-            foreign = [task for task in pending if _is_not_adopted(task)]
-            self.orphans += [task.get_name() for task in pending if task not in foreign]
+            foreign = [task.get_name() for task in pending if _is_not_adopted(task)]
+            names = [task.get_name() for task in pending]
+            self.orphans += [name for name in names if name not in foreign]
             self.orphans += [
                 f"cleanup of {child}"
                 for child in self._without_cleanup()
-                if self._task_of(child) not in foreign
+                if ADOPTED + child not in foreign
             ]
 
     def _without_cleanup(self) -> Iterator[str]:
@@ -210,9 +211,6 @@ class _Loop(DeterministicLoop):
             elif event.what == "ended" and event.detail.how != "closed":
                 ended.add(event.who)
         return (child for child in children if child in started - ended)
-
-    def _task_of(self, child: str) -> Any:
-        return next((ref() for label, ref in self.tracked if label == f"the task of {child}"), None)
 
 
 def _is_not_adopted(task: asyncio.Task[Any]) -> bool:
@@ -262,7 +260,11 @@ def _interrupted(
                 outer.cancel()
     finally:
         lines.disarm()
-    left = sorted(task.get_name() for task in asyncio.all_tasks(loop) if task is not outer)
+    left = [
+        task.get_name()
+        for task in asyncio.all_tasks(loop)
+        if task is not outer and not _is_not_adopted(task)
+    ]
     try:
         if lines.place is None:
             return None
@@ -279,9 +281,8 @@ def _interrupted(
             surfaced=error in raised or _is_told(error, [*raised, *loop.handler_calls, *said]),
         )
     finally:
-        if left or hangs:
-            with contextlib.suppress(RuntimeError):
-                loop.reap()
+        with contextlib.suppress(RuntimeError):
+            loop.reap()
         loop.close()
         loop.outer = None
         raised.clear()
