@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from asyncio import taskgroups
 from functools import partial
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import structgather
@@ -36,7 +37,18 @@ from simloop.every_schedule import world_of
 from simloop.interrupts import ADOPTED
 from simloop.run import Program
 from simloop.worlds import Behaviour, Call, Child
-from structgather import gather_structured
+from structgather import gather_structured, warn_stuck_after
+from support import asyncio_interrupts
+from support.asyncio_interrupts import (
+    first_with_group,
+    with_gather,
+    with_gather_in_time,
+    with_gather_in_turn,
+    with_group,
+    with_group_in_time,
+    with_group_in_turn,
+    with_group_quietly,
+)
 
 gather = gather_structured
 collect = partial(gather, return_exceptions=True)
@@ -44,9 +56,25 @@ collect = partial(gather, return_exceptions=True)
 PACKAGE = str(Path(structgather.__file__).parent)
 
 
-def is_ours(file: str) -> bool:
-    """Tell whether a file belongs to the package."""
-    return file.startswith(PACKAGE)
+def is_ours(code: CodeType) -> bool:
+    """Tell whether a function belongs to the package."""
+    return code.co_filename.startswith(PACKAGE)
+
+
+GATHER = {"gather", "_GatheringFuture", "ensure_future", "_wrap_awaitable"}
+
+
+def is_of_asyncio(code: CodeType) -> bool:
+    """Tell whether a function belongs to `gather` or TaskGroup, or to the user who calls them."""
+    file, name = code.co_filename, code.co_qualname.partition(".")[0]
+    return file in {taskgroups.__file__, asyncio_interrupts.__file__} or (
+        file == asyncio.tasks.__file__ and name in GATHER
+    )
+
+
+def is_of_task_group(code: CodeType) -> bool:
+    """Tell whether a function belongs to TaskGroup."""
+    return code.co_filename == taskgroups.__file__
 
 
 def holds(seconds: float = 9) -> Behaviour:
@@ -57,6 +85,19 @@ def holds(seconds: float = 9) -> Behaviour:
             await child.watch(asyncio.sleep(seconds))
         finally:
             await child.point()
+        return child.label
+
+    return behave
+
+
+def lingers(seconds: float = 3) -> Behaviour:
+    """Wait until it is cancelled, and then for so many seconds more."""
+
+    async def behave(child: Child) -> str:
+        try:
+            await child.watch(asyncio.get_running_loop().create_future())
+        finally:
+            await child.watch(asyncio.sleep(seconds))
         return child.label
 
     return behave
@@ -88,21 +129,32 @@ async def of_tasks(*children: Coro, call: Call = gather) -> Any:
     return await call(*tasks(children))
 
 
-def third_party(call: Call, which: int) -> Call:
-    """Cancel a child before its first step."""
+def third_party(call: Call) -> Call:
+    """Cancel the last child before its first step."""
 
     async def around(*children: Coro) -> Any:
-        loop = asyncio.get_running_loop()
         before = asyncio.all_tasks()
 
         def cancel() -> None:
-            new = asyncio.all_tasks() - before
-            ordered = sorted(new, key=hash)
-            if which < len(ordered):
-                ordered[which].cancel()
+            new = sorted(asyncio.all_tasks() - before, key=hash)
+            if new:
+                new[-1].cancel()
 
-        loop.call_soon(cancel)
+        asyncio.get_running_loop().call_soon(cancel)
         return await call(*children)
+
+    return around
+
+
+def with_warnings(call: Call) -> Call:
+    """Warn about children that do not stop."""
+
+    async def around(*children: Coro) -> Any:
+        warn_stuck_after(1)
+        try:
+            return await call(*children)
+        finally:
+            warn_stuck_after(None)
 
     return around
 
@@ -113,6 +165,9 @@ class Scenario(NamedTuple):
     name: str
     call: Call
     children: dict[str, Behaviour]
+    #: Whether children run when a block is left: then the first line of `__aexit__` is reached with
+    #: children that only it could stop.
+    left_early: bool = False
 
     @property
     def program(self) -> Program:
@@ -124,10 +179,15 @@ well: dict[str, Behaviour] = {"a": returns_at_once(), "b": cleans_up_slowly(), "
 badly: dict[str, Behaviour] = {"a": fails(), "b": holds(), "c": returns()}
 timed: dict[str, Behaviour] = {"a": sleeps(0.5), "b": holds(), "c": fails_in_cleanup()}
 held: dict[str, Behaviour] = {"a": holds(), "b": hangs()}
+one_holds: dict[str, Behaviour] = {"a": returns(), "b": holds()}
+three: dict[str, Behaviour] = {"a": holds(), "b": returns(), "c": returns()}
+
+# fmt: off
+of_generator = partial(first, limit=2, feed=generator)
 
 SCENARIOS = [
     Scenario("gather", gather, well),
-    Scenario("gather one", gather, {"a": cleans_up_slowly()}),
+    Scenario("gather one child", gather, {"a": cleans_up_slowly()}),
     Scenario("gather fails", gather, badly),
     Scenario("gather fails at once", gather, {"a": fails_at_once(), "b": holds()}),
     Scenario("gather return_exceptions", collect, {"a": fails(), "b": cleans_up_slowly()}),
@@ -136,28 +196,64 @@ SCENARIOS = [
     Scenario("gather limit fails", partial(gather, limit=2), {**badly, "d": returns()}),
     Scenario("gather child_timeout", partial(gather, child_timeout=1), timed),
     Scenario("gather cancelled", cancelled(gather), held),
-    Scenario("gather adopts", of_tasks, {"a": returns(), "b": cleans_up_slowly()}),
-    Scenario("gather adopts fails", of_tasks, badly),
-    Scenario("gather adopts cancelled", cancelled(of_tasks), held),
+    Scenario("gather cancelled twice", cancelled(cancelled(gather), at=2), {"a": lingers()}),
     Scenario("gather nested", gather, {"a": nests(gather, x=returns(), y=holds()), "b": fails()}),
-    Scenario("gather third party", third_party(collect, 1), two),
-    Scenario("first", partial(first, n=1), {"a": returns(), "b": holds()}),
+    Scenario("gather tasks", of_tasks, two),
+    Scenario("gather tasks fails", of_tasks, badly),
+    Scenario("gather tasks cancelled", cancelled(of_tasks), held),
+    Scenario("gather third party", third_party(collect), two),
+    Scenario("gather stuck", with_warnings(cancelled(gather)), {"a": lingers()}),
+    Scenario("first met", partial(first, n=1), one_holds),
     Scenario("first exhausted", partial(first, n=2), {"a": fails(), "b": returns()}),
     Scenario("first within", partial(first, within=1), timed),
-    Scenario("first limit", partial(first, n=1, limit=2, feed=generator), {"a": holds(), "b": returns(), "c": returns()}),
-    Scenario("first input raises", partial(first, limit=2, feed=raising), {"a": holds(), "b": returns(), "c": returns()}),
+    Scenario("first limit", partial(of_generator, n=1), three),
+    Scenario("first input raises", partial(first, limit=2, feed=raising), three),
     Scenario("first cancelled", cancelled(first), held),
-    Scenario("first adopts", partial(first, n=1, feed=tasks), {"a": returns(), "b": holds()}),
+    Scenario("first tasks", partial(first, n=1, feed=tasks), one_holds),
     Scenario("stream", stream, two),
-    Scenario("stream breaks", partial(stream, body=breaks), {"a": returns(), "b": holds()}),
-    Scenario("stream body raises", partial(stream, body=raises), {"a": returns(), "b": holds()}),
+    Scenario("stream breaks", partial(stream, body=breaks), one_holds, left_early=True),
+    Scenario("stream body raises", partial(stream, body=raises), one_holds, left_early=True),
     Scenario("stream adds", partial(stream, held_back=1, body=adds), two),
     Scenario("stream limit", partial(stream, limit=1, feed=generator), two),
     Scenario("stream ordered", partial(stream, ordered=True), {"a": cleans_up_slowly(), "b": returns()}),
-    Scenario("stream async", partial(stream, limit=1, feed=slow, ordered=True), two),
-    Scenario("stream async raises", partial(stream, feed=breaking), {"a": holds(), "b": returns(), "c": returns()}),
+    Scenario("stream source", partial(stream, limit=1, feed=slow, ordered=True), two),
+    Scenario("stream source raises", partial(stream, feed=breaking), three),
     Scenario("stream timeout", partial(stream, timeout=1), timed),
     Scenario("stream child_timeout", partial(stream, child_timeout=1, limit=2), timed),
-    Scenario("stream cancelled", cancelled(stream), held),
-    Scenario("stream adopts", partial(stream, feed=tasks, body=breaks), {"a": returns(), "b": holds()}),
+    Scenario("stream cancelled", cancelled(stream), held, left_early=True),
+    Scenario("stream tasks", partial(stream, feed=tasks, body=breaks), one_holds, left_early=True),
 ]
+
+#: The scenarios that asyncio's own functions can do too, by their names above.
+WITH_GATHER = [
+    Scenario("gather", with_gather, well),
+    Scenario("gather one child", with_gather, {"a": cleans_up_slowly()}),
+    Scenario("gather fails", with_gather, badly),
+    Scenario("gather fails at once", with_gather, {"a": fails_at_once(), "b": holds()}),
+    Scenario("gather return_exceptions", partial(with_gather, return_exceptions=True),
+             {"a": fails(), "b": cleans_up_slowly()}),
+    Scenario("gather limit", partial(with_gather_in_turn, limit=1), two),
+    Scenario("gather limit fails", partial(with_gather_in_turn, limit=2), {**badly, "d": returns()}),
+    Scenario("gather child_timeout", partial(with_gather_in_time, child_timeout=1), timed),
+    Scenario("gather cancelled", cancelled(with_gather), held),
+    Scenario("gather nested", with_gather,
+             {"a": nests(with_gather, x=returns(), y=holds()), "b": fails()}),
+]
+WITH_GROUP = [
+    Scenario("gather", with_group, well),
+    Scenario("gather one child", with_group, {"a": cleans_up_slowly()}),
+    Scenario("gather fails", with_group, badly),
+    Scenario("gather fails at once", with_group, {"a": fails_at_once(), "b": holds()}),
+    Scenario("gather return_exceptions", with_group_quietly,
+             {"a": fails(), "b": cleans_up_slowly()}),
+    Scenario("gather limit", partial(with_group_in_turn, limit=1), two),
+    Scenario("gather limit fails", partial(with_group_in_turn, limit=2), {**badly, "d": returns()}),
+    Scenario("gather child_timeout", partial(with_group_in_time, child_timeout=1), timed),
+    Scenario("gather cancelled", cancelled(with_group), held),
+    Scenario("gather nested", with_group,
+             {"a": nests(with_group, x=returns(), y=holds()), "b": fails()}),
+    Scenario("first met", partial(first_with_group, n=1), one_holds),
+    Scenario("first exhausted", partial(first_with_group, n=2), {"a": fails(), "b": returns()}),
+    Scenario("first within", partial(first_with_group, n=3, within=1), timed),
+]
+# fmt: on
