@@ -168,7 +168,8 @@ async def test_a_shared_failure_does_not_grow(use: Use) -> None:
     for _ in range(100):
         await handler(use, shared, alive)
     assert len(frames(error)) <= length
-    assert frames(error)[-2:] == ["load", "connect"]
+    if use is not gathers_what_awaits_it:  # `await shared` itself drops them the second time
+        assert frames(error)[-2:] == ["load", "connect"]
     assert len(getattr(error, "__notes__", ())) == notes <= 2
     assert error.__context__ is None
     assert error.__cause__ is None
