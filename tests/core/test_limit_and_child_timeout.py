@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import types
 from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
 from typing import Any
@@ -196,6 +197,181 @@ def test_after_a_cancellation_nobody_starts() -> None:
 
     run(main())
     assert crowd.started == [("a", 0), ("b", 2)]
+
+
+@lazy_and_eager
+def test_a_failure_makes_room_where_exceptions_are_returned(*, eager: bool) -> None:
+    """With `return_exceptions` a failed child, or a late one, hands its turn on."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        values = await gather_structured(
+            after(1, ValueError()),
+            after(0, TypeError()),
+            crowd.child("late", 9),
+            crowd.child("d", 1),
+            limit=1,
+            child_timeout=3,
+            return_exceptions=True,
+        )
+        assert [type(value) for value in values] == [ValueError, TypeError, TimeoutError, str]
+
+    run(main(), eager=eager)
+    assert crowd.started == [("late", 1), ("d", 4)]
+
+
+# child_timeout
+
+
+@lazy_and_eager
+def test_the_time_of_a_child_begins_with_its_own_start(*, eager: bool) -> None:
+    """The time in the queue does not count."""
+
+    async def main() -> None:
+        values = await gather_structured(*[after(2, n) for n in range(4)], limit=1, child_timeout=3)
+        assert values == [0, 1, 2, 3]
+        assert now() == 8
+
+    run(main(), eager=eager)
+
+
+def test_a_late_child_ends_on_time() -> None:
+    """A late child is cancelled at its deadline, joined, and has failed with a TimeoutError."""
+
+    async def late() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(now())
+            await asyncio.sleep(1)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await gather_structured(after(1, "a"), late(), child_timeout=2)
+        ended.append(now())
+
+    ended: list[float] = []
+    run(main())
+    assert ended == [2, 3]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_value_in_the_tick_of_its_deadline_is_in_time(steps: int, *, adopted: bool) -> None:
+    """What arrives in the very tick in which its time is over is kept."""
+
+    async def child(name: str) -> str:
+        for _ in range(steps):
+            await asyncio.sleep(2 / steps)
+        return name
+
+    async def main() -> None:
+        children = [child(name) for name in "ab"]
+        values = await gather_structured(
+            *(map(asyncio.create_task, children) if adopted else children), child_timeout=2
+        )
+        assert values == ["a", "b"]
+
+    run(main())
+
+
+@lazy_and_eager
+@pytest.mark.parametrize("limit", [None, 1])
+def test_no_time_at_all(limit: int | None, *, eager: bool) -> None:
+    """With `child_timeout=0` nothing is started: each child is late."""
+    crowd = Crowd()
+
+    async def main() -> None:
+        children = [crowd.child("a", 0), crowd.child("b", 0)]
+        values = await gather_structured(
+            *children, limit=limit, child_timeout=0, return_exceptions=True
+        )
+        assert [type(value) for value in values] == [TimeoutError] * 2
+        assert [*map(inspect.getcoroutinestate, children)] == [inspect.CORO_CLOSED] * 2
+
+    run(main(), eager=eager)
+    assert crowd.started == []
+
+
+async def returns_all_the_same() -> str:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        return "partial"
+    return "complete"
+
+
+async def fails_all_the_same() -> str:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        raise OSError("in its cleanup")
+
+
+def test_what_a_late_child_returns_or_raises_is_kept() -> None:
+    """A late child that returns has returned, and one that raises has failed with that."""
+    values: Any = run(
+        gather_structured(
+            returns_all_the_same(),
+            fails_all_the_same(),
+            after(1, "c"),
+            child_timeout=2,
+            return_exceptions=True,
+        )
+    )
+    assert [str(value) for value in values] == ["partial", "in its cleanup", "c"]
+
+
+def test_a_child_that_times_out_by_itself_is_not_late() -> None:
+    """A TimeoutError of the child's own comes out as it is."""
+    own = TimeoutError("its own")
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError) as raised:
+            await gather_structured(after(1, own), child_timeout=2)
+        assert raised.value is own
+
+    run(main())
+
+
+def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the call is over it has no timer in the loop any more."""
+
+    async def main() -> None:
+        timers = timers_from_now_on(monkeypatch)
+        await gather_structured(after(1, "a"), after(2, "b"), child_timeout=60)
+        assert still_to_ring(timers) == []
+        assert 60 in [timer.when() for timer in timers]
+
+    run(main())
+
+
+def test_a_timer_that_has_fired_sets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All children have settled in the tick in which it fires, and another one starts in it."""
+    cancelled: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        tick = loop.create_future()
+        loop.call_later(1, tick.set_result, None)
+        timers = timers_from_now_on(monkeypatch)
+        scope: Any = types.SimpleNamespace(
+            loop=loop, function="call", unfinished={1: tick}, late={}, cancel=cancelled.extend
+        )
+        timeouts = ChildTimeouts(scope, 1)
+        timeouts.begin((0,), (tick,))
+        await tick  # the timer fires, and will look behind all that happens in this tick
+        timeouts.settled(0)
+        timeouts.end()
+        scope.unfinished[1] = loop.create_future()
+        timeouts.begin((1,), (scope.unfinished[1],))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [timer.when() for timer in timers] == [1, 2]
+        await asyncio.sleep(2)
+        assert cancelled == [1]
+
+    run(main())
 
 
 @lazy_and_eager
