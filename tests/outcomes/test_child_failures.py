@@ -14,6 +14,7 @@ import pytest
 
 from structgather import (
     Cancelled,
+    ChildFailures,
     Failed,
     Gathered,
     Ok,
@@ -21,7 +22,6 @@ from structgather import (
     first_n_within,
     gather_structured,
 )
-from structgather._failures import ChildFailures
 from support.virtual_tests import forever, virtual
 from support.virtual_time import after
 
