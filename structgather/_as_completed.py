@@ -380,7 +380,7 @@ class AsCompleted(Generic[T]):
         await stream.enter()
         try:
             stream.begin(aws, timeout, ordered=ordered)
-            if None not in stream.ready:
+            if stream.source_error is None and not stream.scope.has_failed():
                 return self
         except BaseException:
             self._state = _LEFT

@@ -320,6 +320,7 @@ class _Gather:
         name = _stuck.describe(self._arguments[failures[0][0]]) if failures else ""
         close_unstarted(self._arguments)  # those that waited for room
         self._arguments = ()
+        del self._scope, self._queue, self._values, self._failures
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions

@@ -181,7 +181,7 @@ class Scope:
                     self.fail(error)
                     close_unstarted(awaitables)
                     break
-                if type(task) is _TASK and not task.done() and task.get_coro() is wrapper:
+                if isinstance(task, _TASK) and not task.done() and task.get_coro() is wrapper:
                     unfinished[index] = task
                 else:  # it has finished eagerly, or comes from a task factory
                     _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
@@ -209,7 +209,7 @@ class Scope:
             self.fail(error)
             close_unstarted((awaitable,))
             return
-        if type(task) is not _TASK or task.done() or task.get_coro() is not wrapper:
+        if not isinstance(task, _TASK) or task.done() or task.get_coro() is not wrapper:
             _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
             return
         self.unfinished[index] = task
@@ -475,6 +475,10 @@ class Scope:
             self.stop()
         self.decide_by(_ABANDONED, _ignore_value)
 
+    def has_failed(self) -> bool:
+        """Tell whether the call has to raise something that is not a child's failure."""
+        return self._thrown is not None or self._interrupt is not None
+
     def take_error(self) -> BaseException | None:
         """Return what the call has to raise, if anything; what was thrown in is raised once.
 
@@ -496,9 +500,10 @@ class Scope:
             self._watch.end()
             self._watch = None
         self.group.caller = None
+        del self.group, self.caller
         self._policy = _ABANDONED
         self._on_value = _ignore_value
-        if self._thrown is None and self._interrupt is None:
+        if not self.has_failed():
             return None
         error = self.take_error()
         self._interrupt = self._raising = None
