@@ -355,9 +355,10 @@ class Scope:
         """Let the body run on. Happens by itself when the last child has settled."""
         waiter = self._waiter
         if waiter is not None:
+            waiter.stop = None
             if not waiter.done():
                 waiter.set_result(None)
-            self._waiter = waiter.stop = None
+            self._waiter = None
 
     # How children are stopped ...
 
