@@ -356,8 +356,10 @@ class Scope:
         waiter = self._waiter
         if waiter is not None:
             waiter.stop = None
-            if not waiter.done():
+            try:  # not `if not waiter.done()`: Ctrl-C cancels the main Task between any two lines
                 waiter.set_result(None)
+            except asyncio.InvalidStateError:
+                pass
             self._waiter = None
 
     # How children are stopped ...
@@ -500,7 +502,7 @@ class Scope:
         That is what was thrown into the body; failing that, the interrupt of a child.
         """
         error, self._thrown = self._thrown, None
-        if error is None and self._interrupt is not None:
+        if self._interrupt is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             error = self._interrupt
             if self._raising is not None:
                 self._raising.cancel()  # the event loop gets it from the call
