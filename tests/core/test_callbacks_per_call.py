@@ -1,7 +1,8 @@
 """What a call asks of the event loop: the steps of its children and of its caller, and no more.
 
 Each callback is a boundary before which a cancellation may come. So one more for each call, or for
-each child, shows in the numbers of schedules in `searches/schedules.toml`; here it shows by itself. Any other choice is the outside's: which point is next, and when the clock ticks.
+each child, shows in the numbers of schedules in `searches/schedules.toml`; here it shows by itself.
+Any other choice is the outside's: which point is next, and when the clock ticks.
 """
 
 from __future__ import annotations
