@@ -66,9 +66,9 @@ WORLDS = [
     World("in a timeout", in_a_timeout(stream),
           deadline=1, excused=OF_A_TIMEOUT_AROUND_A_BODY, smaller=SMALL, cancels=1),
     # Leaving early.
-    World("breaks", partial(stream, body=breaks)),
-    World("raises", partial(stream, body=raises)),
-    World("cancels", partial(stream, body=cancels)),
+    World("breaks", partial(stream, body=breaks), smaller=SMALL),
+    World("raises", partial(stream, body=raises), smaller=SMALL),
+    World("cancels", partial(stream, body=cancels), smaller=SMALL),
     World("pauses and breaks", partial(stream, body=pauses_and_breaks), smaller=SMALL, cancels=1),
     # One by one.
     World("limit=1", partial(stream, limit=1)),
@@ -118,7 +118,7 @@ WORLDS = [
 ]
 # Events that race.
 RACING = [
-    World("limit=2", partial(stream, limit=2), cancels=0),
+    World("limit=2", partial(stream, limit=2), smaller=SMALL, cancels=0),
     World("pauses", partial(stream, body=pauses), TWO, cancels=0),
     World("timeout", partial(stream, timeout=1), TWO, deadline=1, cancels=0),
     World("breaks", partial(stream, body=breaks), TWO, cancels=1),

@@ -137,7 +137,7 @@ OF_THE_GROUP = frozenset[str](
 WORLDS = [
     World("plain", gather_structured),
     World("return_exceptions", return_exceptions, smaller=SMALL),
-    World("exception_group", exception_group),
+    World("exception_group", exception_group, smaller=SMALL),
     World("limit=1", limit_1),
     World("limit=2", limit_2),
     World("child_timeout", child_timeout, child_deadline=1, smaller=SMALL),
@@ -155,7 +155,7 @@ WORLDS = [
 # Events that race.
 RACING = [
     World("three children", gather_structured, smaller=SMALL, cancels=0),
-    World("limit=2", limit_2, cancels=0),
+    World("limit=2", limit_2, smaller=SMALL, cancels=0),
     World("child_timeout", child_timeout, TWO, cancels=0),
     World("two children", gather_structured, TWO),
 ]
