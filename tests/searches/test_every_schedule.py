@@ -17,7 +17,7 @@ def parameter(search: Search) -> object:
     return pytest.param(search, id=str(search), marks=marks)
 
 
-@pytest.mark.parametrize("search", map(parameter, SEARCHES))
+@pytest.mark.parametrize("search", [parameter(search) for search in SEARCHES])
 def test_every_schedule(search: Search) -> None:
     """Every promise holds in every schedule, and there are as many schedules as expected."""
     search.check()
