@@ -145,7 +145,7 @@ WORLDS = [
     World("adopts, child_timeout", adopts_with_child_timeout, TWO, child_deadline=1),
     World("twice_each", twice_each, smaller=SMALL),
     World("adopts_a_future", adopts_a_future, smaller=SMALL, cancels=1),
-    World("shares_a_task", shares_a_task, smaller=SMALL, cancels=1),
+    World("shares_a_task", shares_a_task, smaller=TWO, cancels=1),
     World("in_a_timeout", in_a_timeout(gather_structured), deadline=1, smaller=SMALL,
           excused=OF_A_TIMEOUT_AROUND_A_BODY),
     World("in_a_group", in_a_group, smaller=SMALL, excused=OF_THE_GROUP),
