@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from structgather._failures import context_of, set_context, without_our_frame
-from structgather._group import Group
+from structgather._group import Joins
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterator
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 if sys.version_info >= (3, 14):
     from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
-else:
 
-    def future_add_to_awaited_by(*_: object) -> None: ...
-    def future_discard_from_awaited_by(*_: object) -> None: ...
+#: Whether asyncio can be told who awaits whom, for `python -m asyncio pstree`.
+_TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
 
 
 def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
@@ -34,7 +33,8 @@ def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
         return
     scope.unfinished[index] = future
     future.add_done_callback(functools.partial(_adopted_done, scope, index))
-    future_add_to_awaited_by(future, scope.caller)
+    if _TRACKS_AWAITED_BY:
+        future_add_to_awaited_by(future, scope.caller)
     if scope.stopping and not scope.has_first_steps_due():
         scope.cancel((index,))
 
@@ -43,7 +43,8 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
     # The argument is not used: a proxy of a Future passes a different object.
     future = scope.unfinished.get(index)
     if future is not None:
-        future_discard_from_awaited_by(future, scope.caller)
+        if _TRACKS_AWAITED_BY:
+            future_discard_from_awaited_by(future, scope.caller)
         settle_as_finished(scope, index, future)
 
 
@@ -77,29 +78,25 @@ def _wrapped_done(
 
 def settle_as_finished(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
     """Settle a child by what its finished Task or Future says."""
-    handled = sys.exception()
     try:
         value = future.result()  # which raises with the child's own part of the traceback
-    except asyncio.CancelledError as error:
-        _drop_context(error, handled)
-        if future.cancelled():
-            scope.settle_cancelled(index, without_our_frame(error))
-        else:
-            scope.settle_failed(index, without_our_frame(error))
     except BaseException as error:  # noqa: BLE001 - the child's
-        _drop_context(error, handled)
-        scope.settle_failed(index, without_our_frame(error))
+        raised = without_our_frame(error)
     else:
         scope.settle_value(index, value)
+        return
+    handled = sys.exception()
+    if handled is not None and context_of(raised) is handled:
+        # The caller is handling it, not the child:
+        #     async with as_completed_scoped(...): raise ValueError
+        set_context(raised, None)
+    try:
+        if future.cancelled() and isinstance(raised, asyncio.CancelledError):
+            scope.settle_cancelled(index, raised)
+        else:
+            scope.settle_failed(index, raised)
     finally:
-        del handled
-
-
-def _drop_context(error: BaseException, handled: BaseException | None) -> None:
-    # The caller was handling it, not the child:
-    #     async with as_completed_scoped(...): raise ValueError
-    if handled is not None and context_of(error) is handled:
-        set_context(error, None)
+        del handled, raised  # its traceback may refer to this frame: no cycle
 
 
 def ancestors_of(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
@@ -133,7 +130,7 @@ class _Probe:
                 self.waiting.append(callback.args[0].caller)
             return False
         owner = getattr(callback, "__self__", None)
-        if isinstance(owner, Group):  # it is a child of a call
+        if isinstance(owner, Joins):  # it is a child of a call
             owner = owner.caller
         if isinstance(owner, asyncio.Task):  # otherwise it is awaited directly
             self.waiting.append(owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, final
 
 from structgather import _failures
@@ -125,14 +126,23 @@ class _FirstN(Intake):
             self._within = check_seconds(FUNCTION, "within", within)
             limit = check_limit(FUNCTION, limit)
             child_timeout = check_seconds(FUNCTION, "child_timeout", child_timeout)
-            self.open(Scope(FUNCTION, self, calling_task(FUNCTION)), limit, child_timeout)
+            self.open(Scope(FUNCTION, calling_task(FUNCTION)), limit, child_timeout)
         except BaseException:
             refuse(self._iterable)
             raise
         self._values = []
         self._outcomes = []
         self._failed = []
-        await self.scope.run(self._start, self.pull)
+        scope = self.scope
+        try:
+            async with scope.group:
+                self._start()
+                while scope.unfinished:
+                    await scope.join()
+                    self.pull()
+        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+            scope.raised_by_group(error)
+        del scope
         self.pull()
         self.close_source()
         self._iterable = ()

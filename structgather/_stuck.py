@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from structgather._arguments import check_seconds
-from structgather._timers import keeps_a_history
+from structgather._group import keeps_a_history
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -146,6 +146,14 @@ def name_of(awaitable: object) -> str:
     except Exception:  # noqa: BLE001 - a proxy's `__getattr__` may raise anything, or ...
         name = None
     return name if type(name) is str else type(awaitable).__qualname__  # ... return a proxy
+
+
+def names_of(awaitable: object) -> tuple[str, str]:
+    """Return the `__name__` and the `__qualname__` of the coroutine that stands for `awaitable`."""
+    if isinstance(awaitable, CoroutineType):
+        return awaitable.__name__, awaitable.__qualname__
+    name = name_of(awaitable)
+    return name, name
 
 
 def describe(child: Awaitable[Any]) -> str:
