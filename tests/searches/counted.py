@@ -5,8 +5,8 @@ there are is asserted as well: a search that became smaller has lost something, 
 larger has met choices that nobody expected. The numbers are the same on all Pythons. They stand in
 `schedules.toml`, one line per search: the schedules with at most 0, 1, ... outer cancellations.
 
-    python tests/searches --renew gather    run the searches whose name contains "gather", and
-                                            write what they count into schedules.toml
+    python tests/searches --renew "gather.*racing"    run the searches whose names match, and write
+                                                      what they count into schedules.toml
 
 Searches are in the default run of the tests, or `exhaustive`:
 
@@ -86,7 +86,7 @@ class Search(NamedTuple):
 
     def check(self) -> None:
         """Judge every schedule, and compare their number with the table."""
-        assert self.run() == table().get(self.key), f"if this is right: --renew '{self}'"
+        assert self.run() == table().get(self.key), f"if this is right: --renew '^{self}$'"
 
 
 def read() -> Table:

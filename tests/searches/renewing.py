@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,12 +15,12 @@ EAGER_TASKS = sys.version_info >= (3, 12)
 
 
 def renew(pattern: str, jobs: int, say: Callable[[str], None]) -> int:
-    """Run the searches whose name contains `pattern`; return 1 if one breaks a promise.
+    """Run the searches whose names match; return 1 if one breaks a promise, else 0.
 
     A search that breaks a promise, or is not run, keeps its numbers. The table is written after
-    each search, so that the command can be stopped.
+    each search, so that the command can be stopped; the exhaustive searches are the last.
     """
-    wanted = [search for search in SEARCHES if pattern in str(search)]
+    wanted = [search for search in SEARCHES if re.search(pattern, str(search))]
     if not EAGER_TASKS:
         wanted = [search for search in wanted if not search.eager]
         say("eager tasks need Python 3.12: their numbers stay as they are")
