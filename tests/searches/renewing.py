@@ -32,11 +32,10 @@ def renew(pattern: str, jobs: int, say: Callable[[str], None]) -> int:
         running = {pool.submit(run, SEARCHES.index(search)): search for search in wanted}
         for done in as_completed(running):
             search = running[done]
-            try:
-                numbers = done.result()
-            except (AssertionError, RuntimeError) as error:
+            numbers, violation = done.result()
+            if violation:
                 broken = 1
-                say(f"{search}: {error}")
+                say(f"{search}: {violation}")
                 continue
             if numbers != found.get(search):
                 say(f"{search}: {found.get(search)} is now {numbers}")
@@ -53,6 +52,9 @@ def begin() -> None:
     structgather.warn_stuck_after(None)
 
 
-def run(number: int) -> list[int]:
-    """Run one search, in a process of its own."""
-    return SEARCHES[number].run()
+def run(number: int) -> tuple[list[int], str]:
+    """Run one search in a process of its own; return its numbers, or what is violated."""
+    try:
+        return SEARCHES[number].run(), ""
+    except (AssertionError, RuntimeError) as error:
+        return [], f"{type(error).__name__}: {error}"
