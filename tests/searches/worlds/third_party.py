@@ -21,7 +21,7 @@ from simloop.choosers import explore
 from simloop.every_schedule import judge, world_of
 from simloop.loop import DeterministicLoop, current
 from simloop.run import Run
-from simloop.run_log import story
+from simloop.run_log import log_of
 from simloop.worlds import Behaviour, Call
 from structgather import Cancelled, gather_structured
 
@@ -32,7 +32,7 @@ SOMEBODY = "somebody"
 MESSAGE = "by somebody else"
 
 # It takes every cancelled child for one that the call has cancelled.
-OF_OTHERS = frozenset({"losers_are_told"})
+OF_OTHERS = frozenset({"losers_are_reported"})
 # A call that raises what its children do raises the CancelledError of one, as asyncio.gather does:
 # these know of none but the caller's. `as_it_was` asks for its message.
 OF_A_RAISING_CALL = frozenset({"no_cancel_invented", "cancel_message_kept"})
@@ -155,7 +155,7 @@ def as_it_was(run: Run, case: Case, victim: str) -> None:
     """The call says of the child that was struck what became of it, with the message that came."""
     if not how(run) or run.cancels_accepted:
         return
-    ending = story(run).children[victim].ending
+    ending = log_of(run).children[victim].ending
     cancelled = ending is None or ending.how == "cancelled"
     told = cancellation_told(run, [*case.children].index(victim), raises=case.raises)
     assert told == ((MESSAGE,) if cancelled else None), run.schedule
@@ -165,7 +165,7 @@ def siblings_go_on(run: Run, victim: str) -> None:
     """Nobody else was disturbed."""
     if run.cancels_accepted:
         return
-    for label, child in story(run).children.items():
+    for label, child in log_of(run).children.items():
         assert label == victim or not child.cancelled, run.schedule
 
 
