@@ -113,9 +113,7 @@ async def test_never_more_than_limit_are_ahead_of_the_consumer(
 ) -> None:
     """Outcomes that are held back for an earlier one count as not yet taken."""
     crowd, taken = Crowd(), 0
-    async with as_completed_scoped(
-        pull(crowd, *durations), limit=limit, ordered=True
-    ) as outcomes:
+    async with as_completed_scoped(pull(crowd, *durations), limit=limit, ordered=True) as outcomes:
         async for _ in outcomes:
             taken += 1
             assert crowd.started <= taken + limit
@@ -211,9 +209,7 @@ async def test_what_is_held_back_is_undelivered() -> None:
 async def test_a_break_in_the_midst_leaves_nothing_running() -> None:
     """As without `ordered`."""
     crowd = Crowd()
-    async with as_completed_scoped(
-        crowd.children(*[1] * 100), limit=5, ordered=True
-    ) as outcomes:
+    async with as_completed_scoped(crowd.children(*[1] * 100), limit=5, ordered=True) as outcomes:
         async for outcome in outcomes:
             if outcome.index == 10:
                 break

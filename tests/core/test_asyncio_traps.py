@@ -260,7 +260,9 @@ def test_a_group_cancels_its_children_in_the_order_of_a_set() -> None:
 
     async def main(group: Group) -> list[int]:
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(lambda loop, *args, **options: OrderedTask(*args, loop=loop, **options))
+        loop.set_task_factory(
+            lambda loop, *args, **options: OrderedTask(*args, loop=loop, **options)
+        )
         log: list[int] = []
 
         async def cleans_up(number: int) -> None:

@@ -1,4 +1,4 @@
-"""Runs the fenced blocks of code in the documentation, or checks them as far as that goes.
+"""Runs the fenced blocks of code in the documentation, or checks those that do not run.
 
     python           runs in a namespace of its own. `await` may stand at the top. Time is virtual,
                      so that an example may sleep; `python real-time` runs on asyncio's own loop.
@@ -50,7 +50,7 @@ class Block:
     before: "Block | None"
 
     def __str__(self) -> str:
-        """Where the block begins: the name of its test."""
+        """Return where the block begins, the id of its test."""
         return f"{self.document}:{self.line}"
 
 
@@ -82,14 +82,14 @@ def blocks_of(document: str) -> list[Block]:
 
 
 def run_virtually(main: Coroutine[Any, Any, object], **_: object) -> object:
-    """Do what `asyncio.run` does, in no time."""
+    """Run `main` as `asyncio.run` does, in virtual time."""
     loop = DeterministicLoop(First(), max_steps=STEPS)  # type: ignore[abstract]  # no I/O
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main)
 
 
 def execute(block: Block, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a python block and hand back what it prints."""
+    """Run a python block and return what it prints."""
     # Newlines in front, so that a traceback shows the line of the document.
     source = "\n" * block.line + block.source
     code = compile(source, str(ROOT / block.document), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
@@ -125,7 +125,7 @@ def check_text(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_session(block: Block, _: pytest.MonkeyPatch) -> None:
-    """Fail if the interactive session goes otherwise."""
+    """Fail if the interactive session differs."""
     parser = doctest.DocTestParser()
     test = parser.get_doctest(block.source, {}, str(block), block.document, block.line)
     assert test.examples, "shows no session"
@@ -149,7 +149,7 @@ def check_diff(block: Block, _: pytest.MonkeyPatch) -> None:
 
 
 def check_toml(block: Block, _: pytest.MonkeyPatch) -> None:
-    """Fail if it does not parse, or says nothing."""
+    """Fail if it does not parse, or is empty."""
     assert tomllib.loads(block.source)
 
 
@@ -165,6 +165,6 @@ CHECKS: dict[str, Callable[[Block, pytest.MonkeyPatch], None]] = {
 
 
 def check(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check a block as its language says."""
+    """Check a block according to its language."""
     assert block.language in CHECKS, f"no check for blocks of {block.language or 'no language'}"
     CHECKS[block.language](block, monkeypatch)
