@@ -161,30 +161,32 @@ class Scope:
             indices, awaitables = self.timeouts.begin(indices, awaitables)
         self._batches.append((indices, awaitables))
         create, child, unfinished = self.group.create_task, self._child, self.unfinished
-        for index, awaitable in zip(indices, awaitables, strict=True):
-            if type(awaitable) is _COROUTINE:
-                wrapper = child(index, awaitable)
-                # What Task reprs, monitors and tracers show.
-                wrapper.__name__ = awaitable.__name__
-                wrapper.__qualname__ = awaitable.__qualname__
-            elif type(awaitable) is _TASK or asyncio.isfuture(awaitable):
-                _adopt.adopt(self, index, awaitable)
-                continue
-            else:
-                wrapper = child(index, awaitable)
-                wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
-            try:
-                task = create(wrapper)
-            except BaseException as error:  # noqa: BLE001 - a task factory's
-                wrapper.close()
-                self.fail(error)
-                close_unstarted(awaitables)
-                break
-            if type(task) is _TASK and task.get_coro() is wrapper:
-                unfinished[index] = task
-            else:  # it has finished eagerly, or comes from a task factory
-                _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
-        self.loop.call_soon(self._check)
+        try:
+            for index, awaitable in zip(indices, awaitables, strict=True):
+                if type(awaitable) is _COROUTINE:
+                    wrapper = child(index, awaitable)
+                    # What Task reprs, monitors and tracers show.
+                    wrapper.__name__ = awaitable.__name__
+                    wrapper.__qualname__ = awaitable.__qualname__
+                elif type(awaitable) is _TASK or asyncio.isfuture(awaitable):
+                    _adopt.adopt(self, index, awaitable)
+                    continue
+                else:
+                    wrapper = child(index, awaitable)
+                    wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
+                try:
+                    task = create(wrapper)
+                except BaseException as error:  # noqa: BLE001 - a task factory's
+                    wrapper.close()
+                    self.fail(error)
+                    close_unstarted(awaitables)
+                    break
+                if isinstance(task, _TASK) and not task.done() and task.get_coro() is wrapper:
+                    unfinished[index] = task
+                else:  # it has finished eagerly, or comes from a task factory
+                    _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
+        finally:
+            self.loop.call_soon(self._check)
 
     def start_late(
         self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
@@ -207,7 +209,7 @@ class Scope:
             self.fail(error)
             close_unstarted((awaitable,))
             return
-        if type(task) is not _TASK or task.get_coro() is not wrapper:
+        if not isinstance(task, _TASK) or task.done() or task.get_coro() is not wrapper:
             _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
             return
         self.unfinished[index] = task
@@ -331,14 +333,17 @@ class Scope:
             self.wake()
         else:  # the child's, in its last step: let the group's done callback run before ours
             task.add_done_callback(self.wake)
+            if self.stopping:
+                # Its caller is not cancelled again: no interrupt may cost the call this wake-up.
+                task.add_done_callback(self.wake)
 
     def wake(self, _: object = None) -> None:
         """Let the body run on. Happens by itself when the last child has settled."""
         waiter = self._waiter
         if waiter is not None:
-            self._waiter = waiter.stop = None
             if not waiter.done():
                 waiter.set_result(None)
+            self._waiter = waiter.stop = None
 
     # How children are stopped ...
 
@@ -374,10 +379,15 @@ class Scope:
 
     def fail(self, error: BaseException) -> None:
         """Stop, and raise `error` from the call: something other than a child has failed."""
-        if self._thrown is None:
+        if self._thrown is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._thrown = error
             self._policy.on_abort()
         self.stop()
+
+    def keep_error(self, error: BaseException) -> None:
+        """Raise `error` from the call, unless there is something else to raise."""
+        if self._thrown is None:
+            self._thrown = error
 
     def has_first_steps_due(self) -> bool:
         """Tell whether some children may have yet to make their first step."""
@@ -397,8 +407,24 @@ class Scope:
             # own code, interrupted. The group has cancelled its caller for it.
             self.broken = True
             self._thrown = error.exceptions[0]
-        elif self._thrown is None:  # the caller was cancelled when all children had settled
-            self._thrown = error.with_traceback(None)
+        elif isinstance(error, asyncio.CancelledError):
+            # The caller was cancelled when all children had settled.
+            self.keep_error(error.with_traceback(None))
+        else:
+            self.fail(error)
+
+    async def join_adopted(self) -> None:
+        """Join the adopted children that are left where our own code was interrupted.
+
+        The group does not know them, and a done callback may be what was interrupted.
+        """
+        self.stop()
+        while left := [child for child in self.unfinished.values() if not child.done()]:
+            try:
+                await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                self.keep_error(error.with_traceback(None))
+        self.settle_done()
 
     def wait(self) -> Waiter:
         """Return what the body awaits until the next `wake()`, where it may survive cancellation."""
@@ -449,6 +475,10 @@ class Scope:
             self.stop()
         self.decide_by(_ABANDONED, _ignore_value)
 
+    def has_failed(self) -> bool:
+        """Tell whether the call has to raise something that is not a child's failure."""
+        return self._thrown is not None or self._interrupt is not None
+
     def take_error(self) -> BaseException | None:
         """Return what the call has to raise, if anything; what was thrown in is raised once.
 
@@ -470,9 +500,10 @@ class Scope:
             self._watch.end()
             self._watch = None
         self.group.caller = None
+        del self.group, self.caller
         self._policy = _ABANDONED
         self._on_value = _ignore_value
-        if self._thrown is None and self._interrupt is None:
+        if not self.has_failed():
             return None
         error = self.take_error()
         self._interrupt = self._raising = None

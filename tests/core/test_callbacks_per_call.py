@@ -48,6 +48,10 @@ def each(count: int) -> int:
     return count
 
 
+def one_more(count: int) -> int:
+    return count + 1
+
+
 class Case(NamedTuple):
     """A call, and the callbacks that it needs besides the steps of its children and its caller."""
 
@@ -62,7 +66,7 @@ class Case(NamedTuple):
 CASES = [
     Case("gather", gather_structured),
     # The adopted children are a batch of their own, though there is none.
-    Case("gather limit", partial(gather_structured, limit=1), batches=lambda count: count + 1),
+    Case("gather limit", partial(gather_structured, limit=1), batches=one_more),
     Case("return_exceptions", partial(gather_structured, return_exceptions=True)),
     Case("first", first),
     Case("first limit", partial(first, limit=1, feed=generator), batches=each, woken=True),

@@ -1,7 +1,7 @@
 """One failure raised by many calls: its traceback does not grow, and keeps no caller alive.
 
-A Task of a cache, or an outcome that is looked at again, raises the same exception object each time.
-The part of its traceback that is the child's stays.
+A Task in a cache, and an outcome that is asked again, raise the same object each time.
+The child's own part of its traceback stays.
 """
 
 from __future__ import annotations

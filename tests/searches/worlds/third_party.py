@@ -33,8 +33,8 @@ MESSAGE = "by a third party"
 
 # This oracle takes every cancelled child for one that the call cancelled.
 OF_A_THIRD_PARTY = frozenset({"losers_are_reported"})
-# A call that raises what its children raise also raises the CancelledError of one, as asyncio.gather
-# does. These oracles expect only the caller's; `reports_the_child` checks its message.
+# A call that raises what its children raise also raises the CancelledError of one, as
+# asyncio.gather does. These oracles expect only the caller's; `reports_the_child` checks the message.
 OF_A_RAISING_CALL = frozenset({"no_cancel_invented", "cancel_message_kept"})
 # A child that never starts logs no finish, although it makes room for the next.
 OF_AN_UNSTARTED_CHILD = frozenset({"limit_holds"})
