@@ -34,7 +34,7 @@ MESSAGE = "by a third party"
 # This oracle takes every cancelled child for one that the call cancelled.
 OF_A_THIRD_PARTY = frozenset({"losers_are_reported"})
 # A call that raises what its children raise also raises the CancelledError of one, as
-# asyncio.gather does. These oracles expect only the caller's; `reports_the_child` checks the message.
+# asyncio.gather does. These oracles expect only the caller's; `reports_the_child` has its message.
 OF_A_RAISING_CALL = frozenset({"no_cancel_invented", "cancel_message_kept"})
 # A child that never starts logs no finish, although it makes room for the next.
 OF_AN_UNSTARTED_CHILD = frozenset({"limit_holds"})
@@ -105,8 +105,8 @@ class Case(NamedTuple):
             moments.update(moments_of(run))
             judge(run, excused | OF_AN_UNSTARTED_CHILD if "before" in moments_of(run) else excused)
             runs += 1
-        # An eager child cannot be cancelled before its first step.
-        assert moments == {"after its first step", *(() if eager else ("before",))}
+        # An eager child can only be cancelled before its first step if it waited for the limit.
+        assert moments >= {"after its first step", *(() if eager else ("before",))}
         return runs
 
 
