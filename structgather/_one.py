@@ -93,20 +93,11 @@ class One(Joins):
                     except BaseException:  # a task factory's
                         wrapper.close()
                         raise
+                    del wrapper
+                del awaitable
                 self._child.add_done_callback(self.child_finished)
                 while not self._child.done():
-                    waiter = self._waiter = Waiter(loop=self.loop)
-                    waiter.stop = self._stop
-                    try:
-                        await waiter
-                    except GeneratorExit:  # the coroutine is closed: nothing can be awaited
-                        if not is_closed(self.loop):
-                            self._stop()
-                        raise
-                    except BaseException as error:  # noqa: BLE001 - raised after the join
-                        self._thrown_in(error)
-                    finally:
-                        waiter.stop = self._waiter = None
+                    await self._join()
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - raised below
@@ -118,6 +109,20 @@ class One(Joins):
             return [self._value]
         del group
         return self._result()
+
+    async def _join(self) -> None:
+        waiter = self._waiter = Waiter(loop=self.loop)
+        waiter.stop = self._stop
+        try:
+            await waiter
+        except GeneratorExit:  # the coroutine is closed: nothing can be awaited
+            if not is_closed(self.loop):
+                self._stop()
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised after the join
+            self._thrown_in(error)
+        finally:
+            waiter.stop = self._waiter = None
 
     async def _run(self, awaitable: Awaitable[Any]) -> None:
         try:
