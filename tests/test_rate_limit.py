@@ -131,7 +131,7 @@ def test_all_layers_are_taken_at_once_or_none() -> None:
 
     at, seen = run(main())
     assert at == 60
-    assert seen == ("<RateLimit: 0 calls under way, 1 waiting; 1 requests and 10 tokens in 60 s>")
+    assert seen == ("<RateLimit: 0 running, 1 waiting; 1 requests and 10 tokens in 60 s>")
 
 
 def test_burst_bounds_what_comes_at_one_instant() -> None:
@@ -512,7 +512,7 @@ def test_no_admission_is_entered_twice(limited: str) -> None:
         for call in calls:
             with pytest.raises(RuntimeError, match="entered before"):
                 await call.__aenter__()
-        assert "5 calls under way, 1 waiting" in repr(limit)
+        assert "5 running, 1 waiting" in repr(limit)
         await calls[0].__aexit__(None, None, None)
         await entering[-1]
 

@@ -13,7 +13,7 @@ from test_rate_limit_window import counts, crowd, enter
 from structgather import RateLimit
 
 if TYPE_CHECKING:
-    from structgather._admission import Admission
+    from structgather._rate_limit import Admission
 
 
 class Stands(asyncio.SelectorEventLoop):
@@ -131,7 +131,7 @@ def test_what_is_over_is_forgotten_although_somebody_has_not_begun() -> None:
             await call.__aexit__(None, None, None)
         loop.stood = 61
         assert enter(limit())
-        assert len(limit._gate.window) == 2
+        assert len(window_of(limit).entries) == 2
         await (await waiting).__aexit__(None, None, None)
 
     on_a_loop_that_stands(main)
@@ -173,13 +173,13 @@ def test_who_began_late_keeps_those_waiting_that_came_after_it() -> None:
         assert enter(limit())  # between the admission of the other one and its beginning
         loop.stood = 30
         first = await waiting
-        assert limit._gate.due(limit(), loop.time()) == math.inf  # two are under way
+        assert window_of(limit).due(limit(), loop.time()) == math.inf  # two are under way
         await first.__aexit__(None, None, None)
-        assert limit._gate.due(limit(requests=2), loop.time() + 31) > loop.time() + 59
+        assert window_of(limit).due(limit(requests=2), loop.time() + 31) > loop.time() + 59
 
     async def next_program(loop: Stands) -> None:
         async with limit(requests=0):
-            assert loop.time() + 59 < limit._gate.due(limit(), loop.time()) <= loop.time() + 60
+            assert loop.time() + 59 < window_of(limit).due(limit(), loop.time()) <= loop.time() + 60
 
     on_a_loop_that_stands(main)
     on_a_loop_that_stands(next_program, stood=-1000)

@@ -194,7 +194,7 @@ def test_a_call_of_a_closed_loop_leaves_no_place_behind() -> None:
         async with limit():
             held.close()
             gc.collect()
-            assert "1 calls under way" in repr(limit)
+            assert "1 running" in repr(limit)
 
     with asyncio.Runner() as second:
         second.run(main())

@@ -109,7 +109,7 @@ async def test_a_place_goes_at_once_to_the_first_who_still_waits() -> None:
         waiting = [asyncio.create_task(admitted(limit)) for _ in range(2)]
         await asyncio.sleep(1)
         waiting[0].cancel()
-    assert "1 calls under way, 0 waiting" in repr(limit)
+    assert "1 running, 0 waiting" in repr(limit)
     await asyncio.wait(waiting)
     assert waiting[0].cancelled()
 
@@ -192,7 +192,7 @@ async def test_who_is_closed_while_it_waits_takes_no_place() -> None:
         by_hand.send(None)
         by_hand.close()
         assert "0 waiting" in repr(limit)
-    assert "0 calls under way" in repr(limit)
+    assert "0 running" in repr(limit)
     assert await admitted(limit) == 0
 
 
@@ -201,7 +201,7 @@ async def test_a_place_that_was_taken_back_is_free_once() -> None:
     """And its part of the pace with it."""
     limit = RateLimit(concurrent=1, requests=60, per=60, burst=1)
     await taken_back(limit, 1)
-    assert "0 calls under way" in repr(limit)
+    assert "0 running" in repr(limit)
     assert [await admitted(limit), await admitted(limit)] == [1, 2]
 
 

@@ -78,8 +78,8 @@ async def test_what_is_said_again_takes_no_memory() -> None:
     async with limit(tokens=10) as call:
         for _ in range(100):
             call.settle(tokens=10)
-    assert call.debts == ()
-    assert len(limit._gate.window) == 1
+    assert call.debt is None
+    assert len(window_of(limit).entries) == 1
 
 
 @virtual
@@ -90,7 +90,7 @@ async def test_where_no_tokens_are_limited_nothing_is_settled() -> None:
         for tokens in (50, 5):
             call.settle(tokens=tokens)
             assert "0 requests and 0 tokens" in repr(limit)
-    assert len(limit._gate.window) == 0
+    assert len(window_of(limit).entries) == 0
 
 
 @virtual
@@ -100,7 +100,7 @@ async def test_a_debt_that_finds_no_room_takes_none() -> None:
     async with limit(tokens=100) as call:
         call.settle(tokens=150)
     assert [(debt.since, debt.tokens) for debt in call.debts] == [(60, 50)]
-    assert len(limit._gate.window) == 1
+    assert len(window_of(limit).entries) == 1
 
 
 @virtual

@@ -15,10 +15,11 @@ from virtual_tests import virtual
 from virtual_time import now, run
 
 from structgather import RateLimit
-from structgather._gate import PARTS
+from structgather._window import PARTS
+from structgather._window import Window as SlidingWindow
 
 if TYPE_CHECKING:
-    from structgather._admission import Admission
+    from structgather._rate_limit import Admission
 
 PER = 12
 
@@ -76,9 +77,17 @@ class Window:
             more += back
 
 
+def window_of(limit: RateLimit) -> SlidingWindow:
+    """Return the window of a limit that has one."""
+    window = limit._gate.window
+    assert window is not None
+    return window
+
+
 def counts(limit: RateLimit) -> tuple[float, float]:
-    """Tell what counts in the window."""
-    return limit._gate.counts
+    """Return what counts in the window."""
+    loop = limit._gate.loop_in_use
+    return window_of(limit).counts(-math.inf if loop is None else loop.time())
 
 
 def enter(call: Admission) -> bool:
@@ -182,12 +191,12 @@ async def test_memory_does_not_grow_with_the_limit() -> None:
         if number % 1000 == 0:
             await asyncio.sleep(0.5)
     assert counts(limit) == (100_000, 700_000)
-    assert len(limit._gate.window) <= PARTS + 100
+    assert len(window_of(limit).entries) <= PARTS + 100
     await asyncio.sleep(200)
     async with limit(tokens=7):
         pass
     assert counts(limit) == (1, 7)
-    assert len(limit._gate.window) == 1
+    assert len(window_of(limit).entries) == 1
 
 
 @virtual
@@ -201,14 +210,14 @@ async def test_what_was_merged_is_given_back_one_by_one() -> None:
             calls.append(call)
         if number % 10 == 9:
             await asyncio.sleep(1)
-    assert len(limit._gate.window) == PARTS + 3
+    assert len(window_of(limit).entries) == PARTS + 3
     for call in calls[5:25]:
         call.settle(tokens=30)
     assert counts(limit) == (30, 10 * 100 + 20 * 30)
     calls[0].settle(tokens=350)
     assert counts(limit) == (30, 10 * 100 + 20 * 30 + 250)
     await asyncio.sleep(57.5)
-    assert limit._gate.due(limit(), now()) == now()
+    assert window_of(limit).due(limit(), now()) == now()
     assert counts(limit)[0] == 20
 
 
@@ -218,7 +227,7 @@ async def test_giving_back_what_has_left_the_window_gives_nothing() -> None:
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=80) as first:
         await asyncio.sleep(60)
-    limit._gate.due(limit(), now())  # lets go of it
+    window_of(limit).due(limit(), now())  # lets go of it
     first.settle(tokens=20)
     assert counts(limit) == (0, 0)
     async with limit(tokens=0):
@@ -361,7 +370,7 @@ async def test_so_many_are_told_apart_as_is_documented() -> None:
             for _ in range(calls):
                 async with limit():
                     pass
-            assert len(limit._gate.window) == entries
+            assert len(window_of(limit).entries) == entries
 
 
 @virtual
@@ -478,7 +487,7 @@ async def test_an_even_pace_is_kept_where_many_are_merged() -> None:
         async with limit():
             times.append(now())
     assert times == pytest.approx([0, 0, 0.001, 0.002, 0.003])
-    assert len(limit._gate.window) == PARTS + 1
+    assert len(window_of(limit).entries) == PARTS + 1
     assert counts(limit) == (5, 0)
 
 
@@ -493,7 +502,7 @@ async def test_what_is_over_is_forgotten_when_its_room_is_needed() -> None:
             for _ in range(100):
                 async with limit():
                     pass
-            assert len(limit._gate.window) <= most
+            assert len(window_of(limit).entries) <= most
             await asyncio.sleep(6)
         assert counts(limit) == (900, 0)
         assert "900 requests" in repr(limit)
@@ -507,8 +516,8 @@ async def test_sums_that_do_not_come_out_even_begin_anew() -> None:
         async with limit(tokens=tokens, requests=tokens):
             await asyncio.sleep(1)
     await asyncio.sleep(60)
-    limit._gate.due(limit(), now())
-    assert (limit._gate.requests, limit._gate.tokens) == (0, 0)
+    window_of(limit).due(limit(), now())
+    assert (window_of(limit).requests, window_of(limit).tokens) == (0, 0)
 
 
 @pytest.mark.parametrize(
