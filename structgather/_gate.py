@@ -3,7 +3,8 @@
 The rules:
 
 1.  An admission takes all that it needs at one instant of the loop's clock, or nothing.
-2.  First come, first served: only the head of the queue is looked at.
+2.  First come, first served: only the head of the queue is looked at, and no call starts before
+    one that was admitted earlier has resumed.
 3.  A call that is cancelled before it resumes has taken nothing.
 4.  A call that was admitted and has not resumed is still subject to `pause` and `update`: it goes
     back to the head of the queue.
@@ -60,7 +61,8 @@ class Gate:
         #: How many calls were admitted and have not finished.
         self.running: int = 0
         self.max_concurrent = concurrent
-        #: With so many running, a new call must look closer: 0 while a pause may be in force.
+        #: With so many running, a new call must look closer: 0 in a pause, or while there are calls
+        #: that have not resumed.
         self.ceiling = concurrent
         self.window: Window | None = None
         if requests != math.inf or tokens != math.inf:
@@ -104,36 +106,40 @@ class Gate:
 
     def refusal(self, call: Call) -> str:
         """Say why `call`, which fitted when it was made, can never be admitted; or ""."""
-        if window := self.window:
-            for name, weight, most in (
-                ("requests", call.requests, window.max_weight),
-                ("tokens", call.tokens, window.max_tokens),
-            ):
-                if weight > most:
-                    return (
-                        f"RateLimit: a call with {name}={weight!r} can never be admitted: "
-                        f"update() has lowered the limit to {most:.10g}"
-                    )
-        return ""
+        window = self.window
+        if window is None:
+            return ""
+        if call.requests > window.max_weight:
+            name, weight, most = "requests", call.requests, window.max_weight
+        elif call.tokens > window.max_tokens:
+            name, weight, most = "tokens", call.tokens, window.max_tokens
+        else:
+            return ""
+        return (
+            f"RateLimit: a call with {name}={weight:.10g} can never be admitted: "
+            f"update() has lowered the limit to {most:.10g}"
+        )
+
+    def admits(self, call: Call, now: float) -> bool:
+        """Admit `call` if it is due and there is no other before it."""
+        if self.queue or self._unstarted or self.due(call, now) > now or self.refusal(call):
+            return False
+        self._enter(call, now)
+        return True
 
     async def wait(self, call: Call, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until `call` is admitted, unless it is at once.
+        """Wait until `call` is admitted.
 
         Raises:
             ValueError: It can never be admitted, since the limits have changed.
         """
         if refusal := self.refusal(call):
             raise ValueError(refusal)
-        if not self.queue:
-            now = loop.time()
-            due = self.due(call, now)
-            if due <= now:
-                self._enter(call, now)
-                return
-            self._wake_at(due)
         call.place = WAITING
         call.refusal = ""
         self.queue[call] = loop.create_future()
+        if len(self.queue) == 1 and not self._unstarted:
+            self.admit()  # sets the timer
         try:
             # Not once: `pause` and `update` put back into the queue a call that has not resumed.
             while (waiter := self.queue.get(call)) is not None:
@@ -147,6 +153,8 @@ class Gate:
         if self.window:
             self.window.start(call, loop.time())
         del self._unstarted[call]
+        if self.queue and self.timer is None and not self._unstarted:
+            self.admit()  # a call that came before this one resumed
 
     def due(self, call: Call, now: float) -> float:
         """Return when to look at `call` again, at the head; infinity: when a call has finished."""
@@ -154,7 +162,8 @@ class Gate:
             return math.inf
         if now < self.paused_until:
             return self.paused_until
-        self.ceiling = self.max_concurrent
+        if not self._unstarted:
+            self.ceiling = self.max_concurrent
         return self.window.due(call, now) if self.window else now
 
     def admit(self) -> None:
@@ -178,6 +187,7 @@ class Gate:
             del queue[call]
             self._enter(call, now)
             self._unstarted[call] = None
+            self.ceiling = 0
             waiter.set_result(None)
         self._wake_at(next_due)
 

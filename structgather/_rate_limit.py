@@ -238,7 +238,8 @@ class Admission(Call):
             gate.bind(loop)
         window = gate.window
         if gate.queue or gate.running >= gate.ceiling:
-            await gate.wait(self, loop)
+            if not gate.admits(self, loop.time()):
+                await gate.wait(self, loop)
         elif window is None:
             gate.running += 1
             self.place = 0
@@ -263,7 +264,7 @@ class Admission(Call):
                 window.tokens = tokens
                 self.place = window.last
                 gate.running += 1
-            else:
+            elif not gate.admits(self, now):
                 await gate.wait(self, loop)
         self.loop = loop
         return self

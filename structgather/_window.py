@@ -193,7 +193,8 @@ class Window:
 
     def start(self, call: Call, now: float) -> None:
         """Count from now on a call that was admitted before and resumes now."""
-        self._keep_pace(now)
+        if self._pace:
+            self._keep_pace(now)
         self._count_from(now, call)
 
     def undo(self, call: Call) -> None:
@@ -226,7 +227,8 @@ class Window:
         """Drop the entries that are over by `now`, and let owed tokens take their room."""
         entries = self.entries
         left = -math.inf
-        self._keep_pace(now)
+        if self._pace and self._unstarted:
+            self._keep_pace(now)
         while entries and entries[0][0] + self.per <= now:
             if self._unstarted and next(iter(self._unstarted)).place <= self.last + 1 - len(
                 entries
@@ -305,9 +307,8 @@ class Window:
 
         They were admitted before, and the loop may have been blocked since.
         """
-        if self._pace and self._unstarted:
-            requests = sum(call.requests for call in self._unstarted)
-            self._full_again = max(self._full_again, now + requests * self._pace)
+        requests = sum(call.requests for call in self._unstarted)
+        self._full_again = max(self._full_again, now + requests * self._pace)
 
     def _count_from(self, now: float, *calls: Call) -> None:
         """Let admitted calls count from now on.
