@@ -173,6 +173,8 @@ def test_a_rate_is_kept(loop: Loop) -> None:
 
     async def main() -> None:
         limit, admitted = RateLimit(requests=5, per=0.1), list[float]()
+        window = limit._gate.window
+        assert window is not None
 
         async def child() -> None:
             async with limit():
