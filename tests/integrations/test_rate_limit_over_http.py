@@ -137,34 +137,35 @@ async def test_per_must_be_longer_by_as_much_as_delays_vary(margin: float, refus
 # `Retry-After`
 
 
-def pausing(limit: RateLimit) -> Callable[..., Any]:
-    """Return `ask` of the README that pauses after a 429, with a limit."""
-    found = pasted("After a 429 with `Retry-After`")
-    found["llm"] = limit
-    ask: Callable[..., Any] = found["ask"]
-    return ask
+class Pausing:
+    """A limit that records its pauses, and what a client sends."""
 
-
-class Pauses:
-    """Records what a client sends, and how long the provider asks it to wait."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit = limit
+        self.pauses: list[tuple[float, float]] = []
         self.sent: list[float] = []
-        self.asked: list[tuple[float, float]] = []
-        http.event_hooks["request"].append(self.request)
-        http.event_hooks["response"].append(self.response)
 
-    async def request(self, _: httpx.Request) -> None:
+    def __call__(self, **weights: float) -> Any:
+        return self.limit(**weights)
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append((now(), seconds))
+        self.limit.pause(seconds)
+
+    async def note(self, _: httpx.Request) -> None:
         self.sent.append(now())
 
-    async def response(self, response: httpx.Response) -> None:
-        if response.status_code == 429:
-            self.asked.append((now(), float(response.headers["retry-after"])))
+    def lines(self) -> Callable[..., Any]:
+        """Return `ask` of the README that pauses after a 429, with this limit."""
+        found = pasted("After a 429 with `Retry-After`")
+        found["llm"] = self
+        ask: Callable[..., Any] = found["ask"]
+        return ask
 
     def kept(self) -> bool:
-        """Whether nothing was sent before a time was over for which the provider asked."""
+        """Whether nothing was sent during a pause."""
         return not any(
-            begin < at < begin + seconds for at in self.sent for begin, seconds in self.asked
+            begin < at < begin + seconds for at in self.sent for begin, seconds in self.pauses
         )
 
 
@@ -173,28 +174,29 @@ def test_after_a_429_nothing_is_sent_before_retry_after_is_over() -> None:
 
     async def main() -> None:
         provider = Provider(10, 1_000_000, 1_000, WINDOW)
-        ask = pausing(RateLimit(concurrent=4, requests=1_000, per=WINDOW))
+        limit = Pausing(RateLimit(concurrent=4, requests=1_000, per=WINDOW))
+        ask = limit.lines()
         async with served(provider.app()) as (url, _), client(url) as http:
-            pauses = Pauses(http)
+            http.event_hooks["request"].append(limit.note)
             assert await gather_structured(*(ask(http, q) for q in QUESTIONS)) == ANSWERS
-        assert provider.refused == len(pauses.asked) > 0
-        assert pauses.kept()
+        assert provider.refused == len(limit.pauses) > 0
+        assert limit.kept()
 
     run(main, stock)
 
 
 @virtual
 async def test_after_a_429_all_requests_wait_for_the_longest_retry_after() -> None:
-    """Four are sent at once, three are refused; all others wait. So it is in each window."""
+    """In each of three windows at most the four that run are refused."""
     provider = Provider(10, 1_000_000, 1_000, 10.0, seconds=1.0)
-    ask = pausing(RateLimit(concurrent=4, per=10.0))
+    limit = Pausing(RateLimit(concurrent=4))
+    ask = limit.lines()
     async with asking(provider) as http:
-        pauses = Pauses(http)
+        http.event_hooks["request"].append(limit.note)
         assert await gather_structured(*(ask(http, q) for q in QUESTIONS)) == ANSWERS
     assert provider.served == 30
-    # Up to the limit all is well; of the next ones the provider refuses all, and none is behind.
-    assert provider.refused == len(pauses.asked) <= 8
-    assert pauses.kept()
+    assert provider.refused == len(limit.pauses) <= 8
+    assert limit.kept()
     assert now() < 25
 
 
@@ -229,7 +231,7 @@ async def test_after_some_429s_the_last_one_is_raised() -> None:
     provider = Provider(0, 0, 0, 1.0, seconds=2.0)
     async with asking(provider) as http:
         with pytest.raises(httpx.HTTPStatusError) as caught:
-            await gather_structured(pausing(RateLimit(concurrent=1))(http, "?"))
+            await gather_structured(Pausing(RateLimit(concurrent=1)).lines()(http, "?"))
     assert caught.value.response.status_code == 429
     assert provider.arrivals == [0, 2, 4, 6, 8]
 
