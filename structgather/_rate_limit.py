@@ -236,11 +236,10 @@ class Admission(Call):
         loop = asyncio.get_running_loop()
         if loop is not gate.loop:
             gate.bind(loop)
-        window = gate.window
         if gate.queue or gate.running >= gate.ceiling:
             if not gate.admits(self, loop.time()):
                 await gate.wait(self, loop)
-        elif window is None:
+        elif (window := gate.window) is None:
             gate.running += 1
             self.place = 0
         else:
