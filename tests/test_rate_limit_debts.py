@@ -110,6 +110,18 @@ async def test_settling_for_less_admits_the_next_call() -> None:
         assert now() == 10
 
 
+@virtual
+async def test_settling_for_what_fits_ends_the_debt() -> None:
+    """Although the window is full: a call without tokens is admitted at once."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit(tokens=100) as call:
+        call.settle(tokens=150)
+        assert not enter(limit())
+        call.settle(tokens=100)
+        assert enter(limit())
+    assert len(window_of(limit).entries) == 2
+
+
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [(math.inf, "tokens must be finite"), (1e300, r"1e\+300 tokens can't be what one call used")],

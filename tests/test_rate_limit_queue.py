@@ -114,6 +114,42 @@ async def test_the_first_call_that_still_waits_is_admitted() -> None:
     assert waiting[0].cancelled()
 
 
+@pytest.mark.parametrize("options", [{"concurrent": 2}, {"requests": 3}], ids=str)
+@virtual
+async def test_a_new_call_does_not_start_before_one_that_was_admitted(
+    options: dict[str, Any],
+) -> None:
+    """There is room for both, and the first one resumes only in the next loop iteration."""
+    limit = RateLimit(**options, per=60)
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        async with limit():
+            order.append(name)
+
+    async with limit(), limit(requests=2 if "requests" in options else 1):
+        waiting = asyncio.create_task(call("first"))
+        await asyncio.sleep(60)
+    await call("second")
+    await call("third")
+    assert order == ["first", "second", "third"]
+    assert now() == 60
+    await waiting
+
+
+@virtual
+async def test_a_new_call_is_admitted_when_the_one_before_it_is_cancelled() -> None:
+    """That one was admitted, and had not resumed."""
+    limit = RateLimit(concurrent=2)
+    async with limit(), limit():
+        first = asyncio.create_task(admitted(limit))
+        await asyncio.sleep(1)
+    second = asyncio.create_task(admitted(limit))
+    asyncio.get_running_loop().call_soon(first.cancel)
+    assert await second == 1
+    await asyncio.wait([first])
+
+
 @virtual
 async def test_cancelled_calls_leave_the_middle_of_the_queue() -> None:
     """Although the head still waits."""
