@@ -61,8 +61,8 @@ class Gate:
         #: How many calls were admitted and have not finished.
         self.running: int = 0
         self.max_concurrent = concurrent
-        #: With so many running, a new call must look closer: 0 in a pause, or while there are calls
-        #: that have not resumed.
+        #: With so many running, a new call must ask `admits`: 0 in a pause, after an update, and
+        #: while there are calls that have not resumed.
         self.ceiling = concurrent
         self.window: Window | None = None
         if requests != math.inf or tokens != math.inf:
@@ -124,6 +124,7 @@ class Gate:
         """Admit `call` if it is due and there is no other before it."""
         if self.queue or self._unstarted or self.due(call, now) > now or self.refusal(call):
             return False
+        self.ceiling = self.max_concurrent
         self._enter(call, now)
         return True
 
@@ -153,7 +154,7 @@ class Gate:
         if self.window:
             self.window.start(call, loop.time())
         del self._unstarted[call]
-        if self.queue and self.timer is None and not self._unstarted:
+        if self.queue and self.timer is None:
             self.admit()  # a call that came before this one resumed
 
     def due(self, call: Call, now: float) -> float:
@@ -162,8 +163,6 @@ class Gate:
             return math.inf
         if now < self.paused_until:
             return self.paused_until
-        if not self._unstarted:
-            self.ceiling = self.max_concurrent
         return self.window.due(call, now) if self.window else now
 
     def admit(self) -> None:
@@ -197,7 +196,7 @@ class Gate:
             self.bind(loop)
         now = loop.time()
         until = now + seconds
-        if until <= max(now, self.paused_until):
+        if until <= self.paused_until:
             return
         self._paused_at = now
         self.paused_until = until
@@ -210,9 +209,8 @@ class Gate:
         loop = self.loop_in_use
         if loop is not None:
             self._put_back(loop)
-        if self.ceiling:
-            self.ceiling = concurrent
         self.max_concurrent = concurrent
+        self.ceiling = 0
         if self.window:
             self.window.update(requests, tokens, None if loop is None else loop.time())
         if loop is not None:
@@ -257,7 +255,6 @@ class Gate:
         """
         for call in reversed([*self._unstarted]):
             self._leave(call)
-            call.place = WAITING
             self.queue[call] = loop.create_future()
             self.queue.move_to_end(call, last=False)
 

@@ -123,12 +123,13 @@ async def test_a_new_call_does_not_start_before_one_that_was_admitted(
     limit = RateLimit(**options, per=60)
     order: list[str] = []
 
-    async def call(name: str) -> None:
+    async def call(name: str, seconds: float = 0) -> None:
         async with limit():
             order.append(name)
+            await asyncio.sleep(seconds)
 
     async with limit(), limit(requests=2 if "requests" in options else 1):
-        waiting = asyncio.create_task(call("first"))
+        waiting = asyncio.create_task(call("first", 10))
         await asyncio.sleep(60)
     await call("second")
     await call("third")

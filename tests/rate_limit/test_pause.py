@@ -206,6 +206,19 @@ async def test_a_pause_of_zero_changes_nothing() -> None:
     assert await admitted(limit) == 11
 
 
+@pytest.mark.parametrize("layers", [{"concurrent": 5}, {"requests": 5}], ids=str)
+@virtual
+async def test_the_fast_path_is_open_again_after_a_pause(layers: dict[str, Any]) -> None:
+    """From the second call on."""
+    limit = RateLimit(**layers)
+    limit.pause(10)
+    waiting = asyncio.create_task(admitted(limit))
+    await waiting
+    assert limit._gate.ceiling == 0
+    await admitted(limit)
+    assert limit._gate.ceiling >= 5
+
+
 @virtual
 async def test_a_pause_needs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many calls wait, and however often a shorter pause is asked for."""
@@ -328,6 +341,22 @@ def test_a_pause_outlasts_its_loop(
     run(pause())
     assert "paused" not in repr(limit)
     assert run(use()) == due
+
+
+def test_a_pause_of_a_former_loop_moves_no_later_clock() -> None:
+    """What the second program used still counts in the third."""
+    limit = RateLimit(requests=1, per=60)
+
+    async def pause() -> None:
+        await asyncio.sleep(990)
+        limit.pause(1)
+
+    async def use(at: float) -> float:
+        await asyncio.sleep(at)
+        return await admitted(limit)
+
+    run(pause())
+    assert [run(use(0)), run(use(2))] == [1, 61]
 
 
 # Bad input.
