@@ -226,7 +226,6 @@ class Window:
     def advance(self, now: float) -> None:
         """Drop the entries that are over by `now`, and let owed tokens take their room."""
         entries = self.entries
-        left = -math.inf
         if self._pace and self._unstarted:
             self._keep_pace(now)
         while entries and entries[0][0] + self.per <= now:
@@ -240,8 +239,7 @@ class Window:
             self.requests -= requests
             self.tokens -= tokens
             if self._debts:
-                left = max(left, since + self.per)  # see `_count_from`
-                self._repay(left)
+                self._repay(since + self.per)
         if not entries:
             self.requests = self.tokens = 0  # but for rounding
         if self._debts:

@@ -55,6 +55,16 @@ async def test_a_small_debt_counts_from_its_settlement(more: float) -> None:
 
 
 @virtual
+async def test_a_debt_of_a_call_whose_window_is_over_counts_from_its_settlement() -> None:
+    """Not from when the call left the window, at 60."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit(tokens=100) as call:
+        await asyncio.sleep(90)
+        call.settle(tokens=150)
+    assert [await admitted(limit, tokens=tokens) for tokens in (50, 60)] == [90, 150]
+
+
+@virtual
 async def test_less_than_one_token_is_returned() -> None:
     """Tokens may be fractions."""
     limit = RateLimit(tokens=10, per=60)

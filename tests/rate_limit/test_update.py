@@ -13,6 +13,7 @@ from virtual_tests import virtual
 from virtual_time import now, run
 
 from structgather import RateLimit
+from structgather._gate import Gate
 
 
 async def admitted(limit: RateLimit, **weights: float) -> float:
@@ -69,6 +70,27 @@ async def test_more_room_goes_to_owed_tokens_first() -> None:
     limit.update(tokens=300)
     assert [await task for task in waiting] == [60, 60]
     assert await admitted(limit, tokens=300) == 120
+
+
+@virtual
+async def test_owed_tokens_come_before_new_calls_after_an_update() -> None:
+    """Also where no call was waiting: 250 count, and 900 more do not fit into 1,000."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit() as call:
+        call.settle(tokens=250)
+    limit.update(tokens=1_000)
+    assert await admitted(limit, tokens=900) == 60
+
+
+@virtual
+async def test_owed_tokens_that_were_due_before_an_update_keep_their_time() -> None:
+    """Of 300 used of 100, 100 count from 60, and the last 100 from the update at 90."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit() as call:
+        call.settle(tokens=300)
+    await asyncio.sleep(90)
+    limit.update(tokens=300)
+    assert await admitted(limit, tokens=250) == 150
 
 
 # Less room.
@@ -149,6 +171,24 @@ def test_an_even_pace_that_changes_without_a_loop() -> None:
     fresh = RateLimit(requests=60, per=60, burst=2)
     fresh.update(requests=6)
     assert run(admitted(fresh)) == 0
+
+
+def test_an_even_pace_that_changes_after_its_window() -> None:
+    """The last program has seen its window pass; the next one has a pace."""
+    limit = RateLimit(requests=60, tokens=100, per=60, burst=2)
+
+    async def use() -> None:
+        async with limit(tokens=10) as call:
+            pass
+        await asyncio.sleep(100)
+        call.settle(tokens=5)
+
+    async def three() -> list[float]:
+        return [await admitted(limit) for _ in range(3)]
+
+    run(use())
+    limit.update(requests=6)
+    assert run(three()) == [0, 0, 10]
 
 
 @virtual
@@ -356,17 +396,15 @@ async def test_more_room_during_a_pause_admits_no_call() -> None:
 
 
 @virtual
-async def test_an_update_to_the_same_limits_is_no_work() -> None:
+async def test_an_update_to_the_same_limits_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider may announce them with each response, while thousands of calls wait."""
     limit = RateLimit(concurrent=1, requests=10, tokens=10)
-    async with limit():
-        (waiting,) = tasks(admitted(limit))
-        await asyncio.sleep(1)
-    timers = limit._gate.timer
+    updates: list[Any] = []
+    monkeypatch.setattr(Gate, "update", lambda *limits: updates.append(limits[1:]))
     limit.update(concurrent=1, requests=10.0, tokens=10)
-    assert "1 running, 0 waiting" in repr(limit)  # admitted, and not put back
-    assert limit._gate.timer is timers
-    assert await waiting == 1
+    assert updates == []
+    limit.update(requests=11)
+    assert updates == [(1, 11, 10)]
 
 
 # Loops and threads.
