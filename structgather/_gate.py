@@ -97,12 +97,12 @@ class Gate:
         self._unstarted.clear()
         self.timer = None
         newest = max(self._paused_at, self.window.newest() if self.window else -math.inf)
-        if (ahead := newest - loop.time()) > 0:
-            # Another clock. As far as is known, the newest event was right now.
-            self._paused_at -= ahead
-            self.paused_until -= ahead
-            if self.window:
-                self.window.shift(ahead)
+        # On another clock the newest event was right now, as far as is known.
+        ahead = max(0, newest - loop.time())
+        self._paused_at -= ahead
+        self.paused_until -= ahead
+        if self.window:
+            self.window.shift(ahead, loop.time())
 
     def refusal(self, call: Call) -> str:
         """Say why `call`, which fitted when it was made, can never be admitted; or ""."""

@@ -157,11 +157,13 @@ class Window:
         """Return when the newest entry was made."""
         return max((entry[0] for entry in self.entries), default=-math.inf)
 
-    def shift(self, seconds: float) -> None:
-        """Move everything into the past: to another clock."""
+    def shift(self, seconds: float, now: float) -> None:
+        """Move everything into the past, to another clock, on which it is `now`."""
         self.entries = deque((since - seconds, r, t) for since, r, t in self.entries)
         self.merges_until -= seconds
-        self._full_again -= seconds
+        # Where no entry is left to tell the clocks apart: the whole burst is taken at most.
+        whole = self._burst * self._pace if self._pace else 0
+        self._full_again = min(self._full_again - seconds, now + whole)
 
     def due(self, call: Call, now: float) -> float:
         """Return when `call` fits if no other is admitted first; a lower bound if tokens are owed.

@@ -303,6 +303,23 @@ def test_an_even_pace_moves_to_a_new_clock() -> None:
     assert run(two(0)) == [1, 2]
 
 
+def test_an_even_pace_of_another_clock_makes_no_call_wait_for_ever() -> None:
+    """The window of the last program was over: at most the whole burst is taken."""
+    limit = RateLimit(requests=60, tokens=100, per=60, burst=2)
+
+    async def use() -> None:
+        await asyncio.sleep(990)
+        async with limit(tokens=10) as call:
+            await asyncio.sleep(100)
+        call.settle(tokens=5)
+
+    async def three() -> list[float]:
+        return [await admitted(limit) for _ in range(3)]
+
+    run(use())
+    assert run(three()) == [1, 2, 3]
+
+
 def test_a_call_that_finishes_after_its_loop_admits_no_other() -> None:
     """None could resume: the queue is dropped."""
     limit = RateLimit(concurrent=1)
