@@ -131,8 +131,9 @@ class Window:
         self.max_weight = min(requests, self._burst)
         #: Seconds between requests at an even pace, where `burst` asks for one.
         self._pace: float = 0.0 if self._burst == math.inf else self.per / requests
-        #: `max_requests`, where room in the window is all that an admission needs; else negative.
-        self.fast_requests: float = -1 if self._pace or self._debts else requests
+        #: `max_requests`, where room in the window is all that an admission needs; else negative,
+        #: as until the next `advance`.
+        self.fast_requests: float = -1
 
     def update(self, requests: float, tokens: float, now: float | None) -> None:
         """Change the limits. Without the time, as before the first use, `now` is None."""
