@@ -153,7 +153,8 @@ def test_an_even_pace_counts_from_there_as_well(*, meanwhile: bool, pace: int) -
         await full.__aexit__(None, None, None)
         loop.blocked = 30
         if meanwhile:
-            assert not enter(limit(requests=2))  # one resumes now
+            # One resumes now, so a pair has to wait.
+            assert window_of(limit).due(limit(requests=2), loop.time()) == 30 + pace
         first = await waiting
         assert enter(limit())
         await first.__aexit__(None, None, None)
