@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from migrate_project import AFTER, BEFORE, git, make
+from migrate.project import AFTER, BEFORE, git, make
 
 from structgather._migrate.cli import main
 

@@ -1,4 +1,4 @@
-"""Run the migration over published packages: `python -m tests.migrate_corpus [PACKAGE...]`.
+"""Run the migration over published packages: `python -m tests.migrate.corpus [PACKAGE...]`.
 
 Downloads each package with pip, unpacks it into a temporary folder, moves it, and checks that each
 file still parses and that a second run finds nothing more. Prints a Markdown table. Not part of the

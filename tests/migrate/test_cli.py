@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from migrate_project import AFTER, BEFORE, LEFT, git, make
+from migrate.project import AFTER, BEFORE, LEFT, git, make
 
 import structgather
 from structgather._migrate.cli import main

@@ -1,4 +1,4 @@
-"""The migration, case by case: tests/migrate/*.txt hold what goes in, what comes out, what is said.
+"""The migration, case by case: tests/migrate/cases/*.txt hold what goes in, what comes out, what is said.
 
 A case begins with `## ` and its title. Then comes the source; behind `---- after` how it reads
 afterwards, unless nothing changes; behind `---- findings` a line for each use of asyncio's
@@ -19,7 +19,7 @@ import pytest
 from structgather._migrate.rewrite import rewrite
 from structgather._migrate.rules import Rule, Verdict
 
-FOLDER = Path(__file__).parent / "migrate"
+FOLDER = Path(__file__).parent / "cases"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from migrate_project import AFTER, BEFORE, make
+from migrate.project import AFTER, BEFORE, make
 
 from structgather._migrate import files, imports
 from structgather._migrate.cli import main

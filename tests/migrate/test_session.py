@@ -10,7 +10,7 @@ import pytest
 
 from structgather._migrate.cli import main
 
-README = Path(__file__).parent / "integrations" / "README.md"
+README = Path(__file__).parents[1] / "integrations" / "README.md"
 SEARCH = '''\
 """Ask several engines at once."""
 
