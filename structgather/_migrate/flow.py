@@ -19,7 +19,7 @@ GATHERS = {"asyncio.gather", "structgather.gather_structured"}
 _COPIES = {"chain", "dict", "enumerate", "filter", "from_iterable", "frozenset", "islice", "iter"}
 _COPIES |= {"list", "next", "reversed", "set", "sorted", "tuple", "zip"}
 # Methods whose result holds what their owner and their arguments hold.
-_VIEWS = {"copy", "difference", "get", "intersection", "items", "union", "values"}
+_VIEWS = {"copy", "difference", "intersection", "items", "union", "values"}
 # Calls that pass the cancellation of what they return on to their first argument.
 _WRAPPERS = {"create_task", "ensure_future", "wait_for"}
 _TIME_LIMITS = {"fail_after", "move_on_after", "timeout", "timeout_at"}
@@ -122,7 +122,7 @@ def _parts_of_call(call: ast.Call) -> list[ast.expr] | None:
     if name == "filter":
         return call.args[1:]
     if isinstance(call.func, ast.Attribute) and name in _VIEWS:
-        return [call.func.value, *(call.args if name != "get" else [])]
+        return [call.func.value, *call.args]
     if name in _COPIES:
         return call.args
     if name in _WRAPPERS and call.args:
@@ -200,8 +200,6 @@ def failure(module: Module, node: ast.AST) -> Failure:
                 found.survived = True
         if found.survived and isinstance(above, ast.stmt):
             found.blocks.append(module.after(above))
-            if isinstance(above, ast.For | ast.AsyncFor | ast.While):
-                found.blocks.append(above.body)  # the next iteration
         inside = above
     return found
 

@@ -426,7 +426,7 @@ def _count(imports: dict[Import, object], scope: object, name: str) -> int:
 def _is_named(module: Module, name: str) -> bool:
     """Tell whether a string or a declaration means the name."""
     attribute = re.compile(rf"(?<![\w.]){re.escape(name)}\.\w")
-    for node in ast.walk(module.tree):
+    for node in module.names.nodes:
         match node:
             case ast.Global(names=names) | ast.Nonlocal(names=names) if name in names:
                 return True

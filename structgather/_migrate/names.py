@@ -98,8 +98,12 @@ class Names(ast.NodeVisitor):
             self._scope = scope
             for child in children:
                 self.visit(child)
-        for node in ast.walk(tree):
-            self.parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
+        #: All nodes, from the outside in.
+        self.nodes: list[ast.AST] = [tree]
+        for node in self.nodes:
+            for child in ast.iter_child_nodes(node):
+                self.parents[child] = node
+                self.nodes.append(child)
         self._flows: dict[Variable, list[Value]] = {}
         for name, value in self._values:
             variable = self.variable(name)
@@ -241,7 +245,7 @@ class Names(ast.NodeVisitor):
             self._scope.bind(name, alias.name if alias.asname else name)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """What a relative import finds is not known."""
+        """What a relative import finds begins with its dots."""
         self.imports[node] = self._scope
         for alias in node.names:
             if alias.name == "*":
@@ -249,7 +253,8 @@ class Names(ast.NodeVisitor):
                 self.stars.append(star)
                 self._hidden_by(star)
             else:
-                path = SOMETHING if node.level else f"{node.module}.{alias.name}"
+                package = "." * node.level + (f"{node.module}." if node.module else "")
+                path = f"{package}{alias.name}"
                 self._scope.bind(alias.asname or alias.name, path)
 
     def _hidden_by(self, star: str) -> None:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
     from structgather._migrate.files import Source
 
-# What a text holds that takes or replaces one of these names.
-_TELLS = re.compile(r"gather|as_completed|asyncio|import[\s\\]*\*")
+# What a text holds that takes one of these names from another module than asyncio, or replaces it.
+_TELLS = re.compile(
+    r"(?<!asyncio)\.(gather|as_completed)\b|\.asyncio\b|import[\s\\]*\*|\bpatch|\bsetattr|\bspy\b"
+    r"|from\s+(?!asyncio\b)\S+\s+import\b[^()\n]*\(?[^()]*?\b(asyncio|gather|as_completed)\b"
+)
 _DOTTED = re.compile(r"\w+(\.\w+)+")
 _REPLACERS = {"multiple", "object", "patch", "setattr", "spy", "stub"}
 _FUNCTIONS = {"as_completed", "gather"}

@@ -90,7 +90,7 @@ def _uses(module: Module, outside: Outside) -> Iterator[tuple[Use, str]]:
 
 def _named(module: Module) -> Iterator[tuple[ast.expr, str, Rule]]:
     """Yield where a function is named in a string, or its Future is looked into."""
-    for node in ast.walk(module.tree):
+    for node in module.names.nodes:
         match node:
             case ast.Constant(value=str(value)) if " " not in value:
                 for function in (GATHER, AS_COMPLETED):

@@ -7,7 +7,7 @@ import pytest
 
 BEFORE = "import asyncio\n\n\nasync def main(a):\n    return await asyncio.gather(*a)\n"
 AFTER = (
-    "import asyncio\n\nfrom structgather import gather_structured\n\n\n"
+    "from structgather import gather_structured\n\n\n"
     "async def main(a):\n    return await gather_structured(*a)\n"
 )
 LEFT = "import asyncio\n\n\ndef main(a):\n    return asyncio.gather(*a)\n"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from structgather._migrate.rewrite import rewrite
-from structgather._migrate.rules import Rule, Verdict
+from structgather._migrate.rules import RULES, Verdict
 
 FOLDER = Path(__file__).parent / "cases"
 
@@ -31,10 +31,6 @@ class Case:
     before: str
     after: str
     findings: list[str]
-
-    @property
-    def simplify(self) -> bool:
-        return self.file.startswith("simplify")
 
     def __str__(self) -> str:
         return f"{self.file}: {self.title}"
@@ -64,16 +60,16 @@ def said(case: Case, text: str) -> list[str]:
     return [
         " ".join(
             [str(finding.line), finding.verdict.value]
-            + ([finding.rule.name.lower()] if finding.rule else [])
+            + ([finding.rule.name] if finding.rule else [])
         )
-        for finding in rewrite(text, simplify=case.simplify).findings
+        for finding in rewrite(text).findings
     ]
 
 
 @each_case
 def test_a_case_reads_as_it_should(case: Case) -> None:
     """Each case reads afterwards as its file says."""
-    assert rewrite(case.before, simplify=case.simplify).after == case.after
+    assert rewrite(case.before).after == case.after
 
 
 @each_case
@@ -85,10 +81,10 @@ def test_a_case_says_what_it_should(case: Case) -> None:
 @each_case
 def test_a_second_run_finds_nothing_more(case: Case) -> None:
     """What was moved stays as it is, and what was left is left again, for the same reasons."""
-    again = rewrite(case.after, simplify=case.simplify)
+    again = rewrite(case.after)
     assert again.after == case.after
-    assert {finding.verdict for finding in again.findings} <= {Verdict.LEFT}
-    left = Counter(line.partition(" ")[2] for line in case.findings if " left" in line)
+    assert Verdict.MOVED not in {finding.verdict for finding in again.findings}
+    left = Counter(line.partition(" ")[2] for line in case.findings if " moved" not in line)
     assert left == Counter(line.partition(" ")[2] for line in said(case, case.after))
 
 
@@ -106,12 +102,12 @@ def test_what_compiled_compiles(case: Case) -> None:
 @each_case
 def test_places_are_told_for_the_text_as_it_is(case: Case) -> None:
     """Where something is left, its place afterwards is the one that a second run tells."""
-    rewritten = rewrite(case.before, simplify=case.simplify)
-    left = [one for one in rewritten.findings_after if one.verdict is Verdict.LEFT]
-    assert left == rewrite(case.after, simplify=case.simplify).findings
+    rewritten = rewrite(case.before)
+    left = [one for one in rewritten.findings_after if one.verdict is not Verdict.MOVED]
+    assert left == rewrite(case.after).findings
     lines = case.after.split("\n")
     for one in rewritten.findings_after:
-        if one.verdict is Verdict.MOVED and not case.simplify:
+        if one.verdict is Verdict.MOVED:
             assert re.match(r"async with \w+\(|\w+ ?\(", lines[one.line - 1][one.column - 1 :])
 
 
@@ -131,7 +127,7 @@ def test_strings_and_comments_stay(case: Case) -> None:
 def test_every_rule_has_a_case() -> None:
     """There is a case for each reason to leave a use, or to look at it."""
     named = {line.split()[2] for case in cases() for line in case.findings if line.count(" ") > 1}
-    assert {rule.name.lower() for rule in Rule} == named
+    assert set(RULES) == named
 
 
 def test_a_text_without_these_calls_must_parse_too() -> None:

@@ -203,7 +203,7 @@ def test_loops_mean_what_they_meant(source: str) -> None:
         "asyncio.as_completed"
     )
     wanted = Moved().visit(ast.parse(source))
-    wanted.body.insert(1, ast.parse("from structgather import as_completed_scoped").body[0])
+    wanted.body[0] = ast.parse("from structgather import as_completed_scoped").body[0]
     assert ast.dump(ast.parse(rewritten.after)) == ast.dump(wanted)
     assert spelled(rewritten.after) == spelled(source)
     assert rewrite(rewritten.after).after == rewritten.after

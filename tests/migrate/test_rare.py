@@ -66,7 +66,7 @@ def test_a_text_of_one_line(newline: str) -> None:
     """A line that is added ends as the others do; where there are none, as Python writes it."""
     line = "async def main(aws): import asyncio; await asyncio.gather(*aws)"
     first = f"from structgather import gather_structured{newline or chr(10)}"
-    after = rewrite(line + newline, simplify=False).after
+    after = rewrite(line + newline).after
     assert after.startswith(first)
     assert after.endswith(f"await gather_structured(*aws){newline}")
 
@@ -74,7 +74,7 @@ def test_a_text_of_one_line(newline: str) -> None:
 def test_a_last_line_without_an_end() -> None:
     """A line that is added before a last one without an end has the end that the first line has."""
     last = "async def main(aws): import asyncio; await asyncio.gather(*aws)"
-    after = rewrite(f"# What it does.\r\n{last}", simplify=False).after
+    after = rewrite(f"# What it does.\r\n{last}").after
     imported = "from structgather import gather_structured\r\n\r\n\r\n"
     assert after.startswith(f"# What it does.\r\n{imported}async def main")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from structgather._migrate.rewrite import rewrite
-from structgather._migrate.scopes import Comprehension, Scopes
+from structgather._migrate.names import Comprehension, Names
 
 FILES = sorted(
     [
@@ -59,7 +59,7 @@ def bound_for_python(table: symtable.SymbolTable, declared: set[str], found: Bou
     return names
 
 
-def bound_for_us(scopes: Scopes) -> Bound:
+def bound_for_us(scopes: Names) -> Bound:
     """Collect the same from our own tables."""
     declared = {name for scope in scopes.all for name in scope.declared}
     bound = {id(scope): set(scope.bindings) for scope in scopes.all}
@@ -74,7 +74,7 @@ def bound_for_us(scopes: Scopes) -> Bound:
 
 def check(source: str) -> None:
     """Fail where the two differ."""
-    scopes = Scopes(ast.parse(source))
+    scopes = Names(ast.parse(source))
     declared = {name for scope in scopes.all for name in scope.declared}
     pythons: Bound = Counter()
     bound_for_python(symtable.symtable(source, "file", "exec"), declared, pythons)

@@ -1,0 +1,135 @@
+"""What a project says of itself: `[tool.structgather]`, its line length, packages, dependencies."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
+_DEPENDS = re.compile(r"^\W*structgather\b", re.MULTILINE)
+
+
+class ConfigError(Exception):
+    """What pyproject.toml says can't be read, or is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What is known of the project in a folder."""
+
+    root: Path
+    #: Globs of files and folders that are left alone, relative to the root.
+    exclude: list[str] = field(default_factory=list[str])
+    #: How long its lines are, for the tool that formats them.
+    width: int = 88
+    #: Whether structgather is among its dependencies.
+    depends: bool = False
+
+    def is_own(self, package: str) -> bool:
+        """Tell whether a package is the project's own."""
+        return any(
+            (base / package).is_dir() or (base / f"{package}.py").is_file()
+            for base in (self.root, self.root / "src")
+        )
+
+    def excludes(self, path: Path) -> bool:
+        """Tell whether a file is to be left alone."""
+        return is_excluded(path, self.root, self.exclude)
+
+
+def is_excluded(path: Path, root: Path, globs: list[str]) -> bool:
+    """Tell whether a glob means a file, or a folder that it is in.
+
+    A glob without a slash means a name at any depth; others are relative to the root.
+    """
+    try:
+        parts = path.resolve().relative_to(root.resolve()).parts
+    except ValueError:
+        parts = path.resolve().parts[1:]
+    above = ["/".join(parts[: number + 1]) for number in range(len(parts))]
+    for glob in (glob.rstrip("/").removeprefix("./") for glob in globs):
+        variants = {glob, glob.replace("**/", ""), glob.removesuffix("/**")}
+        names = above if "/" in glob else parts
+        if any(fnmatch.fnmatchcase(name, one) for name in names for one in variants):
+            return True
+    return False
+
+
+@functools.cache
+def of(folder: Path) -> Config:
+    """Return what is known of the project that a folder is in.
+
+    Raises:
+        ConfigError: Its pyproject.toml can't be used.
+    """
+    for root in (folder, *folder.parents):
+        if any((root / name).exists() for name in _ROOTS):
+            return _read(root)
+    top = folder
+    while (top / "__init__.py").exists() and top.parent != top:
+        top = top.parent
+    return Config(top)
+
+
+def _read(root: Path) -> Config:
+    path = root / "pyproject.toml"
+    try:
+        text = path.read_text("utf-8") if path.exists() else ""
+        found: dict[str, Any] = tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        message = f"{path}: {error}"
+        raise ConfigError(message) from error
+    tool = _table(found, "tool")
+    exclude = _excluded(path, _table(tool, "structgather"))
+    widths = [
+        _table(tool, name).get(key)
+        for name, key in (("ruff", "line-length"), ("black", "line-length"), ("isort", "line_length"))
+    ]
+    width = next((one for one in widths if isinstance(one, int)), 88)
+    return Config(root, exclude, width, _depends(root, found))
+
+
+def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
+    found = table.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _excluded(path: Path, table: dict[str, Any]) -> list[str]:
+    exclude = table.get("exclude", [])
+    if unknown := sorted(table.keys() - {"exclude"}):
+        message = f"{path}: [tool.structgather] has an unknown key: {', '.join(unknown)}"
+        raise ConfigError(message)
+    if not isinstance(exclude, list) or not all(isinstance(glob, str) for glob in exclude):
+        message = f"{path}: [tool.structgather] exclude must be a list of strings"
+        raise ConfigError(message)
+    return exclude
+
+
+def _depends(root: Path, found: dict[str, Any]) -> bool:
+    project, poetry = _table(found, "project"), _table(_table(found, "tool"), "poetry")
+    places: list[object] = [
+        [project.get("name")],
+        project.get("dependencies"),
+        project.get("optional-dependencies"),
+        found.get("dependency-groups"),
+        list(_table(poetry, "dependencies")),
+        [list(_table(group, "dependencies")) for group in _table(poetry, "group").values()],
+    ]
+    files = [*root.glob("*requirements*.txt"), *root.glob("requirements/*.txt")]
+    files += [root / name for name in ("setup.py", "setup.cfg", "Pipfile") if (root / name).exists()]
+    return any(_DEPENDS.search(text) for text in _strings(places)) or any(
+        _DEPENDS.search(path.read_text("utf-8", "replace")) for path in files
+    )
+
+
+def _strings(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [text for one in value for text in _strings(one)] if isinstance(value, list) else []
