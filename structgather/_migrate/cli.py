@@ -103,13 +103,14 @@ def main(arguments: list[str] | None = None) -> int:
     for path in missing:
         sys.stderr.write(f"{path}: there is no such file or folder\n")
     config.of.cache_clear()
+    found = list(files.find([path for path in options.paths if path not in missing]))
     try:
-        found = list(files.find([one for one in options.paths if one.exists()], options.exclude))
+        included = [path for path in found if not _is_excluded(path, options.exclude)]
     except config.ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    project = Project(_readable(found))
-    report = Report([migrate(path, project, write=options.write) for path in found])
+    project = Project(_readable(included))
+    report = Report([migrate(path, project, write=options.write) for path in included])
     diff = not (options.write or options.check)
     if options.json:
         pieces = iter([json.dumps(report.json(diff=diff), indent=2), "\n"])
@@ -155,6 +156,11 @@ def migrate(path: Path, project: Project, *, write: bool) -> File:
             " please report this as a bug"
         )
     return file
+
+
+def _is_excluded(path: Path, globs: list[str]) -> bool:
+    about = config.of(path.resolve().parent)
+    return about.excludes(path) or config.is_excluded(path, Path.cwd(), globs)
 
 
 def _printed(pieces: Iterator[str]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
-_DEPENDS = re.compile(r"^\W*structgather\b", re.MULTILINE)
+_DEPENDS = re.compile(r"(^[ \t]*|[\"'])structgather(?![\w.-])", re.MULTILINE)
 
 
 class ConfigError(Exception):
@@ -91,7 +91,7 @@ def _read(root: Path) -> Config:
         for name, key in (("ruff", "line-length"), ("black", "line-length"), ("isort", "line_length"))
     ]
     width = next((one for one in widths if isinstance(one, int)), 88)
-    return Config(root, exclude, width, _depends(root, found))
+    return Config(root, exclude, width, _depends(root))
 
 
 def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
@@ -110,26 +110,7 @@ def _excluded(path: Path, table: dict[str, Any]) -> list[str]:
     return exclude
 
 
-def _depends(root: Path, found: dict[str, Any]) -> bool:
-    project, poetry = _table(found, "project"), _table(_table(found, "tool"), "poetry")
-    places: list[object] = [
-        [project.get("name")],
-        project.get("dependencies"),
-        project.get("optional-dependencies"),
-        found.get("dependency-groups"),
-        list(_table(poetry, "dependencies")),
-        [list(_table(group, "dependencies")) for group in _table(poetry, "group").values()],
-    ]
+def _depends(root: Path) -> bool:
     files = [*root.glob("*requirements*.txt"), *root.glob("requirements/*.txt")]
-    files += [root / name for name in ("setup.py", "setup.cfg", "Pipfile") if (root / name).exists()]
-    return any(_DEPENDS.search(text) for text in _strings(places)) or any(
-        _DEPENDS.search(path.read_text("utf-8", "replace")) for path in files
-    )
-
-
-def _strings(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [text for one in value for text in _strings(one)] if isinstance(value, list) else []
+    files += [root / name for name in ("pyproject.toml", "setup.py", "setup.cfg", "Pipfile")]
+    return any(_DEPENDS.search(path.read_text("utf-8", "replace")) for path in files if path.exists())

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from structgather._migrate import config
 from structgather._migrate.module import compiles, parse
 
 if TYPE_CHECKING:
@@ -127,27 +126,17 @@ def _check_unchanged(source: Source) -> None:
         raise OSError(message)
 
 
-def find(paths: list[Path], exclude: list[str]) -> Iterator[Path]:
+def find(paths: list[Path]) -> Iterator[Path]:
     """Yield the Python files of these paths, none twice.
 
-    A file that is named is taken whatever it is called, unless it is excluded. In a folder,
-    symbolic links are passed over: what they point to is not there, or is there under its own name.
-
-    Args:
-        paths: Files and folders.
-        exclude: Globs of what is left out, in addition to what each project excludes.
-
-    Raises:
-        ConfigError: The pyproject.toml of one can't be used.
+    A file that is named is taken as it is. In a folder, symbolic links are passed over: what they
+    point to is not there, or is there under its own name.
     """
     seen: set[Path] = set()
     for path in paths:
         for file in [path] if path.is_file() else _below(path):
-            target = file.resolve()
-            if target in seen or config.is_excluded(file, Path.cwd(), exclude):
-                continue
-            seen.add(target)
-            if not config.of(target.parent).excludes(file):
+            if (target := file.resolve()) not in seen:
+                seen.add(target)
                 yield file
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # What a text holds that takes one of these names from another module than asyncio, or replaces it.
 _TELLS = re.compile(
     r"(?<!asyncio)\.(gather|as_completed)\b|\.asyncio\b|import[\s\\]*\*|\bpatch|\bsetattr|\bspy\b"
+    r"|\basyncio\.\w+ *=[^=]"
     r"|from\s+(?!asyncio\b)\S+\s+import\b[^()\n]*\(?[^()]*?\b(asyncio|gather|as_completed)\b"
 )
 _DOTTED = re.compile(r"\w+(\.\w+)+")
@@ -59,11 +60,12 @@ class Project:
         parts = path.resolve().with_suffix("").parts
         if parts[-1] == "__init__":
             parts = parts[:-1]
-        replaced = set(_of_module(self._replaced, parts))
+        found = list(_of_module(self._replaced, parts))
+        replaced = {".".join(rest) for rest in found if len(rest) == 1 or rest[-1] in _FUNCTIONS}
         for function, modules in self._exposed.items():
             if any(_is_module(parts, module) for module in modules):
                 replaced.add(function)
-        kept = {name.partition(".")[0] for name in (*_of_module(self._taken, parts), *replaced)}
+        kept = {rest[0] for rest in (*_of_module(self._taken, parts), *found)}
         return Outside(frozenset(kept), frozenset(replaced))
 
     def _read(self, text: str) -> None:
@@ -146,13 +148,13 @@ def _dotted(module: Module, node: ast.expr) -> Dotted:
             return ()
 
 
-def _is_module(parts: tuple[str, ...], dotted: Dotted) -> bool:
+def _is_module(parts: Dotted, dotted: Dotted) -> bool:
     return bool(dotted) and parts[-len(dotted) :] == dotted
 
 
-def _of_module(dotted: Iterable[Dotted], parts: tuple[str, ...]) -> Iterator[str]:
-    """Yield the names that are meant of a module."""
+def _of_module(dotted: Iterable[Dotted], parts: Dotted) -> Iterator[Dotted]:
+    """Yield what is meant of a module: the rest of each name that begins with it."""
     for one in dotted:
         for at in range(1, len(one)):
             if _is_module(parts, one[:at]):
-                yield ".".join(one[at : at + 2]) if one[at] == "asyncio" and one[-1] in _FUNCTIONS else one[at]
+                yield one[at:]
