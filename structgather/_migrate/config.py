@@ -7,8 +7,10 @@ import functools
 import re
 import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _DEPENDS = re.compile(r"(^[ \t]*|[\"'])structgather(?![\w.-])", re.MULTILINE)
@@ -88,7 +90,11 @@ def _read(root: Path) -> Config:
     exclude = _excluded(path, _table(tool, "structgather"))
     widths = [
         _table(tool, name).get(key)
-        for name, key in (("ruff", "line-length"), ("black", "line-length"), ("isort", "line_length"))
+        for name, key in (
+            ("ruff", "line-length"),
+            ("black", "line-length"),
+            ("isort", "line_length"),
+        )
     ]
     width = next((one for one in widths if isinstance(one, int)), 88)
     return Config(root, exclude, width, _depends(root))
@@ -96,21 +102,24 @@ def _read(root: Path) -> Config:
 
 def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
     found = table.get(name)
-    return found if isinstance(found, dict) else {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _excluded(path: Path, table: dict[str, Any]) -> list[str]:
-    exclude = table.get("exclude", [])
+    exclude = cast("list[object]", table.get("exclude", []))
     if unknown := sorted(table.keys() - {"exclude"}):
         message = f"{path}: [tool.structgather] has an unknown key: {', '.join(unknown)}"
         raise ConfigError(message)
-    if not isinstance(exclude, list) or not all(isinstance(glob, str) for glob in exclude):
+    globs = [glob for glob in exclude if isinstance(glob, str)]
+    if not isinstance(table.get("exclude", []), list) or globs != exclude:
         message = f"{path}: [tool.structgather] exclude must be a list of strings"
         raise ConfigError(message)
-    return exclude
+    return globs
 
 
 def _depends(root: Path) -> bool:
     files = [*root.glob("*requirements*.txt"), *root.glob("requirements/*.txt")]
     files += [root / name for name in ("pyproject.toml", "setup.py", "setup.cfg", "Pipfile")]
-    return any(_DEPENDS.search(path.read_text("utf-8", "replace")) for path in files if path.exists())
+    return any(
+        _DEPENDS.search(path.read_text("utf-8", "replace")) for path in files if path.exists()
+    )

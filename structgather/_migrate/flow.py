@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 GATHERS = {"asyncio.gather", "structgather.gather_structured"}
 
 # Calls whose result holds what their arguments hold.
-_COPIES = {"chain", "dict", "enumerate", "filter", "from_iterable", "frozenset", "islice", "iter"}
-_COPIES |= {"list", "next", "reversed", "set", "sorted", "tuple", "zip"}
+_COPIES = {
+    *("chain", "dict", "enumerate", "from_iterable", "frozenset", "islice", "iter", "list"),
+    *("next", "reversed", "set", "sorted", "tuple", "zip"),
+}
 # Methods whose result holds what their owner and their arguments hold.
 _VIEWS = {"copy", "difference", "intersection", "items", "union", "values"}
 # Calls that pass the cancellation of what they return on to their first argument.
@@ -83,7 +85,7 @@ def trace(module: Module, expressions: Iterable[ast.expr]) -> Trace:
     return found
 
 
-def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:
+def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:  # noqa: PLR0911
     """Return the parts whose values an expression holds as they are; None if it makes new ones."""
     match node:
         case (
@@ -189,19 +191,25 @@ def failure(module: Module, node: ast.AST) -> Failure:
                 limited = limited or called(item.context_expr) in _TIME_LIMITS
                 found.survived = found.survived or _expects_failures(item.context_expr, limited)
         elif isinstance(above, ast.Try | ast.TryStar):
-            if not found.survived and inside in above.body:
-                for handler in above.handlers:
-                    found.blocks.append(handler.body)
-                    kinds = [] if handler.type is None else [handler.type]
-                    if _are_of_children(kinds, limited) and not _always_raises(handler.body):
-                        found.survived = True
+            if inside in above.body and not found.survived:
+                found.survived = _is_handled(above, found, limited)
             found.blocks.append(above.finalbody)
-            if any(isinstance(one, ast.Return) for part in above.finalbody for one in (part, *module.own(part))):
-                found.survived = True
+            returns = (one for part in above.finalbody for one in (part, *module.own(part)))
+            found.survived = found.survived or any(isinstance(one, ast.Return) for one in returns)
         if found.survived and isinstance(above, ast.stmt):
             found.blocks.append(module.after(above))
         inside = above
     return found
+
+
+def _is_handled(tried: ast.Try | ast.TryStar, found: Failure, limited: bool) -> bool:  # noqa: FBT001
+    """Note the handlers, and tell whether one of them stops a child's failure."""
+    found.blocks += [handler.body for handler in tried.handlers]
+    return any(
+        _are_of_children([handler.type] if handler.type else [], limited)
+        and not _always_raises(handler.body)
+        for handler in tried.handlers
+    )
 
 
 def survived_by_callers(module: Module, function: ast.AST | None, seen: set[ast.AST]) -> bool:
@@ -228,9 +236,12 @@ def _calls(module: Module, call: ast.Call, function: FunctionDef) -> bool:
         case ast.Name() as name:
             variable = module.names.variable(name)
             around = (function, *module.around(function))
-            return variable is not None and variable.scope.node in around and (
-                len(variable.scope.bindings[name.id]) == 1
-            ) and not isinstance(home, ast.ClassDef)
+            return (
+                variable is not None
+                and variable.scope.node in around
+                and (len(variable.scope.bindings[name.id]) == 1)
+                and not isinstance(home, ast.ClassDef)
+            )
         case ast.Attribute(value=ast.Name(id="self" | "cls")):
             return home in module.around(call)
         case _:
@@ -252,11 +263,9 @@ def _expects_failures(context: ast.expr, limited: bool) -> bool:  # noqa: FBT001
 
 def _are_of_children(kinds: list[ast.expr], limited: bool) -> bool:  # noqa: FBT001
     """Tell whether a child's failure may be one of these; all failures are if none is named."""
-    names: list[str] = []
-    for kind in kinds:
-        for one in kind.elts if isinstance(kind, ast.Tuple) else [kind]:
-            names.append(one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", ""))
-    others = _OF_THE_CALLER | ({"TimeoutError"} if limited else set())
+    each = [one for kind in kinds for one in getattr(kind, "elts", [kind])]
+    names = [getattr(one, "attr", getattr(one, "id", "")) for one in each]
+    others = _OF_THE_CALLER | ({"TimeoutError"} if limited else set[str]())
     return not kinds or not others.issuperset(names)
 
 
@@ -299,13 +308,18 @@ def used_after(module: Module, call: ast.Call, inputs: Trace, found: Failure) ->
 def _holders(module: Module, call: ast.Call, variables: set[Variable]) -> set[Variable]:
     """Return the variables of a function that hold some of the children."""
     scopes = {variable.scope for variable in variables}
-    names = {node for node in ast.walk(module.function(call) or module.tree) if isinstance(node, ast.Name)}
+    names = {
+        node
+        for node in ast.walk(module.function(call) or module.tree)
+        if isinstance(node, ast.Name)
+    }
     others = {variable for name in names if (variable := module.names.variable(name)) is not None}
     return variables | {
         other
         for other in others - variables
         if other.scope in scopes
-        and trace(module, [value.node for value in module.names.values(other)]).variables & variables
+        and trace(module, [value.node for value in module.names.values(other)]).variables
+        & variables
     }
 
 

@@ -15,12 +15,10 @@ GATHER = "asyncio.gather"
 # What takes a coroutine as well as a Future and makes a Task of it at once: its children start one
 # loop iteration later.
 _START = {"asyncio.ensure_future", "asyncio.shield"}
-# The same, but a Future is refused: such a call has never worked.
-_START_COROUTINES = {"asyncio.create_task", "asyncio.run_coroutine_threadsafe"}
 # Python 3.11 makes a Task of what wait_for is given, too.
 _WAITS_FOR_A_TASK = sys.version_info < (3, 12)
 # What these call the awaitable that they take.
-_KEYWORDS = {"arg", "coro", "coro_or_future", "fut", "future", "main"}
+_KEYWORDS = {"arg", "coro_or_future", "fut", "future"}
 # What takes any number of awaitables.
 _SEVERAL = {
     *flow.GATHERS,
@@ -28,7 +26,7 @@ _SEVERAL = {
     "structgather.as_completed_scoped",
     "structgather.first_n_within",
 }
-_LOOPS = {"asyncio.get_event_loop", "asyncio.get_running_loop", "asyncio.new_event_loop"}
+
 
 class Gather(Use):
     """One use of asyncio.gather."""
@@ -86,40 +84,33 @@ class Gather(Use):
         in_function = module.function(node) is not None
         if isinstance(above, ast.Await):
             return later if in_function else "module_code"
-        if taker is not None:
-            path = module.path(taker.func)
-            if path == "asyncio.run":
-                return "never_worked"
-            if getattr(taker.func, "attr", "") == "run_until_complete":
-                return ""
-            if path in _START | _START_COROUTINES or self._makes_tasks(taker.func):
-                works = "starts_later" if path in _START else "never_worked"
-                return works if in_function else "module_code"
+        if taker is not None and getattr(taker.func, "attr", "") == "run_until_complete":
+            return ""
+        if taker is not None and module.path(taker.func) in _START:
+            return "starts_later" if in_function else "module_code"
         return "starts_later" if self._is_one_of_several(node) else self._otherwise(node)
 
     def _awaited_in_next_statement(self) -> ast.Name | None:
-        """Return the name in `future = gather(...)`, `... await future`, if all is as it must be."""
+        """Return the name in `future = gather(...)`, `await future`, if nothing else is done."""
         module = self.module
         match module.parent(self.call):
-            case ast.Assign(targets=[ast.Name() as target]) | ast.AnnAssign(
-                target=ast.Name() as target
-            ) as statement:
+            case (
+                ast.Assign(targets=[ast.Name() as target])
+                | ast.AnnAssign(target=ast.Name() as target) as statement
+            ):
                 pass
             case _:
                 return None
-        variable = module.names.variable(target)
-        following = module.after(statement)
+        variable, following = module.names.variable(target), module.after(statement)
         if variable is None or variable.scope.node is not module.function(target) or not following:
             return None
         reads = module.names.reads(variable)
-        named = variable.name in variable.scope.bindings and len(reads) == 1
-        if not named or len(variable.scope.bindings[variable.name]) != 1:
+        if len(reads) != 1 or len(variable.scope.bindings[variable.name]) != 1:
             return None
         first = following[0]
         while isinstance(first, ast.Try) or (
             isinstance(first, ast.AsyncWith)
-            and all(module.path(one.context_expr.func) == "asyncio.timeout"
-                    for one in first.items if isinstance(one.context_expr, ast.Call))
+            and all(flow.called(one.context_expr) == "timeout" for one in first.items)
         ):
             first = first.body[0]
         return reads[0] if module.comes_first(reads[0], first) else None
@@ -135,31 +126,6 @@ class Gather(Use):
                 return call if isinstance(call, ast.Call) and not call.args else None
             case _:
                 return None
-
-    def _makes_tasks(self, function: ast.expr) -> bool:
-        """Tell whether it is the `create_task` of an event loop or a TaskGroup, for certain."""
-        module = self.module
-        match function:
-            case ast.Attribute(value=ast.Call(func=maker), attr="create_task"):
-                return module.path(maker) in _LOOPS
-            case ast.Attribute(value=ast.Name() as name, attr="create_task"):
-                made = module.names.only_value(name) or self._entered(name)
-                return isinstance(made, ast.Call) and module.path(made.func) in (
-                    _LOOPS | {"asyncio.TaskGroup"}
-                )
-            case _:
-                return False
-
-    def _entered(self, name: ast.Name) -> ast.expr | None:
-        """Return the expression of the `with` around a name that is its `as`."""
-        for above in self.module.around(name):
-            if isinstance(above, ast.With | ast.AsyncWith):
-                for item in above.items:
-                    if isinstance(item.optional_vars, ast.Name) and (
-                        item.optional_vars.id == name.id
-                    ):
-                        return item.context_expr
-        return None
 
     def _is_one_of_several(self, node: ast.AST) -> bool:
         """Tell whether it is one of the awaitables of a call that takes several."""

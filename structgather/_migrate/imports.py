@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from structgather._migrate.module import Module
+    from structgather._migrate.names import Scope
     from structgather._migrate.project import Outside
 
 PACKAGE = "structgather"
@@ -84,8 +85,6 @@ def rewrite(
     uses: list[ast.expr],
     outside: Outside,
     style: Style,
-    *,
-    remove: bool = True,
 ) -> list[Edit]:
     """Return the edits that import functions, and remove the imports that only the uses needed.
 
@@ -95,11 +94,10 @@ def rewrite(
         uses: What was moved.
         outside: What other modules take from this one.
         style: How the project writes its imports.
-        remove: Whether imports may be removed.
     """
     before = min(use.lineno for use in uses)
     roots = [_root(use) for use in uses]
-    gone = _unused(module, roots, outside) if remove else {}
+    gone = _unused(module, roots, outside)
     there = {
         (alias.name, alias.asname or alias.name)
         for statement in _of_package(module, before)
@@ -107,7 +105,7 @@ def rewrite(
     }
     wanted = sorted(set(names.items()) - there)
     new = [name if name == local else f"{name} as {local}" for name, local in wanted]
-    whole = {statement for statement, aliases in gone.items() if aliases == statement.names}
+    whole = {one for one, aliases in gone.items() if len(aliases) == len(one.names)}
     # What is changed in each statement; None stands for a statement that goes.
     changes: dict[ast.stmt, list[Edit] | None] = {
         statement: None if statement in whole else list(_without_some(module, statement, aliases))
@@ -191,8 +189,10 @@ def _place(module: Module, roots: list[ast.Name], before: int) -> ast.stmt | Non
     for statement, scope in names.imports.items():
         bound = {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
         is_star = "*" in bound and getattr(statement, "module", "") == "asyncio"
-        if scope is names.module and needed and (bound & needed or is_star):
-            top = next(one for one in (statement, *module.around(statement)) if one in module.tree.body)
+        if scope is names.module and (bound & needed or (is_star and roots)):
+            top = next(
+                one for one in (statement, *module.around(statement)) if one in module.tree.body
+            )
             if isinstance(top, ast.stmt) and (top.end_lineno or 0) < before:
                 found = max(found or top, top, key=lambda one: one.lineno)
     if found is not None and not isinstance(found, Import):
@@ -388,39 +388,29 @@ def _unused(
 ) -> dict[Import, list[ast.alias]]:
     """Return the names, by statement, that nothing reads but the uses that were moved."""
     names = module.names
-    moved = set(roots)
     unused: dict[Import, list[ast.alias]] = {}
+    found: dict[tuple[Scope, str], list[tuple[Import, ast.alias]]] = {}
     for statement, scope in names.imports.items():
         for alias in statement.names:
             name = alias.asname or alias.name.partition(".")[0]
-            paths = set(scope.bindings.get(name, ()))
-            mine = [one for one in names.by_name.get(name, ()) if names.home(one) is scope]
-            if (
-                mine
-                and moved.issuperset(mine)
-                and len(paths) == 1
-                and paths.pop().partition(".")[0] == "asyncio"
-                and len(scope.bindings[name]) == _count(names.imports, scope, name)
-                and alias.asname != alias.name
-                and not outside.keeps(name)
-                and not _is_named(module, name)
-                and not _is_marked(module, statement)
-            ):
+            found.setdefault((scope, name), []).append((statement, alias))
+    for (scope, name), imported in found.items():
+        paths = scope.bindings.get(name, [])
+        mine = [one for one in names.by_name.get(name, ()) if names.home(one) is scope]
+        plain = len(imported) == 1 or all(isinstance(one, ast.Import) for one, _ in imported)
+        if (
+            mine
+            and set(roots).issuperset(mine)
+            and (plain and len(imported) == len(paths))
+            and {path.partition(".")[0] for path in paths} == {"asyncio"}
+            and not outside.keeps(name)
+            and not any(alias.asname == alias.name for _, alias in imported)
+            and not any(_is_marked(module, statement) for statement, _ in imported)
+            and not _is_named(module, name)
+        ):
+            for statement, alias in imported:
                 unused.setdefault(statement, []).append(alias)
     return unused
-
-
-def _count(imports: dict[Import, object], scope: object, name: str) -> int:
-    """Count the imports that a name may be removed from together."""
-    found = [
-        statement
-        for statement, home in imports.items()
-        if home is scope
-        for alias in statement.names
-        if (alias.asname or alias.name.partition(".")[0]) == name
-    ]
-    plain = all(isinstance(statement, ast.Import) for statement in found)
-    return len(found) if plain else min(len(found), 1)
 
 
 def _is_named(module: Module, name: str) -> bool:
@@ -458,9 +448,7 @@ def _is_marked(module: Module, statement: Import) -> bool:
     )
 
 
-def _without_some(
-    module: Module, statement: Import, gone: Iterable[ast.alias]
-) -> Iterator[Edit]:
+def _without_some(module: Module, statement: Import, gone: Iterable[ast.alias]) -> Iterator[Edit]:
     """Yield the edits that take names out of an import."""
     text, names, gone = module.text, statement.names, list(gone)
     if not gone:

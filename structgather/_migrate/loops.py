@@ -47,13 +47,13 @@ _LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 class Loop(Use):
     """One use of asyncio.as_completed."""
 
-    @property
+    @functools.cached_property
     def loop(self) -> For | None:
         """The loop whose iterable is the call."""
         loop = self.module.parent(self.call)
         return loop if isinstance(loop, For) and loop.iter is self.call else None
 
-    @property
+    @functools.cached_property
     def awaited(self) -> ast.AST:
         """The loop: it is what a failure leaves."""
         return self.loop or self.call
@@ -64,7 +64,7 @@ class Loop(Use):
         return self.loop is not None and not isinstance(self.loop.body[0], ast.Try | ast.TryStar)
 
     @functools.cached_property
-    def fate(self) -> str:
+    def fate(self) -> str:  # noqa: PLR0911 - one for each reason
         """Why it is no loop that can become a block, as a rule is named; empty if it can."""
         loop = self.loop
         if loop is None:
@@ -96,9 +96,7 @@ class Loop(Use):
     @property
     def has_finally(self) -> bool:
         """Whether the await stands in a `try` with a `finally`."""
-        return self.loop is not None and any(
-            isinstance(one, ast.Try | ast.TryStar) and one.finalbody for one in _tries(self.loop)
-        )
+        return self.loop is not None and any(one.finalbody for one in _tries(self.loop))
 
     @property
     def leaves_rest_running(self) -> bool:
@@ -174,15 +172,11 @@ class Loop(Use):
     def _is_rebound_before(self, name: ast.Name, loop: For, around: list[ast.AST]) -> bool:
         """Tell whether `item = await item` comes first in the body, and the name is read later."""
         first = loop.body[0]
-        tries = _tries(loop)
-        if tries:
-            first = tries[-1].body[0]
-            if any(one in tries and (
-                any(above in handlers for above in around) or any(above in one.finalbody for above in around)
-            ) for one in tries for handlers in [one.handlers]):
-                return False
-            if not all(
-                isinstance(handler.body[-1], _LEAVING) for one in tries for handler in one.handlers
+        for one in _tries(loop):
+            first = one.body[0]
+            aside = [*one.handlers, *one.finalbody]
+            if any(above in aside for above in around) or not all(
+                isinstance(handler.body[-1], _LEAVING) for handler in one.handlers
             ):
                 return False
         match first:

@@ -57,9 +57,7 @@ class Module:
 
     def around_in_function(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the same, as far as it is in the function that the node stands in, if in any."""
-        return itertools.takewhile(
-            lambda above: not isinstance(above, Function), self.around(node)
-        )
+        return itertools.takewhile(lambda above: not isinstance(above, Function), self.around(node))
 
     def function(self, node: ast.AST) -> Function | None:
         """Return the function that a node stands in."""

@@ -338,7 +338,7 @@ class Names(ast.NodeVisitor):
                 for one, part in zip(targets, _parts(value, len(targets)), strict=False):
                     if part is not None:
                         self._flow(one, part)
-            case (ast.Starred(value=inner) | ast.Subscript(value=inner)), _:
+            case ((ast.Starred(value=inner) | ast.Subscript(value=inner)), _):
                 self._flow(inner, value)
             case _:
                 pass

@@ -100,7 +100,9 @@ def replaced_in(module: Module) -> Iterator[Dotted]:
             case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in _REPLACERS:
                 pass
             case ast.Call(args=[owner, *_]) if module.path(owner) == "asyncio":
-                name = "object" if getattr(call.func, "id", "") not in {"getattr", "hasattr"} else ""
+                name = (
+                    "object" if getattr(call.func, "id", "") not in {"getattr", "hasattr"} else ""
+                )
             case _:
                 continue
         strings = [_string(module, argument) for argument in call.args[:2]]
@@ -122,8 +124,8 @@ def _string(module: Module, node: ast.expr) -> str:
         case ast.Constant(value=str(value)):
             return value
         case ast.Name():
-            value = module.names.only_value(node)
-            return "" if value is None or isinstance(value, ast.Name) else _string(module, value)
+            made = module.names.only_value(node)
+            return "" if made is None or isinstance(made, ast.Name) else _string(module, made)
         case ast.JoinedStr(values=parts):
             return "".join(_string(module, part) for part in parts)
         case ast.FormattedValue(value=inner):

@@ -93,7 +93,11 @@ class Report:
                     yield f"{piece}\n"
         for verdict, is_hint, title in (
             (Verdict.MOVED, False, "Moved, and worth a look"),
-            (Verdict.DECIDE, False, "Decide: not moved, since the behavior after a failure may differ"),
+            (
+                Verdict.DECIDE,
+                False,
+                "Decide: not moved, since the behavior after a failure may differ",
+            ),
             (Verdict.LEFT, False, "Not moved"),
             (Verdict.MOVED, True, "Hints, about the code as it was"),
         ):

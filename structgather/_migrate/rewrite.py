@@ -13,9 +13,9 @@ from structgather._migrate.gathers import GATHER, Gather
 from structgather._migrate.loops import AS_COMPLETED, Loop
 from structgather._migrate.module import Module, compiles, parse
 from structgather._migrate.project import Outside, replaced_in
-from structgather._migrate.rules import LOOKS_INSIDE, PATCHED, Finding, Rule, Verdict, judge
 from structgather._migrate.rules import AS_COMPLETED as AS_COMPLETED_RULES
 from structgather._migrate.rules import GATHER as GATHER_RULES
+from structgather._migrate.rules import LOOKS_INSIDE, PATCHED, Finding, Rule, Verdict, judge
 from structgather._migrate.text import Edit, Text, cookie, edited, shifted
 
 if TYPE_CHECKING:
@@ -62,14 +62,12 @@ def rewrite(
     outside = outside or Outside()
     findings: list[Finding] = []
     moved: list[Use] = []
-    for node, path, rule in _named(module):
-        findings.append(_finding(module, node, path, rule.verdict, rule))
+    for node, path, named in _named(module):
+        findings.append(_finding(module, node, path, named))
     for use, path in _uses(module, outside):
-        rules = GATHER_RULES if path == GATHER else AS_COMPLETED_RULES
-        rule = judge(use, rules)
-        verdict = rule.verdict if rule else Verdict.MOVED
-        findings.append(_finding(module, use.node, path, verdict, rule))
-        if verdict is Verdict.MOVED:
+        rule = judge(use, GATHER_RULES if path == GATHER else AS_COMPLETED_RULES)
+        findings.append(_finding(module, use.node, path, rule))
+        if findings[-1].verdict is Verdict.MOVED:
             moved.append(use)
     findings.sort(key=lambda finding: (finding.line, finding.column))
     edits = _edits(module, moved, outside, style or imports.Style())
@@ -85,7 +83,7 @@ def _uses(module: Module, outside: Outside) -> Iterator[tuple[Use, str]]:
         root = next(one for one in ast.walk(node) if isinstance(one, ast.Name))
         through_module = isinstance(node, ast.Attribute) and path in outside.replaced
         replaced = path in own or through_module or root.id in outside.replaced
-        yield (Gather if path == GATHER else Loop)(module, node, replaced=replaced), path
+        yield (Gather if path == GATHER else Loop)(module, node, is_replaced=replaced), path
 
 
 def _named(module: Module) -> Iterator[tuple[ast.expr, str, Rule]]:
@@ -112,7 +110,9 @@ def _is_second(module: Module, name: ast.Constant) -> bool:
         case ast.Call(args=[owner, second, *_]) as call if second is name:
             theirs = isinstance(owner, ast.Attribute) and owner.attr == "asyncio"
             replaces = getattr(call.func, "id", "") not in {"getattr", "hasattr"}
-            return replaces and (theirs or bool(module.names.paths(owner) & {"asyncio", "asyncio.tasks"}))
+            return replaces and (
+                theirs or bool(module.names.paths(owner) & {"asyncio", "asyncio.tasks"})
+            )
         case _:
             return False
 
@@ -127,16 +127,12 @@ def _is_future(module: Module, owner: ast.expr) -> bool:
     return any(part in name for part in ("fut", "gather", "waiter"))
 
 
-def _finding(
-    module: Module, node: ast.expr, path: str, verdict: Verdict, rule: Rule | None
-) -> Finding:
+def _finding(module: Module, node: ast.expr, path: str, rule: Rule | None) -> Finding:
     line, column = module.text.place(module.text.start(node))
-    return Finding(line, column, path, verdict, rule)
+    return Finding(line, column, path, Verdict.MOVED if rule is None else rule.verdict, rule)
 
 
-def _edits(
-    module: Module, moved: list[Use], outside: Outside, style: imports.Style
-) -> list[Edit]:
+def _edits(module: Module, moved: list[Use], outside: Outside, style: imports.Style) -> list[Edit]:
     if not moved:
         return []
     text = module.text
@@ -156,10 +152,8 @@ def _edits(
         edits += loops.rewrite(module, over, local[AS_COMPLETED])
     names = {_NEW[path]: name for path, name in local.items()}
     uses = list(itertools.chain(*nodes.values()))
-    for remove in (True, False):
-        every = [
-            *edits, *imports.rewrite(module, names, uses, outside, style, remove=remove)
-        ]
+    for about in (outside, Outside(kept=frozenset("*"))):
+        every = [*edits, *imports.rewrite(module, names, uses, about, style)]
         if cookie(_applied(text.text, every))[1] == cookie(text.text)[1]:
             return every  # or else a comment would come to declare the encoding
     raise BrokenError

@@ -5,7 +5,6 @@ The first rule that applies to a use decides; a use to which none applies is mov
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,10 +73,11 @@ PATCHED = Rule(
     LEFT,
     "asyncio's function is replaced here, or named in a string, as tests do that patch it.",
     "patch the name under which the code under test calls structgather's function",
+    lambda use: use.is_assigned,
 )
 
 _ANY_USE = (
-    dataclasses.replace(PATCHED, applies=lambda use: use.is_assigned),
+    PATCHED,
     Rule(
         "value",
         LEFT,
@@ -211,12 +211,6 @@ GATHER = (
         "asyncio.run(...) an async def that awaits gather_structured(...)",
     ),
     *_AFTER_A_FAILURE,
-    Rule(
-        "never_worked",
-        MOVED,
-        "With asyncio.gather this call raised a TypeError; now it runs.",
-        "see that this is what you want",
-    ),
     Rule(
         "starts_later",
         MOVED,

@@ -1,4 +1,4 @@
-"""What is known of one use of asyncio's functions: its children, and what becomes of their failure."""
+"""What is known of one use of asyncio's functions: its children, and what their failure does."""
 
 from __future__ import annotations
 
@@ -26,24 +26,16 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 class Use:
     """One expression that stands for one of asyncio's functions, and what is known of it."""
 
-    def __init__(self, module: Module, node: ast.expr, *, replaced: bool) -> None:
+    def __init__(self, module: Module, node: ast.expr, *, is_replaced: bool) -> None:
+        above = module.parent(node)
         self.module = module
         self.node = node
         #: Whether a test replaces the name that is used.
-        self.is_replaced = replaced
-        above = module.parent(node)
-        self._call = above if isinstance(above, ast.Call) and above.func is node else None
-
-    @property
-    def is_called(self) -> bool:
-        """Whether it is called, not used as a value."""
-        return self._call is not None
-
-    @property
-    def call(self) -> ast.Call:
-        """The call."""
-        assert self._call is not None  # noqa: S101 - asked after `is_called`
-        return self._call
+        self.is_replaced = is_replaced
+        #: Whether it is called, not used as a value.
+        self.is_called = isinstance(above, ast.Call) and above.func is node
+        self.call = above if isinstance(above, ast.Call) else ast.Call(node, [], [])
+        self.keywords = {keyword.arg for keyword in self.call.keywords}
 
     @property
     def is_assigned(self) -> bool:
@@ -68,21 +60,16 @@ class Use:
         return text.has_comment(text.start(self.node), text.end(self.node))
 
     @functools.cached_property
-    def keywords(self) -> set[str | None]:
-        """The keywords of the call."""
-        return {keyword.arg for keyword in self.call.keywords}
-
-    @functools.cached_property
     def children(self) -> flow.Trace:
         """Where the children come from."""
         return flow.trace(self.module, self.call.args or [one.value for one in self.call.keywords])
 
-    @property
+    @functools.cached_property
     def awaited(self) -> ast.AST:
         """What raises a child's failure."""
         raise NotImplementedError
 
-    @property
+    @functools.cached_property
     def fate(self) -> str:
         """What becomes of what the call returns, as a rule is named; empty if all is well."""
         raise NotImplementedError
@@ -92,7 +79,7 @@ class Use:
         """What becomes of a child's failure."""
         return flow.failure(self.module, self.awaited)
 
-    @property
+    @functools.cached_property
     def may_differ(self) -> bool:
         """Whether it makes a difference that siblings are cancelled."""
         raise NotImplementedError
@@ -101,8 +88,7 @@ class Use:
     def closes(self) -> bool:
         """Whether all of it ought to be done, whatever fails."""
         return self.may_differ and (
-            any(_CLOSES.match(name) for name in self._called_children())
-            or self._is_in_cleanup()
+            any(_CLOSES.match(name) for name in self._called_children()) or self._is_in_cleanup()
         )
 
     @property

@@ -1,13 +1,14 @@
 """Run the migration over published packages: `python -m tests.migrate.corpus [PACKAGE...]`.
 
-Downloads each package with pip, unpacks it into a temporary folder, moves it, and checks that each
-file still parses and that a second run finds nothing more. Prints a Markdown table. Not part of the
-suite: it needs an index, and what is published changes.
+Downloads each package with pip, unpacks it, moves it, and checks that each file still parses, that
+a second run finds nothing more, and that ruff has nothing new to say of its imports. Prints a
+Markdown table. Not part of the suite: it needs an index, and what is published changes.
 """
 
 import argparse
 import ast
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,57 +20,102 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = [
+    "aio-pika",
+    "aiobotocore",
+    "aioesphomeapi",
+    "aiogram",
     "aiohomekit",
     "aiohttp",
     "aiokafka",
+    "arq",
+    "autogen-agentchat",
+    "autogen-core",
     "browser-use",
+    "chromadb",
+    "crawl4ai",
+    "crewai",
     "dagster",
+    "deepeval",
     "discord.py",
     "distributed",
+    "dspy",
     "faust-streaming",
+    "faststream",
+    "fsspec",
+    "gcsfs",
     "graphiti-core",
+    "graphql-core",
+    "haystack-ai",
     "homeassistant",
     "jupyter_client",
     "jupyter_server",
     "kopf",
+    "langchain",
     "langchain-core",
     "langgraph",
     "lightrag-hku",
     "litellm",
+    "livekit-agents",
     "llama-index-core",
+    "mautrix",
+    "mcp",
+    "motor",
     "nats-py",
+    "nbclient",
     "openai-agents",
+    "pipecat-ai",
+    "playwright",
     "prefect",
+    "pyartnet",
     "pydantic-ai-slim",
+    "pyppeteer",
+    "pyrogram",
     "python-telegram-bot",
+    "ragas",
+    "redis",
+    "s3fs",
+    "semantic-kernel",
     "strawberry-graphql",
+    "taskiq",
+    "telethon",
+    "temporalio",
+    "textual",
     "tortoise-orm",
     "zarr",
     "zigpy",
 ]
-HEADER = """\
-| package | files | uses | moved | of these to look at | left | do not parse any more |
-|---|---:|---:|---:|---:|---:|---:|"""
+COLUMNS = (
+    "uses",
+    "moved silently",
+    "moved with a remark",
+    "to decide",
+    "not moved",
+    "broken",
+    "new F401",
+    "new I001",
+)
 
 
-def download(package: str, folder: Path) -> Path | None:
+def unpacked(package: str, folder: Path) -> Path | None:
     """Fetch a wheel, or else the sources, and unpack it."""
+    archives = folder / "archives" / package
     for kind in ("--only-binary", "--no-binary"):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind, ":all:"]
-        command += ["--dest", str(folder), package]
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - pip
-        if done.returncode == 0:
+        if archives.exists() and any(archives.iterdir()):
             break
-    unpacked = folder / "unpacked"
-    for archive in folder.glob("*.*"):
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind, ":all:"]
+        command += ["--dest", str(archives), package]
+        subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - pip
+    target = folder / "unpacked" / package
+    shutil.rmtree(target, ignore_errors=True)
+    for archive in archives.glob("*.*") if archives.exists() else ():
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as wheel:
-                wheel.extractall(unpacked)  # noqa: S202 - it names no path outside
-            return unpacked
+                wheel.extractall(target)  # noqa: S202 - it names no path outside
+            return target
         if archive.name.endswith(".tar.gz"):
             with tarfile.open(archive) as sources:
-                sources.extractall(unpacked, filter="data")
-            return unpacked
+                sources.extractall(target, filter="data")
+            return target
     return None
 
 
@@ -83,73 +129,92 @@ def migrate(folder: Path, *options: str) -> dict[str, Any]:
     return report
 
 
-def broken(report: dict[str, Any]) -> list[str]:
-    """List the files that were written and do not parse."""
+def broken(files: list[str]) -> list[str]:
+    """List the files that do not parse."""
     found: list[str] = []
-    for file in report["files"]:
-        if file["written"]:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    compile(
-                        Path(file["path"]).read_bytes(), file["path"], "exec", ast.PyCF_ONLY_AST
-                    )
-            except (SyntaxError, ValueError) as error:
-                found.append(f"{file['path']}: {error}")
+    for name in files:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                compile(Path(name).read_bytes(), name, "exec", ast.PyCF_ONLY_AST)
+        except (SyntaxError, ValueError) as error:
+            found.append(f"{name}: {error}")
     return found
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def complaints(ruff: str, folder: Path, files: list[str]) -> Counter[tuple[str, str]]:
+    """Count what ruff says of the imports of each file."""
+    if not files:
+        return Counter()
+    command = [ruff, "check", "--isolated", "--select", "F401,I001", "--output-format", "json"]
+    done = subprocess.run(  # noqa: S603 - ruff
+        [*command, *files], cwd=folder, capture_output=True, text=True, check=False
+    )
+    return Counter((one["filename"], one["code"]) for one in json.loads(done.stdout))
 
 
-def counts(report: dict[str, Any], lost: list[str]) -> dict[str, int]:
-    """Count what a row shows."""
-    summary = report["summary"]
+def row(package: str, folder: Path, ruff: str, failures: list[str]) -> Counter[str]:
+    """Move a package, and return what its row shows, and the rules that applied."""
+    report = migrate(folder, "--check")
+    changed = [str(Path(file["path"]).resolve()) for file in report["files"] if file["changes"]]
+    before = complaints(ruff, folder, changed)
+    migrate(folder, "--write")
+    lost = broken(changed)
+    new = complaints(ruff, folder, changed) - before
+    failures += lost
+    failures += [f"{name}: {code}" for name, code in new]
+    if migrate(folder, "--check")["summary"]["changed"]:
+        failures.append(f"{package}: a second run finds more")
     findings = [finding for file in report["files"] for finding in file["findings"]]
-    look = [one for one in findings if one["verdict"] == "moved" and one["rule"] is not None]
-    return {
-        "files": summary["files"],
-        "uses": summary["moved"] + summary["left"],
-        "moved": summary["moved"],
-        "look": len(look),
-        "left": summary["left"],
-        "lost": len(lost),
-    }
+    counts = Counter[str](uses=len(findings), broken=len(lost))
+    for finding in findings:
+        silent = finding["rule"] is None or finding["hint"]
+        moved = "moved silently" if silent else "moved with a remark"
+        counts[
+            {"moved": moved, "decide": "to decide", "left": "not moved"}[finding["verdict"]]
+        ] += 1
+        counts[f"rule {finding['rule']}"] += 1
+    for (_, code), number in new.items():
+        counts[f"new {code}"] += number
+    return counts
+
+
+def say(*cells: object) -> None:
+    """Print a row at once."""
+    sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
+    sys.stdout.flush()
 
 
 def main() -> int:
     """Print a row for each package."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("packages", metavar="PACKAGE", nargs="*", default=PACKAGES)
-    parser.add_argument("--simplify", action="store_true", help="with --simplify")
+    parser.add_argument("--folder", type=Path, help="where the packages are kept")
+    parser.add_argument("--ruff", default=shutil.which("ruff") or "ruff")
     options = parser.parse_args()
-    simplify = ["--simplify"] if options.simplify else []
     total: Counter[str] = Counter()
-    rules: Counter[str] = Counter()
     failures: list[str] = []
-    say(HEADER)
-    for package in options.packages:
-        with tempfile.TemporaryDirectory() as name:
-            unpacked = download(package, Path(name))
-            if unpacked is None:
-                say(f"| {package} | could not be had | | | | | |")
+    say("package", *COLUMNS)
+    sys.stdout.write(f"|---|{'---:|' * len(COLUMNS)}\n")
+    with tempfile.TemporaryDirectory() as name:
+        for package in options.packages:
+            folder = unpacked(package, options.folder or Path(name))
+            if folder is None:
+                failures.append(f"{package}: could not be downloaded")
                 continue
-            written = migrate(unpacked, "--write", *simplify)
-            again = migrate(unpacked, "--check", *simplify)
-            lost = broken(written)
-        row = counts(written, lost)
-        total.update(row)
-        rules.update(written["summary"]["rules"])
-        failures += lost
-        if again["summary"]["moved"] or again["summary"]["changed"]:
-            failures.append(f"{package}: a second run finds more")
-        say(f"| {package} | {' | '.join(map(str, row.values()))} |")
-    say(f"| **all** | {' | '.join(f'**{count}**' for count in total.values())} |\n")
-    say("Reasons: " + ", ".join(f"{rule} {count}" for rule, count in rules.most_common()) + ".")
-    say("\n".join(["", *failures]) if failures else "Each second run found nothing more to move.")
+            counts = row(package, folder.resolve(), options.ruff, failures)
+            total += counts
+            say(package, *(counts[column] for column in COLUMNS))
+    say("**all**", *(f"**{total[column]}**" for column in COLUMNS))
+    rules = {name[5:]: number for name, number in total.items() if name.startswith("rule ")}
+    rules.pop("None", None)
+    reasons = sorted(rules.items(), key=lambda rule: -rule[1])
+    sys.stdout.write(
+        "\nReasons: " + ", ".join(f"{name} {count}" for name, count in reasons) + ".\n"
+    )
+    sys.stdout.write(
+        "\n".join(["", *failures]) if failures else "A second run finds nothing more.\n"
+    )
     return bool(failures)
 
 

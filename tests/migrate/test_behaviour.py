@@ -1,4 +1,8 @@
-"""The migration keeps what a module does, where no child fails: both are run, and compared."""
+"""The migration keeps what a module does: before and after, it is run and compared.
+
+Where no child fails, nothing differs. Where one does, and no remark is made, the caller gets the
+same exception, and all that differs is that the siblings are cancelled and have finished.
+"""
 
 import asyncio
 import textwrap
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.choosers import First
 from harness.run import Run, run
+from structgather._migrate import rewrite as rewriting
 from structgather._migrate.rewrite import rewrite
 from structgather._migrate.rules import RULES, Verdict
 
@@ -21,12 +26,16 @@ from asyncio import gather as g
 results = []
 
 
-async def child(name, points):
+async def child(name, points, error=None):
     loop = asyncio.get_running_loop()
     loop.log(name, "starts")
     try:
         for number in range(points):
             await loop.point(f"{name}.{number}")
+        if error is not None:
+            loop.log(name, "fails")
+            raise error() if error is asyncio.CancelledError else error(name)
+        loop.log(name, "returns")
     finally:
         loop.log(name, "ends")
     return name
@@ -53,6 +62,19 @@ async def guarded(tasks):
     return found
 
 
+async def joined(tasks):
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        await cancel_and_wait(*tasks)
+
+
+async def cancel_and_wait(*tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
 async def main():
 """
 
@@ -60,9 +82,9 @@ CHILD = st.builds("child({!r}, {})".format, st.text("abc", min_size=1), st.integ
 TASK = st.builds("asyncio.create_task({})".format, CHILD)
 
 
-def several(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+def several(inner: st.SearchStrategy[str], *, least: int = 0) -> st.SearchStrategy[str]:
     """Draw a few, with commas between them."""
-    return st.lists(inner, max_size=4).map(", ".join)
+    return st.lists(inner, min_size=least, max_size=4).map(", ".join)
 
 
 def gathers(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -142,7 +164,8 @@ def test_a_moved_module_returns_the_same(statements: list[str]) -> None:
     """Under wrappers and in loops: what it returns is the same."""
     source = module(statements)
     rewritten = rewrite(source)
-    assert {one.verdict for one in rewritten.findings} <= {Verdict.MOVED}
+    verdicts = {one.verdict for one in rewritten.findings}
+    assert verdicts <= {Verdict.MOVED, Verdict.DECIDE}  # inside of a call that collects failures
     assert "asyncio.as_completed" not in rewritten.after
     assert executed(rewritten.after).value == executed(source).value
 
@@ -156,44 +179,6 @@ def test_each_wrapper_takes_a_coroutine(wrapper: str) -> None:
     rewritten = rewrite(source)
     assert rewritten.after != source
     assert executed(rewritten.after).value == executed(source).value
-
-
-# These never took a Future; what is written there now works.
-NEVER_WORKED = {
-    "asyncio.create_task": "await asyncio.create_task(asyncio.gather(child()))",
-    "loop.create_task": (
-        "loop = asyncio.get_running_loop()\nawait loop.create_task(asyncio.gather(child()))"
-    ),
-    "TaskGroup.create_task": (
-        "async with asyncio.TaskGroup() as group:\n    group.create_task(asyncio.gather(child()))"
-    ),
-    "run_coroutine_threadsafe": (
-        "loop = asyncio.get_running_loop()\n"
-        "await asyncio.wrap_future(\n"
-        "    asyncio.run_coroutine_threadsafe(asyncio.gather(child()), loop))"
-    ),
-}
-
-
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-@pytest.mark.parametrize("body", NEVER_WORKED.values(), ids=NEVER_WORKED.keys())
-def test_what_raised_an_error_runs(body: str) -> None:
-    """Where asyncio refuses a Future, what was meant is done from now on, and this is said."""
-    source = (
-        "import asyncio\nasync def child(): print('ran')\n"
-        f"async def main():\n{textwrap.indent(body, '    ')}\n"
-    )
-    rewritten = rewrite(source)
-    (finding,) = rewritten.findings
-    assert finding.verdict is Verdict.MOVED
-    assert finding.rule is not None
-    assert finding.rule.name == "never_worked"
-    namespace: dict[str, Any] = {}
-    exec(compile(source, "before.py", "exec"), namespace)  # noqa: S102
-    with pytest.raises((TypeError, ExceptionGroup)):
-        asyncio.run(namespace["main"]())
-    exec(compile(rewritten.after, "after.py", "exec"), namespace)  # noqa: S102
-    asyncio.run(namespace["main"]())
 
 
 def test_a_loop_that_is_not_running_yet_runs_it() -> None:
@@ -211,6 +196,194 @@ def test_a_loop_that_is_not_running_yet_runs_it() -> None:
     namespace: dict[str, Any] = {}
     exec(compile(rewrite(source).after, "after.py", "exec"), namespace)  # noqa: S102
     assert namespace["main"]() == [1, 2]
+
+
+# Where children fail. They do so after their first step.
+
+FAILING = st.builds(
+    "child({!r}, {}, {})".format,
+    st.text("abc", min_size=1),
+    st.integers(1, 3),
+    st.sampled_from(["ValueError", "OSError", "asyncio.CancelledError"]),
+)
+ANY = CHILD | FAILING
+ANY_TASK = st.builds("asyncio.create_task({})".format, ANY)
+FORMS = """\
+results.append(await asyncio.gather({0}))
+---
+results.append(await asyncio.gather({0}, return_exceptions=False))
+---
+found = await asyncio.gather({0}, return_exceptions=True)
+results.append([type(one) for one in found])
+---
+results.append(sum([await g({0})], []))
+---
+future = asyncio.gather({0})
+results.append(await future)
+---
+future = g({0})
+try:
+    results.append(await future)
+except OSError as error:
+    raise KeyError(str(error)) from error
+---
+try:
+    results.append(await asyncio.gather({0}))
+except ValueError:
+    results.append('failed')
+    raise
+except OSError as error:
+    if results:
+        raise
+    else:
+        raise LookupError from error
+---
+try:
+    results.append(await asyncio.gather({0}))
+finally:
+    results.append('over')
+---
+try:
+    results.append(await asyncio.gather({0}))
+except KeyboardInterrupt:
+    pass
+---
+results.append(await joined([{1}]))
+---
+results.append(await guarded([{1}]))
+---
+for one in asyncio.as_completed([{0}]):
+    results.append(await one)
+---
+for one in asyncio.as_completed([{1}]):
+    one = await one
+    results.append(one)
+---
+for one in asyncio.as_completed([{0}]):
+    try:
+        results.append(await one)
+    except (OSError, ValueError) as error:
+        results.append(repr(error))
+---
+try:
+    for one in asyncio.as_completed(fs=[{0}]):
+        results.append(await one)
+except OSError as error:
+    raise KeyError from error
+"""
+AWAITED = st.builds(
+    str.format,
+    st.sampled_from(FORMS.split("\n---\n")),
+    several(ANY, least=1),
+    several(ANY_TASK, least=1),
+)
+
+
+def attempted(source: str) -> Run:
+    """Run a module's main, whatever becomes of it."""
+    namespace: dict[str, Any] = {}
+    exec(compile(source, "drawn.py", "exec"), namespace)  # noqa: S102 - drawn above
+    return run(namespace["main"], First())
+
+
+def raised(result: Run) -> str:
+    """Tell what a run raised; the message of a cancellation may be lost on its way."""
+    return "CancelledError" if result.cancelled else repr(result.error)
+
+
+def until_failure(result: Run) -> list[tuple[str, str]]:
+    """Tell who did what until the first child fails."""
+    told = story(result)
+    failures = [number for number, (_, what) in enumerate(told) if what == "fails"]
+    return told[: failures[0] + 1] if failures else told
+
+
+@given(st.lists(AWAITED, min_size=1, max_size=3))
+def test_a_failure_reaches_the_caller_as_before(statements: list[str]) -> None:
+    """The caller gets the same value or exception; nothing differs before; nothing runs on."""
+    named = [one.replace("future", f"future_{n}") for n, one in enumerate(statements)]
+    source = module(named)
+    rewritten = rewrite(source)
+    assert {one.verdict for one in rewritten.findings} == {Verdict.MOVED}
+    assert all(one.rule is None or one.rule.is_hint for one in rewritten.findings)
+    before, after = attempted(source), attempted(rewritten.after)
+    assert (raised(after), after.value) == (raised(before), before.value)
+    if "as_completed" not in "".join(statements):
+        assert until_failure(after) == until_failure(before)
+    started = [who for who, what in story(after) if what == "starts"]
+    assert sorted(started) == sorted(who for who, what in story(after) if what == "ends")
+    assert after.pending == after.handler_calls == after.warnings == []
+
+
+# What is not moved, since it would be another program: each is run as if it were.
+DIFFERENT = {
+    "swallowed": """
+async def main():
+    try:
+        await asyncio.gather(child("a", 1, OSError), child("b", 2))
+    except OSError:
+        pass
+    await asyncio.get_running_loop().point("main")
+    await asyncio.get_running_loop().point("main")
+""",
+    "used_after": """
+async def main():
+    good = asyncio.create_task(child("b", 3))
+    try:
+        await asyncio.gather(asyncio.create_task(child("a", 1, OSError)), good)
+    except OSError:
+        return await good
+""",
+    "tasks_of_others": """
+class Service: pass
+service = Service()
+async def wait():
+    await asyncio.gather(*service.tasks)
+async def main():
+    service.tasks = [asyncio.create_task(child("a", 1, OSError)),
+                     asyncio.create_task(child("b", 3))]
+    try:
+        await wait()
+    except OSError:
+        return await service.tasks[1]
+""",
+    "teardown": """
+async def close(parts):
+    await asyncio.gather(*parts)
+async def main():
+    try:
+        await close([child("a", 1, OSError), child("b", 3)])
+    except OSError:
+        pass
+    for number in range(3):
+        await asyncio.get_running_loop().point("main")
+""",
+    "left_early": """
+async def main():
+    tasks = [asyncio.create_task(child("a", 1)), asyncio.create_task(child("b", 3))]
+    for one in asyncio.as_completed(tasks):
+        await one
+        break
+    return await tasks[1]
+""",
+}
+
+
+@pytest.mark.parametrize("rule", DIFFERENT)
+def test_what_would_behave_differently_is_not_moved(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reason to decide is a real one: moved all the same, a child would be cancelled."""
+    source = PRELUDE.replace("async def main():\n", "") + DIFFERENT[rule]
+    (finding,) = [one for one in rewrite(source).findings if one.verdict is Verdict.DECIDE]
+    assert finding.rule is RULES[rule]
+    for table in ("GATHER_RULES", "AS_COMPLETED_RULES"):
+        kept = tuple(one for one in getattr(rewriting, table) if one.verdict is not Verdict.DECIDE)
+        monkeypatch.setattr(rewriting, table, kept)
+    moved = rewrite(source)
+    assert Verdict.DECIDE not in {one.verdict for one in moved.findings}
+    assert ("b", "returns") in story(attempted(source))
+    assert ("b", "returns") not in story(attempted(moved.after))
 
 
 TURNS = """

@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-
 from migrate.project import AFTER, BEFORE, make
+
 from structgather._migrate.cli import main
 from structgather._migrate.syntax import parsed_by
 
@@ -163,7 +163,7 @@ def test_a_long_import_is_wrapped_at_the_projects_line_length(
 def test_the_python_that_would_parse_it_is_named(
     project: Path, capsys: Printed, line: str, python: str
 ) -> None:
-    """A file that does not parse is named with its line, and with the Python that would parse it."""
+    """A file that does not parse is named with its line, and the Python that would parse it."""
     assert parsed_by(line) == python
     (project / "app" / "old.py").write_text(f"x = 1\n{line}\n")
     assert main(["migrate", "--check", "app/old.py"]) == 0

@@ -1,4 +1,4 @@
-"""The migration, case by case: tests/migrate/cases/*.txt hold what goes in, what comes out, what is said.
+"""The migration, case by case: cases/*.txt hold what goes in, what comes out, what is said.
 
 A case begins with `## ` and its title. Then comes the source; behind `---- after` how it reads
 afterwards, unless nothing changes; behind `---- findings` a line for each use of asyncio's

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from migrate.project import git
+
 from structgather._migrate.cli import main
 
 Printed = pytest.CaptureFixture[str]
@@ -116,16 +116,10 @@ def test_a_file_in_the_folder_that_does_not_parse_is_no_obstacle(package: Path) 
     assert moved(package, "x = 1\n") == {"user", "user2"}
 
 
-def test_git_knows_nothing_of_it(package: Path) -> None:
-    """The whole of what is printed may be piped into `git apply`."""
+def test_what_is_printed_can_be_applied(package: Path, capsys: Printed) -> None:
+    """All of it, the report included, may be piped into `git apply`."""
     git("init", "-q")
-    (package / "change.diff").write_bytes(b"")
-    import contextlib
-    import io
-
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        main(["migrate", "src"])
-    (package / "change.diff").write_text(printed.getvalue())
+    main(["migrate", "src"])
+    (package / "change.diff").write_text(capsys.readouterr().out)
     git("apply", "change.diff")
     assert "gather_structured" in (package / "src" / "pkg" / "user.py").read_text()

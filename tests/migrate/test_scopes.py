@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from structgather._migrate.rewrite import rewrite
 from structgather._migrate.names import Comprehension, Names
+from structgather._migrate.rewrite import rewrite
 
 FILES = sorted(
     [
