@@ -190,10 +190,9 @@ def _place(module: Module, roots: list[ast.Name], before: int) -> ast.stmt | Non
         bound = {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
         is_star = "*" in bound and getattr(statement, "module", "") == "asyncio"
         if scope is names.module and (bound & needed or (is_star and roots)):
-            top = next(
-                one for one in (statement, *module.around(statement)) if one in module.tree.body
-            )
-            if isinstance(top, ast.stmt) and (top.end_lineno or 0) < before:
+            around = {statement, *module.around(statement)}
+            top = next(one for one in module.tree.body if one in around)
+            if (top.end_lineno or 0) < before:
                 found = max(found or top, top, key=lambda one: one.lineno)
     if found is not None and not isinstance(found, Import):
         following = module.after(found)[:1]

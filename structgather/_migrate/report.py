@@ -91,6 +91,8 @@ class Report:
             for file in self.files:
                 if piece := file.diff():
                     yield f"{piece}\n"
+        if not (diff or written) and (moved := "".join(self._moved())):
+            yield f"Can be moved:\n\n{moved}\n"
         for verdict, is_hint, title in (
             (Verdict.MOVED, False, "Moved, and worth a look"),
             (
@@ -107,6 +109,14 @@ class Report:
             if file.error is not None:
                 yield f"{file.path}{f':{file.line}' if file.line else ''}: {file.error}\n"
         yield from self.summary(written=written)
+
+    def _moved(self) -> Iterator[str]:
+        """Yield the places of what can be moved without a remark."""
+        for file in self.files:
+            for finding in file.findings:
+                silent = finding.rule is None or finding.rule.is_hint
+                if finding.verdict is Verdict.MOVED and silent:
+                    yield file.place(finding)
 
     def _reasons(self, verdict: Verdict, *, is_hint: bool) -> Iterator[str]:
         """Yield each reason, the most frequent first, with the places."""

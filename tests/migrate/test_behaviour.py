@@ -251,32 +251,43 @@ except KeyboardInterrupt:
 results.append(await joined([{1}]))
 ---
 results.append(await guarded([{1}]))
----
+"""
+# What finishes in one iteration comes out of asyncio.as_completed in no order: it keeps a set.
+LOOP_FORMS = """\
+found = []
 for one in asyncio.as_completed([{0}]):
-    results.append(await one)
+    found.append(await one)
+results.append(sorted(found))
 ---
-for one in asyncio.as_completed([{1}]):
+found = []
+for one in asyncio.as_completed([{0}]):
     one = await one
-    results.append(one)
+    found.append(one)
+results.append(sorted(found))
 ---
+found = []
 for one in asyncio.as_completed([{0}]):
     try:
-        results.append(await one)
+        found.append(await one)
     except (OSError, ValueError) as error:
-        results.append(repr(error))
+        found.append(repr(error))
+results.append(sorted(found))
 ---
+found = []
 try:
     for one in asyncio.as_completed(fs=[{0}]):
-        results.append(await one)
+        found.append(await one)
 except OSError as error:
     raise KeyError from error
+results.append(sorted(found))
 """
+ONE_FAILING = st.builds("{}, {}".format, FAILING, several(CHILD, least=1)) | several(CHILD, least=1)
 AWAITED = st.builds(
     str.format,
     st.sampled_from(FORMS.split("\n---\n")),
     several(ANY, least=1),
     several(ANY_TASK, least=1),
-)
+) | st.builds(str.format, st.sampled_from(LOOP_FORMS.split("\n---\n")), ONE_FAILING)
 
 
 def attempted(source: str) -> Run:

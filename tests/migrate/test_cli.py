@@ -94,7 +94,10 @@ def test_write_changes_what_can_be_moved(project: Path, capsys: Printed) -> None
 def test_check_fails_if_anything_can_be_moved(project: Path, capsys: Printed) -> None:
     """With --check the exit code is 1 where anything can be moved, 0 where all the rest is left."""
     assert main(["migrate", "--check", "app"]) == 1
-    assert "---" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "---" not in printed
+    place = "app/moved.py:5:18: return await asyncio.gather(*a)"
+    assert f"\nCan be moved:\n\n    {place}\n\nNot moved:\n" in printed
     assert (project / "app" / "moved.py").read_text() == BEFORE
     assert main(["migrate", "--check", "app/left.py"]) == 0
 
