@@ -34,7 +34,7 @@ class Config:
 
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
-        return any(
+        return package == self.root.name or any(
             (base / package).is_dir() or (base / f"{package}.py").is_file()
             for base in (self.root, self.root / "src")
         )

@@ -8,6 +8,7 @@ Markdown table. Not part of the suite: it needs an index, and what is published 
 import argparse
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,7 @@ PACKAGES = [
     "zarr",
     "zigpy",
 ]
+_MENTIONS = re.compile(rb"gather|as_completed")
 COLUMNS = (
     "uses",
     "moved silently",
@@ -119,9 +121,9 @@ def unpacked(package: str, folder: Path) -> Path | None:
     return None
 
 
-def migrate(folder: Path, *options: str) -> dict[str, Any]:
+def migrate(files: list[str], *options: str) -> dict[str, Any]:
     """Run the command, and return what it printed."""
-    command = [sys.executable, "-m", "structgather", "migrate", "--json", *options, str(folder)]
+    command = [sys.executable, "-m", "structgather", "migrate", "--json", *options, *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if not done.stdout:
         sys.exit(f"exit code {done.returncode}: {done.stderr}")
@@ -144,8 +146,6 @@ def broken(files: list[str]) -> list[str]:
 
 def complaints(ruff: str, folder: Path, files: list[str]) -> Counter[tuple[str, str]]:
     """Count what ruff says of the imports of each file."""
-    if not files:
-        return Counter()
     command = [ruff, "check", "--isolated", "--select", "F401,I001", "--output-format", "json"]
     done = subprocess.run(  # noqa: S603 - ruff
         [*command, *files], cwd=folder, capture_output=True, text=True, check=False
@@ -155,15 +155,18 @@ def complaints(ruff: str, folder: Path, files: list[str]) -> Counter[tuple[str, 
 
 def row(package: str, folder: Path, ruff: str, failures: list[str]) -> Counter[str]:
     """Move a package, and return what its row shows, and the rules that applied."""
-    report = migrate(folder, "--check")
-    changed = [str(Path(file["path"]).resolve()) for file in report["files"] if file["changes"]]
-    before = complaints(ruff, folder, changed)
-    migrate(folder, "--write")
+    mentions = (path for path in folder.rglob("*.py") if _MENTIONS.search(path.read_bytes()))
+    files = sorted(str(path) for path in mentions)
+    if not files:
+        return Counter()
+    before = complaints(ruff, folder, files)
+    report = migrate(files, "--write")
+    changed = [file["path"] for file in report["files"] if file["written"]]
     lost = broken(changed)
-    new = complaints(ruff, folder, changed) - before
+    new = complaints(ruff, folder, files) - before
     failures += lost
-    failures += [f"{name}: {code}" for name, code in new]
-    if migrate(folder, "--check")["summary"]["changed"]:
+    failures += [f"{Path(name).relative_to(folder)}: {code}" for name, code in new]
+    if migrate(files, "--check")["summary"]["changed"]:
         failures.append(f"{package}: a second run finds more")
     findings = [finding for file in report["files"] for finding in file["findings"]]
     counts = Counter[str](uses=len(findings), broken=len(lost))
