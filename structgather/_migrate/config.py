@@ -31,10 +31,12 @@ class Config:
     width: int = 88
     #: Whether structgather is among its dependencies.
     depends: bool = False
+    #: Packages that are the project's own, if it has no root to look into.
+    own: frozenset[str] = frozenset()
 
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
-        return package == self.root.name or any(
+        return package in self.own or any(
             (base / package).is_dir() or (base / f"{package}.py").is_file()
             for base in (self.root, self.root / "src")
         )
@@ -72,10 +74,7 @@ def of(folder: Path) -> Config:
     for root in (folder, *folder.parents):
         if any((root / name).exists() for name in _ROOTS):
             return _read(root)
-    top = folder
-    while (top / "__init__.py").exists() and top.parent != top:
-        top = top.parent
-    return Config(top)
+    return Config(folder, own=frozenset(folder.parts))
 
 
 def _read(root: Path) -> Config:

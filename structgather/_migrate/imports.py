@@ -111,18 +111,18 @@ def rewrite(
         statement: None if statement in whole else list(_without_some(module, statement, aliases))
         for statement, aliases in gone.items()
     }
-    line, place = "", None
+    line, place, first = "", None, None
     merged = next(_of_package(module, before), None)
     if new and merged is not None:
         changes[merged] = [_merged(module, merged, new, style)]
     elif new:
         line = f"from {PACKAGE} import {', '.join(new)}"
-        place = _place(module, roots, before)
+        place, first = _place(module, roots, before)
     edits: list[Edit] = []
     for block in _blocks(module):
         if (place in block or not changes.keys().isdisjoint(block)) and _stand_alone(module, block):
             here = line if place in block else ""
-            edits.append(_Block(module, block, style).rewritten(changes, here, place))
+            edits.append(_Block(module, block, style).rewritten(changes, here, first))
             changes = {one: change for one, change in changes.items() if one not in block}
             line = "" if place in block else line
     if line:
@@ -181,8 +181,10 @@ def _lines(module: Module, statement: ast.stmt) -> tuple[int, int]:
 # Where a new import goes.
 
 
-def _place(module: Module, roots: list[ast.Name], before: int) -> ast.stmt | None:
-    """Return the statement behind which, at the earliest, an import may stand."""
+def _place(
+    module: Module, roots: list[ast.Name], before: int
+) -> tuple[ast.stmt | None, ast.stmt | None]:
+    """Return a statement beside which an import may stand, and one that must come before it."""
     names = module.names
     needed = {root.id for root in roots if names.home(root) is names.module}
     found: ast.stmt | None = None
@@ -197,11 +199,11 @@ def _place(module: Module, roots: list[ast.Name], before: int) -> ast.stmt | Non
     if found is not None and not isinstance(found, Import):
         following = module.after(found)[:1]
         if following and isinstance(following[0], Import):
-            return following[0]
+            return following[0], None
     if found is None:
         head = list(itertools.takewhile(_is_head, module.tree.body))
-        return head[-1] if head else None
-    return found
+        return (head[-1] if head else None), None
+    return found, found
 
 
 def _is_head(statement: ast.stmt) -> bool:
@@ -276,33 +278,33 @@ class _Block:
         )
 
     def rewritten(
-        self, changes: dict[ast.stmt, list[Edit] | None], line: str, place: ast.stmt | None
+        self, changes: dict[ast.stmt, list[Edit] | None], line: str, first: ast.stmt | None
     ) -> Edit:
         """Return the edit that writes it anew.
 
         Args:
             changes: What is changed in each statement; None where it goes.
             line: A new import, or nothing.
-            place: The statement behind which, at the earliest, it may stand.
+            first: The statement behind which, at the earliest, it may stand.
         """
         text, newline = self._text, self._newline
         (number, _), *_ = self._lines.values()
         start = text.line_start(number)
         parts: list[_Part] = []
         earliest, gap = 0, ""
-        for statement, (first, last) in self._lines.items():
-            above = text.text[text.line_start(number) : text.line_start(first)]
+        for statement, (top, last) in self._lines.items():
+            above = text.text[text.line_start(number) : text.line_start(top)]
             gap = gap + above if (gap + above).strip() else max(gap, above, key=len)
             number = last + 1
             change = changes.get(statement, [])
             if change is not None:
-                at, end = text.line_start(first), text.line_start(number)
+                at, end = text.line_start(top), text.line_start(number)
                 moved = [Edit(one.start - at, one.end - at, one.text) for one in change]
                 body = edited(text.text[at:end], moved)
                 body += "" if body.endswith(("\n", "\r")) else newline
                 parts.append(_Part(gap, body, self._key(statement)))
                 gap = ""
-            if statement is place:
+            if statement is first:
                 earliest = len(parts)
         if parts:
             parts[0].gap = parts[0].gap.lstrip()

@@ -146,7 +146,12 @@ def _edits(module: Module, moved: list[Use], outside: Outside, style: imports.St
         for path, uses in nodes.items()
         if uses
     }
-    edits = [Edit(text.start(use), text.end(use), local[GATHER]) for use in nodes[GATHER]]
+    edits = [
+        edit
+        for use in moved
+        if isinstance(use, Gather)
+        for edit in _renamed(module, use, local[GATHER], style.width)
+    ]
     over = [use.loop for use in moved if isinstance(use, Loop) and use.loop is not None]
     if over:
         edits += loops.rewrite(module, over, local[AS_COMPLETED])
@@ -157,6 +162,25 @@ def _edits(module: Module, moved: list[Use], outside: Outside, style: imports.St
         if cookie(_applied(text.text, every))[1] == cookie(text.text)[1]:
             return every  # or else a comment would come to declare the encoding
     raise BrokenError
+
+
+def _renamed(module: Module, use: Gather, name: str, width: int) -> Iterator[Edit]:
+    """Yield the edits that call another function; a line that gets too long is split."""
+    text, call = module.text, use.call
+    line = text.line(call.lineno).rstrip()
+    length = len(line) + len(name) - len(text.of(use.node))
+    statement = module.statement(call)
+    alone = statement.lineno == statement.end_lineno and statement.end_col_offset == (
+        call.end_col_offset
+    )
+    arguments = sorted(map(text.start, [*call.args, *call.keywords]))
+    if len(line) <= width < length and alone and arguments and line.endswith(")"):
+        margin = text.newline(call.lineno) + text.indent(call.lineno)
+        unit = "\t" if margin.endswith("\t") else "    "
+        yield Edit(text.start(use.node), arguments[0], f"{name}({margin}{unit}")
+        yield Edit(text.end(call) - 1, text.end(call) - 1, margin)
+    else:
+        yield Edit(text.start(use.node), text.end(use.node), name)
 
 
 def _applied(text: str, edits: list[Edit]) -> str:

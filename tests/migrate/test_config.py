@@ -128,6 +128,16 @@ def test_the_projects_own_packages_come_last(project: Path, folder: str) -> None
     assert (project / "app" / "moved.py").read_text().startswith(after)
 
 
+def test_packages_on_the_way_to_a_file_are_its_own(project: Path) -> None:
+    """Also where there is no pyproject.toml, nor another sign of a project."""
+    path = project / "app" / "moved.py"
+    imports = "import asyncio\n\nimport httpx\n\nfrom app.other import x\n"
+    path.write_text(f"{imports}{BEFORE.partition(chr(10))[2]}")
+    assert main(["migrate", "--write", "app"]) == 0
+    after = "import httpx\nfrom structgather import gather_structured\n\nfrom app.other import x\n"
+    assert path.read_text().startswith(after)
+
+
 @pytest.mark.parametrize(("tool", "key"), [("ruff", "line-length"), ("isort", "line_length")])
 def test_a_long_import_is_wrapped_at_the_projects_line_length(
     project: Path, tool: str, key: str
