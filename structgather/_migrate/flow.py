@@ -392,8 +392,6 @@ def _cancelled_names(
                 found.append(name)
             case ast.If(test=test, body=body) if _asks_whether_done(module, test, holders):
                 found += _cancelled_names(module, body, holders)
-            case ast.Try(body=body) | ast.With(body=body):
-                found += _cancelled_names(module, body, holders)
             case _:
                 pass
     return found

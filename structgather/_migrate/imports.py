@@ -452,8 +452,6 @@ def _is_marked(module: Module, statement: Import) -> bool:
 def _without_some(module: Module, statement: Import, gone: Iterable[ast.alias]) -> Iterator[Edit]:
     """Yield the edits that take names out of an import."""
     text, names, gone = module.text, statement.names, list(gone)
-    if not gone:
-        return
     last_kept = max(place for place, alias in enumerate(names) if alias not in gone)
     for place, alias in enumerate(names[:last_kept]):
         if alias in gone:

@@ -21,7 +21,7 @@ import ast
 import functools
 import itertools
 import re
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from structgather._migrate import flow
 from structgather._migrate.names import Comprehension
@@ -48,26 +48,25 @@ class Loop(Use):
     """One use of asyncio.as_completed."""
 
     @functools.cached_property
-    def loop(self) -> For | None:
-        """The loop whose iterable is the call."""
-        loop = self.module.parent(self.call)
-        return loop if isinstance(loop, For) and loop.iter is self.call else None
+    def loop(self) -> For:
+        """The loop whose iterable is the call, if `fate` does not say otherwise."""
+        return cast("For", self.module.parent(self.call))
 
     @functools.cached_property
     def awaited(self) -> ast.AST:
         """The loop: it is what a failure leaves."""
-        return self.loop or self.call
+        return self.loop
 
     @functools.cached_property
     def may_differ(self) -> bool:
         """Whether a failure leaves the loop."""
-        return self.loop is not None and not isinstance(self.loop.body[0], ast.Try | ast.TryStar)
+        return not isinstance(self.loop.body[0], ast.Try | ast.TryStar)
 
     @functools.cached_property
     def fate(self) -> str:  # noqa: PLR0911 - one for each reason
         """Why it is no loop that can become a block, as a rule is named; empty if it can."""
-        loop = self.loop
-        if loop is None:
+        loop = self.module.parent(self.call)
+        if not isinstance(loop, For) or loop.iter is not self.call:
             return "not_a_loop"
         if not self._arguments_fit():
             return "arguments"
@@ -96,13 +95,11 @@ class Loop(Use):
     @property
     def has_finally(self) -> bool:
         """Whether the await stands in a `try` with a `finally`."""
-        return self.loop is not None and any(one.finalbody for one in _tries(self.loop))
+        return any(one.finalbody for one in _tries(self.loop))
 
     @property
     def leaves_rest_running(self) -> bool:
         """Whether cancelling the rest would stop what runs on today, though nothing failed."""
-        if self.loop is None:
-            return False
         if flow.belong_to_others(self.module, self.call, self.children):
             return True
         names = self.children.variables
@@ -116,8 +113,6 @@ class Loop(Use):
     def is_in_the_way(self) -> bool:
         """Whether the text can't be indented, or the loop's line can't be split."""
         loop, call, text = self.loop, self.call, self.module.text
-        if loop is None:
-            return False
         header = text.text[text.start(loop) : text.start(call)]
         keyword = "async for" if isinstance(loop, ast.AsyncFor) else "for"
         if header.split() != [*keyword.split(), text.of(loop.target), "in"]:
@@ -223,7 +218,7 @@ class Loop(Use):
         """Yield what always runs where the loop is left: just before, behind it, in `finally`."""
         block = self.module.block(leaving)
         yield from block[: block.index(leaving)]
-        if isinstance(leaving, ast.Break) and self.loop is not None:
+        if isinstance(leaving, ast.Break):
             yield from self.module.after(self.loop)[:1]
         for above in self.module.around_in_function(leaving):
             if isinstance(above, ast.Try | ast.TryStar):

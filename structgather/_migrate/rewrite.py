@@ -152,16 +152,16 @@ def _edits(module: Module, moved: list[Use], outside: Outside, style: imports.St
         if isinstance(use, Gather)
         for edit in _renamed(module, use, local[GATHER], style.width)
     ]
-    over = [use.loop for use in moved if isinstance(use, Loop) and use.loop is not None]
+    over = [use.loop for use in moved if isinstance(use, Loop)]
     if over:
         edits += loops.rewrite(module, over, local[AS_COMPLETED])
     names = {_NEW[path]: name for path, name in local.items()}
     uses = list(itertools.chain(*nodes.values()))
-    for about in (outside, Outside(kept=frozenset("*"))):
-        every = [*edits, *imports.rewrite(module, names, uses, about, style)]
-        if cookie(_applied(text.text, every))[1] == cookie(text.text)[1]:
-            return every  # or else a comment would come to declare the encoding
-    raise BrokenError
+    every = [*edits, *imports.rewrite(module, names, uses, outside, style)]
+    if cookie(_applied(text.text, every))[1] != cookie(text.text)[1]:
+        # A comment would come to declare the encoding: what is above it stays.
+        every = [*edits, *imports.rewrite(module, names, uses, Outside(frozenset("*")), style)]
+    return every
 
 
 def _renamed(module: Module, use: Gather, name: str, width: int) -> Iterator[Edit]:
@@ -173,7 +173,7 @@ def _renamed(module: Module, use: Gather, name: str, width: int) -> Iterator[Edi
     alone = statement.lineno == statement.end_lineno and statement.end_col_offset == (
         call.end_col_offset
     )
-    arguments = sorted(map(text.start, [*call.args, *call.keywords]))
+    arguments = sorted(text.start(one) for one in (*call.args, *call.keywords))
     if len(line) <= width < length and alone and arguments and line.endswith(")"):
         margin = text.newline(call.lineno) + text.indent(call.lineno)
         unit = "\t" if margin.endswith("\t") else "    "

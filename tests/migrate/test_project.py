@@ -44,7 +44,7 @@ def moved(package: Path, test: str) -> set[str]:
         "mocker.patch('pkg.user.gather')",
         "mocker.spy(user, 'gather')",
         "with patch.object(user, 'gather', fake): ...",
-        "with patch.multiple('pkg.user', gather=fake): ...",
+        "with patch.multiple('pkg.user', main=fake, gather=fake, **more): ...",
         "user.gather = fake",
         "with patch(f'{MODULE}.gather'): ...",
         "with patch(MODULE + '.gather'): ...",
@@ -87,6 +87,8 @@ def test_a_module_that_is_patched_stays(package: Path, line: str) -> None:
         "print('pkg.user.gather', getattr(user, 'gather_all'))",
         "with patch('asyncio.sleep'): ...",
         "self.gather = fake",
+        "modules()['pkg.user'].gather = fake",
+        "monkeypatch.setattr(modules(), 'gather', fake)",
     ],
 )
 def test_what_is_not_patched_is_moved(package: Path, line: str) -> None:
