@@ -355,67 +355,41 @@ def _only_waits(module: Module, name: ast.Name) -> bool:
     return False
 
 
-def cancelled(module: Module, statement: ast.AST, holders: set[Variable]) -> set[Variable]:
+def cancelled(
+    module: Module, node: ast.AST, holders: set[Variable], *, in_loop: bool = False
+) -> set[Variable]:
     """Return those whose Tasks a statement cancels in any case, unless they are done."""
-    blocks: list[ast.stmt] = []
-    match statement:
+    parts: list[ast.AST] = []
+    match node:
         case ast.For(iter=inputs, body=body) if not _has_subscript(inputs):
-            names = _cancelled_names(module, body, holders)
-            return trace(module, names).variables & holders
+            parts, in_loop = [*body], True
+        case (
+            ast.ListComp(elt=inner, generators=[one])
+            | ast.GeneratorExp(elt=inner, generators=[one])
+        ) if not _has_subscript(one.iter):
+            if all(_asks_whether_done(module, test, holders) for test in one.ifs):
+                parts, in_loop = [inner], True
         case ast.If(test=test, body=body) if _asks_whether_done(module, test, holders):
-            blocks = body
+            parts = [*body]
         case ast.Try(body=body, finalbody=finalbody):
-            blocks = [*body, *finalbody]
+            parts = [*body, *finalbody]
         case ast.With(body=body) | ast.AsyncWith(body=body):
-            blocks = body
-        case ast.Expr(value=value) | ast.Assign(value=value):
-            return _cancelled_in(module, value, holders)
+            parts = [*body]
+        case ast.Expr(value=inner) | ast.Assign(value=inner) | ast.Await(value=inner):
+            parts = [inner]
+        case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
+            variable = module.names.variable(name)  # an item stands for all that it is taken from
+            named = {variable} if variable is not None else set[Variable]()
+            return (trace(module, [name]).variables if in_loop else named) & holders
+        case ast.Call(args=inputs) if "cancel" in called(node).lower():
+            return trace(module, inputs).variables & holders
         case _:
             pass
-    return {one for part in blocks for one in cancelled(module, part, holders)}
+    return {one for part in parts for one in cancelled(module, part, holders, in_loop=in_loop)}
 
 
 def _has_subscript(node: ast.AST) -> bool:
     return any(isinstance(one, ast.Subscript) for one in ast.walk(node))
-
-
-def _cancelled_names(
-    module: Module, block: list[ast.stmt], holders: set[Variable]
-) -> list[ast.Name]:
-    """List the names of which `.cancel()` is called in a block, whatever happens."""
-    found: list[ast.Name] = []
-    for statement in block:
-        match statement:
-            case ast.Expr(
-                value=ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel"))
-            ):
-                found.append(name)
-            case ast.If(test=test, body=body) if _asks_whether_done(module, test, holders):
-                found += _cancelled_names(module, body, holders)
-            case _:
-                pass
-    return found
-
-
-def _cancelled_in(module: Module, value: ast.expr, holders: set[Variable]) -> set[Variable]:
-    if isinstance(value, ast.Await):
-        value = value.value
-    match value:
-        case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
-            variable = module.names.variable(name)
-            return {variable} & holders if variable is not None else set()
-        case ast.Call(args=inputs) if "cancel" in called(value).lower():
-            return trace(module, inputs).variables & holders
-        case ast.ListComp(elt=elt, generators=[one]) | ast.GeneratorExp(elt=elt, generators=[one]):
-            match elt:
-                case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")) if all(
-                    _asks_whether_done(module, test, holders) for test in one.ifs
-                ) and not _has_subscript(one.iter):
-                    return trace(module, [name]).variables & holders
-                case _:
-                    return set()
-        case _:
-            return set()
 
 
 def _asks_whether_done(module: Module, test: ast.expr, holders: set[Variable]) -> bool:

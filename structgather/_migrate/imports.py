@@ -353,27 +353,21 @@ class _Block:
 def _merged(module: Module, statement: ast.ImportFrom, new: list[str], style: Style) -> Edit:
     """Add names to an import of structgather, sorted if it is."""
     text = module.text
+    start, end = text.start(statement), text.end(statement)
+    written = text.text[start:end]
+    if "#" in written or "\\" in written:
+        at = text.end(statement.names[-1])
+        return Edit(at, at, "".join(f", {name}" for name in new))
     old = [text.of(alias) for alias in statement.names]
-    is_sorted = old == sorted(old, key=_name_key)
-    last = statement.names[-1]
-    if not text.of(statement).endswith(")") or text.line(last.lineno)[: last.col_offset].strip():
-        names = sorted([*old, *new], key=_name_key) if is_sorted else [*old, *new]
-        start, end = text.start(statement.names[0]), text.end(last)
-        line = f"from {PACKAGE} import {', '.join(names)}"
-        if text.text[start:end] != ", ".join(old):
-            return Edit(end, end, "".join(f", {name}" for name in new))
-        if len(line) <= style.width or text.of(statement).endswith(")"):
-            return Edit(start, end, ", ".join(names))
-        newline = text.newline(last.lineno)
+    names = [*old, *new]
+    if old == sorted(old, key=_name_key):
+        names.sort(key=_name_key)
+    line = f"from {PACKAGE} import {', '.join(names)}"
+    if len(line) > style.width or len(written.splitlines()) > 1:
+        newline = text.newline(statement.lineno)
         listed = "".join(f"    {name},{newline}" for name in names)
-        return Edit(start, end, f"({newline}{listed})")
-    indent, newline = text.indent(last.lineno), text.newline(last.lineno)
-    following = [one for one in statement.names if _name_key(one.name) > _name_key(new[0])]
-    if is_sorted and not following and text.text[text.end(last) :].lstrip().startswith(","):
-        at = text.line_start(last.lineno + 1)
-    else:
-        at = text.line_start([*following, last][0].lineno if is_sorted else last.lineno)
-    return Edit(at, at, "".join(f"{indent}{name},{newline}" for name in new))
+        line = f"from {PACKAGE} import ({newline}{listed})"
+    return Edit(start, end, line)
 
 
 def _name_key(name: str) -> tuple[int, str]:

@@ -173,7 +173,8 @@ def _renamed(module: Module, use: Gather, name: str, width: int) -> Iterator[Edi
     alone = statement.lineno == statement.end_lineno and statement.end_col_offset == (
         call.end_col_offset
     )
-    arguments = sorted(text.start(one) for one in (*call.args, *call.keywords))
+    given: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    arguments = sorted(map(text.start, given))
     if len(line) <= width < length and alone and arguments and line.endswith(")"):
         margin = text.newline(call.lineno) + text.indent(call.lineno)
         unit = "\t" if margin.endswith("\t") else "    "
