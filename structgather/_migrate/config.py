@@ -72,7 +72,8 @@ def of(folder: Path) -> Config:
         ConfigError: Its pyproject.toml can't be used.
     """
     for root in (folder, *folder.parents):
-        if any((root / name).exists() for name in _ROOTS):
+        is_package = (root / "__init__.py").exists()  # whose setup.py is a module of it
+        if not is_package and any((root / name).exists() for name in _ROOTS):
             return _read(root)
     return Config(folder, own=frozenset(folder.parts))
 
