@@ -36,10 +36,10 @@ class Config:
 
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
-        return package in self.own or any(
-            (base / package).is_dir() or (base / f"{package}.py").is_file()
-            for base in (self.root, self.root / "src")
-        )
+        if self.own:
+            return package in self.own
+        bases = (self.root, self.root / "src")
+        return any((one / package).is_dir() or (one / f"{package}.py").exists() for one in bases)
 
     def excludes(self, path: Path) -> bool:
         """Tell whether a file is to be left alone."""

@@ -124,6 +124,13 @@ _AFTER_A_FAILURE = (
         lambda use: use.closes,
     ),
     Rule(
+        "cancelled_before",
+        DECIDE,
+        "The Tasks have been cancelled; when one has finished, the others' cleanup would be, too.",
+        "gather_structured(..., return_exceptions=True) waits for all of them",
+        lambda use: use.has_cancelled_tasks,
+    ),
+    Rule(
         "tasks_of_others",
         DECIDE,
         "The Tasks or Futures belong to other code, and would be cancelled under it.",

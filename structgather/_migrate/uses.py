@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -89,6 +90,20 @@ class Use:
         """Whether all of it ought to be done, whatever fails."""
         return self.may_differ and (
             any(_CLOSES.match(name) for name in self._called_children()) or self._is_in_cleanup()
+        )
+
+    @property
+    def has_cancelled_tasks(self) -> bool:
+        """Whether the Tasks are being cancelled already, so that they are cleaning up."""
+        if not self.may_differ:
+            return False
+        module, variables = self.module, self.children.variables
+        around = [self.module.statement(self.call), *module.around_in_function(self.call)]
+        return any(
+            flow.cancelled(module, before, variables)
+            for above in around
+            if isinstance(above, ast.stmt)
+            for before in itertools.takewhile(lambda one: one is not above, module.block(above))  # noqa: B023
         )
 
     @property

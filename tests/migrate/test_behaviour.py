@@ -369,6 +369,24 @@ async def main():
     for number in range(3):
         await asyncio.get_running_loop().point("main")
 """,
+    "cancelled_before": """
+async def cleaning(name, points):
+    try:
+        await asyncio.sleep(99)
+    except asyncio.CancelledError:
+        await child(name, points)
+        raise
+async def main():
+    tasks = [asyncio.create_task(cleaning("a", 1)), asyncio.create_task(cleaning("b", 3))]
+    await asyncio.get_running_loop().point("main")
+    for task in tasks:
+        task.cancel()
+    try:
+        await asyncio.gather(*tasks)
+    except asyncio.CancelledError:
+        pass
+    return await asyncio.wait(tasks)
+""",
     "left_early": """
 async def main():
     tasks = [asyncio.create_task(child("a", 1)), asyncio.create_task(child("b", 3))]

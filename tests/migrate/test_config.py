@@ -131,8 +131,8 @@ def test_the_projects_own_packages_come_last(project: Path, folder: str) -> None
 @pytest.mark.parametrize("module", ["setup.py", "main.py"])
 def test_packages_on_the_way_to_a_file_are_its_own(project: Path, module: str) -> None:
     """Where there is no pyproject.toml; a module that is called setup is no sign of a project."""
-    (project / "app" / "__init__.py").write_text("")
-    (project / "app" / module).write_text("")
+    for name in ("__init__.py", "httpx.py", module):
+        (project / "app" / name).write_text("")
     path = project / "app" / "moved.py"
     imports = "import asyncio\n\nimport httpx\n\nfrom app.other import x\n"
     path.write_text(f"{imports}{BEFORE.partition(chr(10))[2]}")
