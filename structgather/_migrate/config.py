@@ -75,7 +75,9 @@ def of(folder: Path) -> Config:
         is_package = (root / "__init__.py").exists()  # whose setup.py is a module of it
         if not is_package and any((root / name).exists() for name in _ROOTS):
             return _read(root)
-    return Config(folder, own=frozenset(folder.parts))
+    packages = [one for one in (folder, *folder.parents) if (one / "__init__.py").exists()]
+    top = packages[-1] if packages else folder
+    return Config(top, own=frozenset({top.name, top.parent.name}))  # or a namespace around it
 
 
 def _read(root: Path) -> Config:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _TELLS = re.compile(
     r"(?<!asyncio)\.(gather|as_completed)\b|\.asyncio\b|import[\s\\]*\*|\bpatch|\bsetattr|\bspy\b"
     r"|\basyncio\.\w+ *=[^=]"
-    r"|from\s+(?!asyncio\b)\S+\s+import\b[^()\n]*\(?[^()]*?\b(asyncio|gather|as_completed)\b"
+    r"|from\s+(?!asyncio\b)\S+\s+import\s*(\([^()]*?|[^()\n]*?)\b(asyncio|gather|as_completed)\b"
 )
 _DOTTED = re.compile(r"\w+(\.\w+)+")
 _REPLACERS = {"multiple", "object", "patch", "setattr", "spy", "stub"}
