@@ -48,6 +48,7 @@ class Project:
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self._taken: set[Dotted] = set()
+        self._imported: set[tuple[Dotted, str]] = set()
         self._replaced: set[Dotted] = set()
         #: Modules that are imported by a file that replaces asyncio's own function.
         self._exposed: dict[str, set[Dotted]] = {}
@@ -66,6 +67,7 @@ class Project:
             if any(_is_module(parts, module) for module in modules):
                 replaced.add(function)
         kept = {rest[0] for rest in (*_of_module(self._taken, parts), *found)}
+        kept |= {name for module, name in self._imported if _is_module(parts, module)}
         return Outside(frozenset(kept), frozenset(replaced))
 
     def _read(self, text: str) -> None:
@@ -81,7 +83,7 @@ class Project:
                 imported.add((*start, *alias.name.split(".")))
                 if isinstance(statement, ast.ImportFrom):
                     imported.add(start)
-                    self._taken.add((*start, alias.name))
+                    self._imported.add((start, alias.name))
         self._taken.update(
             dotted
             for attribute in module.names.attributes

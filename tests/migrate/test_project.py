@@ -105,6 +105,11 @@ def test_a_part_of_asyncio_that_is_patched_keeps_the_import(package: Path) -> No
     assert after.startswith("import asyncio\n\nfrom structgather import gather_structured\n")
 
 
+def test_a_library_of_the_same_name_is_another_module(package: Path) -> None:
+    """`from user2.asyncio import x` means no name of a file that is called user2.py."""
+    assert moved(package, "from user2.asyncio.client import gather\n") == {"user", "user2"}
+
+
 def test_files_that_are_not_given_are_not_read(package: Path) -> None:
     """What is given together is read together, and nothing else."""
     (package / "tests" / "test_it.py").write_text("patch('pkg.user.gather')\n")
