@@ -271,8 +271,13 @@ class _Block:
         self._style = style
         self._newline = module.text.newline(block[0].lineno)
         # Whether `import a` and `from b import c` are sorted into one another.
-        self._is_mixed = False
+        self._is_mixed, self._others_until = False, 0
         keys = [self._key(statement) for statement in block]
+        # Parts of a namespace may be other people's: they stand among those.
+        others = [
+            one.lineno for one, key in zip(block, keys, strict=True) if key[0] == _THIRD_PARTY
+        ]
+        self._others_until = max(others, default=0)
         self._is_mixed = any(
             one[0] == other[0] and one[1] > other[1] for one, other in itertools.pairwise(keys)
         )
@@ -346,7 +351,8 @@ class _Block:
         elif package in sys.stdlib_module_names:
             section = _STANDARD
         else:
-            section = _FIRST_PARTY if self._style.is_own(package) else _THIRD_PARTY
+            is_own = statement.lineno > self._others_until and self._style.is_own(package)
+            section = _FIRST_PARTY if is_own else _THIRD_PARTY
         return section, comes_later, name.lower()
 
 

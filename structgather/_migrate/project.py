@@ -157,8 +157,8 @@ def _is_module(parts: Dotted, dotted: Dotted) -> bool:
 
 
 def _of_module(dotted: Iterable[Dotted], parts: Dotted) -> Iterator[Dotted]:
-    """Yield what is meant of a module: the rest of each name that begins with it."""
+    """Yield what is meant of a module: `gather`, or `asyncio.gather`, behind its own name."""
     for one in dotted:
-        for at in range(1, len(one)):
+        for at in range(max(1, len(one) - 2), len(one)):
             if _is_module(parts, one[:at]):
                 yield one[at:]

@@ -128,6 +128,18 @@ def test_the_projects_own_packages_come_last(project: Path, folder: str) -> None
     assert (project / "app" / "moved.py").read_text().startswith(after)
 
 
+def test_a_part_of_a_namespace_may_be_of_others(project: Path) -> None:
+    """It stands among other people's packages, though its name is that of the project."""
+    path = project / "app" / "moved.py"
+    imports = "import asyncio\n\nfrom app.store import x\nfrom yarl import URL\n\n"
+    path.write_text(f"{imports}from app.other import y\n{BEFORE.partition(chr(10))[2]}")
+    assert main(["migrate", "--write", "app"]) == 0
+    after = imports.partition("\n\n")[2].replace(
+        "from yarl", "from structgather import gather_structured\nfrom yarl"
+    )
+    assert path.read_text().startswith(after)
+
+
 @pytest.mark.parametrize("module", ["setup.py", "main.py"])
 def test_packages_on_the_way_to_a_file_are_its_own(project: Path, module: str) -> None:
     """Where there is no pyproject.toml; a module that is called setup is no sign of a project."""
