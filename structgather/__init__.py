@@ -24,6 +24,7 @@ _stuck           the warning about a child that will not stop
 """
 
 from structgather._as_completed import AsCompleted, as_completed_scoped
+from structgather._failures import ChildFailures
 from structgather._first_n import FirstN, first_n_within
 from structgather._gather import Gathered, gather_structured
 from structgather._outcome import Cancelled, Failed, Ok, Outcome, TimedOut
@@ -35,6 +36,7 @@ __version__ = "0.2.0"
 __all__ = [
     "AsCompleted",
     "Cancelled",
+    "ChildFailures",
     "Failed",
     "FirstN",
     "Gathered",

@@ -9,10 +9,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from structgather._failures import context_of, set_context, without_our_frame
-from structgather._group import Group
+from structgather._failures import (
+    context_of,
+    raise_unchanged,
+    set_context,
+    set_traceback,
+    traceback_of,
+    without_our_frame,
+)
+from structgather._group import Joins, coroutine_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterator
@@ -21,10 +28,11 @@ if TYPE_CHECKING:
 
 if sys.version_info >= (3, 14):
     from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
-else:
 
-    def future_add_to_awaited_by(*_: object) -> None: ...
-    def future_discard_from_awaited_by(*_: object) -> None: ...
+_E = TypeVar("_E", bound=BaseException)
+
+#: Whether asyncio can be told who awaits whom, for `python -m asyncio pstree`.
+_TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
 
 
 def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
@@ -34,7 +42,8 @@ def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
         return
     scope.unfinished[index] = future
     future.add_done_callback(functools.partial(_adopted_done, scope, index))
-    future_add_to_awaited_by(future, scope.caller)
+    if _TRACKS_AWAITED_BY:
+        future_add_to_awaited_by(future, scope.caller)
     if scope.stopping and not scope.has_first_steps_due():
         scope.cancel((index,))
 
@@ -43,7 +52,8 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
     # The argument is not used: a proxy of a Future passes a different object.
     future = scope.unfinished.get(index)
     if future is not None:
-        future_discard_from_awaited_by(future, scope.caller)
+        if _TRACKS_AWAITED_BY:
+            future_discard_from_awaited_by(future, scope.caller)
         settle_as_finished(scope, index, future)
 
 
@@ -58,7 +68,7 @@ def adopt_wrapped(
     if wrapper.cr_frame is None:
         return  # it ran to its end in its first step, and has settled
     scope.unfinished[index] = task
-    if getattr(task, "get_coro", None) is not None and task.get_coro() is wrapper:
+    if not task.done() and isinstance(task, asyncio.Task) and task.get_coro() is wrapper:
         return  # a Task of another class
     task.add_done_callback(functools.partial(_wrapped_done, scope, index, wrapper, awaitable))
 
@@ -77,29 +87,51 @@ def _wrapped_done(
 
 def settle_as_finished(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
     """Settle a child by what its finished Task or Future says."""
+    if future.cancelled():
+        scope.settle_cancelled(index, cancellation_of(future))
+        return
+    error = future.exception()
+    if error is None:
+        scope.settle_value(index, future.result())
+    else:
+        scope.settle_failed(index, with_own_traceback(error, future))
+
+
+def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
+    """Return the CancelledError of a cancelled Future, with the child's part of the traceback."""
     handled = sys.exception()
     try:
-        value = future.result()  # which raises with the child's own part of the traceback
+        future.result()
     except asyncio.CancelledError as error:
-        _drop_context(error, handled)
-        if future.cancelled():
-            scope.settle_cancelled(index, without_our_frame(error))
-        else:
-            scope.settle_failed(index, without_our_frame(error))
-    except BaseException as error:  # noqa: BLE001 - the child's
-        _drop_context(error, handled)
-        scope.settle_failed(index, without_our_frame(error))
-    else:
-        scope.settle_value(index, value)
+        if handled is not None and context_of(error) is handled:
+            # The caller is handling it, not the child:
+            #     async with as_completed_scoped(...): raise ValueError
+            set_context(error, None)
+        return without_our_frame(error)
     finally:
         del handled
+    raise AssertionError  # it is cancelled
 
 
-def _drop_context(error: BaseException, handled: BaseException | None) -> None:
-    # The caller was handling it, not the child:
-    #     async with as_completed_scoped(...): raise ValueError
-    if handled is not None and context_of(error) is handled:
-        set_context(error, None)
+def with_own_traceback(error: _E, future: asyncio.Future[Any]) -> _E:
+    """Cut what was added by raising it elsewhere off the traceback of a Future's exception.
+
+    A Future's exception may be raised by many callers, and each adds its frames.
+    """
+    own = traceback_of(error)
+    code = None
+    if isinstance(future, asyncio.Task):
+        code = getattr(coroutine_of(future), "cr_code", None)
+    entry = own
+    while entry is not None:
+        if entry.tb_frame.f_code is code:
+            own = entry
+            break
+        if entry.tb_frame.f_code is raise_unchanged.__code__:
+            own = entry.tb_next
+        entry = entry.tb_next
+    set_traceback(error, own)
+    return error
 
 
 def ancestors_of(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
@@ -133,7 +165,7 @@ class _Probe:
                 self.waiting.append(callback.args[0].caller)
             return False
         owner = getattr(callback, "__self__", None)
-        if isinstance(owner, Group):  # it is a child of a call
+        if isinstance(owner, Joins):  # it is a child of a call
             owner = owner.caller
         if isinstance(owner, asyncio.Task):  # otherwise it is awaited directly
             self.waiting.append(owner)

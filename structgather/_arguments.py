@@ -78,8 +78,10 @@ def calling_task(function: str) -> asyncio.Task[Any]:
     return caller
 
 
-def check_awaitables(function: str, values: Iterable[Any], caller: asyncio.Task[Any]) -> None:
+def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
+    if set(map(type, values)) == {CoroutineType}:
+        return
     ancestors: set[asyncio.Task[Any]] | None = None
     for index, value in enumerate(values):
         kind = type(value)
@@ -250,7 +252,9 @@ def _hint(value: object) -> str:
         return f". Did you forget to call it: {_name_of(value)}(...)?"
     if isinstance(value, Mapping):
         return ". Did you mean its values: (*awaitables.values())?"
-    if isinstance(value, Collection) or inspect.isgenerator(value):
+    if inspect.isgenerator(value) or (
+        isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray))
+    ):
         return ". Did you forget the star: (*awaitables)?"
     if inspect.isasyncgen(value):
         return ". An async generator is iterated, not awaited"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable
@@ -22,7 +23,7 @@ from structgather._arguments import (
 from structgather._intake import Intake
 from structgather._outcome import Cancelled, Ok
 from structgather._scope import SOURCE, Scope
-from structgather._timers import is_closed
+from structgather._group import is_closed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -38,11 +39,15 @@ FUNCTION = "as_completed_scoped"
 
 _NEW, _OPEN, _LEFT = "has not been entered", "is open", "has been left"
 
+#: The open blocks whose calling Task is over.
+_without_caller: set[_Stream] = set()
+
 
 class _Stream(Intake):
     """The policy: every outcome is an item; what is not taken yet holds back what is pulled."""
 
     __slots__ = (
+        "_added",
         "_count",
         "_feeding",
         "_held",
@@ -50,16 +55,21 @@ class _Stream(Intake):
         "_next",
         "_numbered",
         "_room",
+        "left",
         "ready",
         "timeout",
     )
 
+    #: Whether the group has been left.
+    left: bool
     #: Outcomes that were not taken yet. None marks the end: what follows is too late.
     ready: deque[Outcome[Any] | None]
     timeout: float | None
     #: In input order: outcomes that wait for an earlier one, and the index of that one.
     _held: dict[int, Outcome[Any]] | None
     _next: int
+    #: In input order with a limit: what was added, which comes behind the input.
+    _added: deque[tuple[int, Awaitable[Any], contextvars.Context]]
     #: Whether inputs come from an async iterable that is not exhausted.
     _feeding: bool
     #: Whether the inputs are a collection, in which each has its index, and the next free index.
@@ -80,6 +90,7 @@ class _Stream(Intake):
         self.ready = deque()
         self.timeout = timeout
         self._held = {} if ordered else None
+        self._added = deque()
         self._next = 0
         self._late = self._room = None
         late = timeout == 0
@@ -89,8 +100,12 @@ class _Stream(Intake):
             return
         self.take((), late=late)
         if not self.scope.stopping:
-            self.scope.keep_starts()
+            self._keep_starts()
             self.scope.start((SOURCE,), (self._feed(aws),))
+
+    def _keep_starts(self) -> None:
+        if self.scope.starts is None:
+            self.scope.starts = dict.fromkeys(self.scope.unfinished, self.scope.began)
 
     def expect(self, count: int) -> None:
         # In a collection each input has its index, and what is added is numbered from the length
@@ -101,6 +116,45 @@ class _Stream(Intake):
         )
         if self.timeout:
             self.end_after(self.timeout)
+
+    async def enter(self) -> None:
+        """Enter the group, and keep the children alive until the block is left.
+
+        A generator that is garbage with its block would take their Tasks along otherwise, and its
+        `aclose()` would join what can't finish any more.
+        """
+        await self.scope.group.__aenter__()
+        self.scope.caller.add_done_callback(self.caller_finished)
+
+    def caller_finished(self, _: object) -> None:
+        """Keep the children alive all the same: another Task may leave the block."""
+        _without_caller.add(self)
+
+    async def leave(self) -> None:
+        """Leave the group, in which no child is left."""
+        self._forget_caller()
+        try:
+            await self.scope.group.__aexit__(None, None, None)
+        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+            self.scope.raised_by_group(error)
+
+    async def leave_interrupted(self) -> None:
+        """Leave the group, which cancels and joins what our own code has not."""
+        if not self.left:
+            self._forget_caller()
+            error = asyncio.CancelledError()
+            try:
+                with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+                    await self.scope.group.__aexit__(asyncio.CancelledError, error, None)
+            finally:
+                error.__traceback__ = error.__context__ = None  # no cycle
+            if self.scope.unfinished:
+                await self.scope.join_adopted()
+
+    def _forget_caller(self) -> None:
+        self.left = True
+        self.scope.caller.remove_done_callback(self.caller_finished)
+        _without_caller.discard(self)
 
     # What is yet to come.
 
@@ -126,7 +180,7 @@ class _Stream(Intake):
     def add(self, awaitable: Awaitable[Any]) -> int:
         """Start one more child, or let it wait for room."""
         check_awaitable(FUNCTION, "what is added", awaitable, self.scope.caller)
-        self.scope.keep_starts()  # it is not as old as the call
+        self._keep_starts()  # it is not as old as the call
         index, self._count = self._count, self._count + 1
         self._start_or_wait(index, awaitable, contextvars.copy_context())
         return index
@@ -137,12 +191,21 @@ class _Stream(Intake):
         if self.limit is None:
             self.start_or_not(index, awaitable, context)
             return
-        self.waiting.append((index, awaitable, context))
-        if self._held is not None and self._numbered:
-            self.pull()  # in input order, which is before what is added
+        if self._held is not None:
+            self._added.append((index, awaitable, context))  # behind the input
+            self.pull()
             return
+        self.waiting.append((index, awaitable, context))
         while self.waiting and (self.scope.stopping or self.has_room()):
             self.start_or_not(*self.waiting.popleft())
+
+    def take_one(self) -> bool:
+        """Let one more input wait for room: in input order, what was added comes last."""
+        if super().take_one():
+            return True
+        if self._added:
+            self.waiting.append(self._added.popleft())
+        return bool(self.waiting)
 
     def refill(self) -> None:
         """Start what the outcome that is being taken leaves room for."""
@@ -157,7 +220,7 @@ class _Stream(Intake):
         if self._feeding or (self.source is not None and self.source.total is None):
             return None
         left = 0 if self.source is None else (self.source.total or 0) - self.source.taken
-        return len(self.waiting) + left
+        return len(self.waiting) + len(self._added) + left
 
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         # Pulls inputs, never further ahead than there is room.
@@ -308,22 +371,24 @@ class AsCompleted(Generic[T]):
             child_timeout = check_seconds(FUNCTION, "child_timeout", child_timeout)
             check_flag(FUNCTION, "ordered", ordered)
             self._stream = stream = _Stream()
-            stream.open(Scope(FUNCTION, stream, calling_task(FUNCTION)), limit, child_timeout)
+            stream.left = False
+            stream.open(Scope(FUNCTION, calling_task(FUNCTION)), limit, child_timeout)
         except BaseException:
             self._state = _LEFT
             refuse(aws)
             raise
-        await stream.scope.enter()
+        await stream.enter()
         try:
             stream.begin(aws, timeout, ordered=ordered)
-        except BaseException as error:
+            if None not in stream.ready:
+                return self
+        except BaseException:
             self._state = _LEFT
             refuse(aws)
-            await stream.scope.leave_after(error)
+            await stream.leave_interrupted()
             stream.scope.close()
             raise
-        if stream.source_error is not None or stream.scope.has_failed():
-            await self.__aexit__(None, None, None)  # which raises it
+        await self.__aexit__(None, None, None)  # which raises what the input has raised
         return self
 
     async def __aexit__(
@@ -334,8 +399,8 @@ class AsCompleted(Generic[T]):
     ) -> None:
         try:
             await self._leave(error)
-        except BaseException as raised:
-            await self._stream.scope.leave_after(raised)
+        except BaseException:
+            await self._stream.leave_interrupted()
             raise
         finally:
             del error, traceback, self._stream  # no cycle
@@ -351,19 +416,22 @@ class AsCompleted(Generic[T]):
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
             scope.wake()  # a Task that still iterates
+            scope.settle_done()  # an interrupt in our own code may have cost a settlement
             while scope.unfinished:
                 await scope.join()
         stream.close_source()
-        await scope.leave()
+        await stream.leave()
         self.undelivered = stream.take_undelivered()
         unseen = list(_failed(self.undelivered))
         source_error, stream.source_error = stream.source_error, None
         raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
-        elif isinstance(error, asyncio.CancelledError) or not isinstance(
-            raised, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
-        ):
+        elif scope.broken:
+            pass  # by which the caller was cancelled
+        elif isinstance(
+            error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
+        ) or not isinstance(raised, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
             # cancellation of the caller that came while the children were joined.
             raised = None

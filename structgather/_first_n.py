@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, final
 
 from structgather import _failures
@@ -125,14 +126,27 @@ class _FirstN(Intake):
             self._within = check_seconds(FUNCTION, "within", within)
             limit = check_limit(FUNCTION, limit)
             child_timeout = check_seconds(FUNCTION, "child_timeout", child_timeout)
-            self.open(Scope(FUNCTION, self, calling_task(FUNCTION)), limit, child_timeout)
+            self.open(Scope(FUNCTION, calling_task(FUNCTION)), limit, child_timeout)
         except BaseException:
             refuse(self._iterable)
             raise
         self._values = []
         self._outcomes = []
         self._failed = []
-        await self.scope.run(self._start, self.pull)
+        scope = self.scope
+        try:
+            async with scope.group:
+                self._start()
+                while scope.unfinished:
+                    await scope.join()
+                    self.pull()
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
+            scope.raised_by_group(error)
+        if scope.unfinished:
+            await scope.join_adopted()
+        del scope
         self.pull()
         self.close_source()
         self._iterable = ()
@@ -141,9 +155,9 @@ class _FirstN(Intake):
     def _start(self) -> None:
         try:
             self.take(self._iterable, late=self._within == 0)
-        except BaseException as error:  # noqa: BLE001 - raised by the call: the input is refused
+        except Exception as error:  # noqa: BLE001 - the input is refused; raised by the call
             refuse(self._iterable)
-            self.source_error = error
+            self.source_failed(error)
 
     def expect(self, count: int) -> None:
         if self.source is None:

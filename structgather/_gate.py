@@ -20,7 +20,7 @@ from collections import OrderedDict, deque
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
-from structgather._timers import is_closed
+from structgather._group import is_closed
 
 if TYPE_CHECKING:
     import asyncio

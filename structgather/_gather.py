@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
-from collections import deque
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final, overload
 
 from structgather import _failures, _stuck
@@ -18,11 +16,13 @@ from structgather._arguments import (
     places,
     refuse,
 )
-from structgather._outcome import Ok
+from structgather._one import One
+from structgather._outcome import Cancelled, Ok
 from structgather._scope import Scope
+from structgather._timers import ChildTimeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import TypeAlias
 
@@ -115,7 +115,7 @@ class _Outcomes:
     def __init__(
         self,
         values: list[Any],
-        elapsed: list[float],
+        elapsed: list[float | None],
         unsuccessful: dict[int, Outcome[Any]],
         positions: Sequence[int],
     ) -> None:
@@ -126,8 +126,13 @@ class _Outcomes:
 
     def __iter__(self) -> Iterator[Outcome[Any]]:
         for index in self._positions:
-            outcome = self._unsuccessful.get(index)
-            yield outcome or Ok(self._values[index], index, self._elapsed[index])
+            elapsed = self._elapsed[index]
+            if index in self._unsuccessful:
+                yield self._unsuccessful[index]
+            elif elapsed is None:
+                yield Cancelled(asyncio.CancelledError("never started"), index, 0.0)
+            else:
+                yield Ok(self._values[index], index, elapsed)
 
 
 class _Queue:
@@ -138,30 +143,35 @@ class _Queue:
     def __init__(self, scope: Scope, limit: int) -> None:
         self._scope = scope
         self._room = limit
-        self._waiting: deque[tuple[int, Awaitable[Any]]] = deque()
-        self._starting = False
+        self._waiting: Iterator[tuple[int, Awaitable[Any]]] = iter(())
+        self._starting = True
         self._context = contextvars.copy_context()
 
-    def add(self, children: Iterable[tuple[int, Awaitable[Any]]]) -> None:
-        """Start children, as many as there is room for now, in input order."""
-        self._waiting.extend(children)
+    def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
+        """Start as many children as there is room for, in input order; the others wait."""
+        room = self._room
+        self._waiting = zip(indices[room:], awaitables[room:], strict=True)
+        self._room = max(room - len(indices), 0)
+        self._scope.start(indices[:room], awaitables[:room])
+        self._starting = False
         self._start_waiting()
 
     def freed(self) -> None:
         """Start the next child, since one has finished."""
         self._room += 1
-        self._start_waiting()
+        if not self._starting:  # otherwise it has finished eagerly, while it is being started
+            self._start_waiting()
 
     def _start_waiting(self) -> None:
-        if self._starting:
-            return  # a child finishes eagerly, while it is being started
         self._starting = True
-        while self._room and self._waiting and not self._scope.stopping:
-            batch = [self._waiting.popleft() for _ in range(min(self._room, len(self._waiting)))]
-            self._room -= len(batch)
-            indices, awaitables = zip(*batch, strict=True)
-            # Here the sibling that has just finished is running, in its own context.
-            self._scope.start(indices, awaitables, self._context)
+        while self._room and not self._scope.stopping:
+            for index, awaitable in self._waiting:
+                self._room -= 1
+                # Here the sibling that has just finished is running, in its own context.
+                self._scope.start_late(index, awaitable, self._context)
+                break
+            else:
+                break
         self._starting = False
 
 
@@ -179,16 +189,15 @@ class _Gather:
         "_traceback",
         "_unsuccessful",
         "_values",
-        "on_value",
     )
 
-    on_value: Callable[[int, Any], object]
+    _scope: Scope
     _values: list[Any]
     #: By their time; and the first one's traceback, as far as it is the child's.
     _failures: list[Failure]
     _traceback: TracebackType | None
     #: For outcomes: how long each successful child took, and how the others finished.
-    _elapsed: list[float] | None
+    _elapsed: list[float | None] | None
     _unsuccessful: dict[int, Outcome[Any]]
     #: With a limit, and the children that take room: those that are not adopted.
     _queue: _Queue | None
@@ -213,28 +222,45 @@ class _Gather:
         # No argument may be in a local variable: the traceback of what is raised refers to this
         # frame, and an adopted Task refers to its exception.
         try:
-            limit, child_timeout = _check_options(
-                return_exceptions, exception_group, limit, child_timeout
-            )
+            if return_exceptions or exception_group or limit is not None or child_timeout is not None:
+                limit, child_timeout = _check_options(
+                    return_exceptions, exception_group, limit, child_timeout
+                )
             caller = calling_task(FUNCTION)
             check_awaitables(FUNCTION, self._arguments, caller)
         except BaseException:
             refuse(self._arguments)
             raise
-        keep = return_exceptions or exception_group
-        self._return_exceptions = return_exceptions
-        self._values = [None] * len(self._arguments)
-        self._elapsed = [0.0] * len(self._arguments) if keep else None
-        self._failures = []
-        self._unsuccessful = {}
-        self.on_value = self._record if keep or limit is not None else self._values.__setitem__
-        self._scope = Scope(FUNCTION, self, caller)
+        self._scope = scope = Scope(FUNCTION, caller)
         del caller
-        self._queue = None if limit is None else _Queue(self._scope, limit)
-        if limit is not None or child_timeout is not None:
-            self._scope.keep_starts(child_timeout)
-        positions = places(self._arguments) if len(self._arguments) > 1 else None
-        await self._scope.run(functools.partial(self._start, positions))
+        self._values = [None] * len(self._arguments)
+        self._failures = []
+        self._return_exceptions = return_exceptions
+        self._elapsed = self._queue = None
+        if return_exceptions or exception_group:
+            self._elapsed = [None] * len(self._arguments)
+            self._unsuccessful = {}
+        if limit is not None:
+            scope.starts = {}
+            self._queue = _Queue(scope, limit)
+        if child_timeout is not None:
+            scope.starts = {}
+            scope.timeouts = ChildTimeouts(scope, child_timeout)
+        plain = self._elapsed is None and limit is None
+        scope.decide_by(self, self._values.__setitem__ if plain else self._record)
+        positions = places(self._arguments)
+        try:
+            async with scope.group:
+                self._start(positions)
+                while scope.unfinished:
+                    await scope.join()
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
+            scope.raised_by_group(error)
+        if scope.unfinished:
+            await scope.join_adopted()
+        del scope
         return self._result(positions, exception_group)
 
     def _start(self, positions: list[int] | None) -> None:
@@ -250,7 +276,8 @@ class _Gather:
         running = [index for index in indices if asyncio.isfuture(self._arguments[index])]
         self._queued = set(indices).difference(running)
         self._scope.start(running, [self._arguments[index] for index in running])
-        self._queue.add((index, self._arguments[index]) for index in sorted(self._queued))
+        queued = [index for index in indices if index in self._queued]
+        self._queue.start(queued, [self._arguments[index] for index in queued])
 
     def _record(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
         self._values[index] = value
@@ -284,33 +311,36 @@ class _Gather:
         pass
 
     def _result(self, positions: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
-        values, failures = self._values, self._failures
         error = self._scope.close()
+        values, failures = self._values, self._failures
+        if error is None and not failures and self._elapsed is None:
+            self._arguments = ()
+            return values if positions is None else [values[position] for position in positions]
         several = len(self._arguments) > 1
         name = _stuck.describe(self._arguments[failures[0][0]]) if failures else ""
-        if self._queue is not None:
-            close_unstarted(self._arguments)  # those that waited for room
+        close_unstarted(self._arguments)  # those that waited for room
         self._arguments = ()
-        del self._scope, self._queue, self.on_value, self._values, self._failures
-        outcomes = None
+        outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions
             outcomes = _Outcomes(values, self._elapsed, self._unsuccessful, every)
-        if error is None and (self._return_exceptions or not failures):
+        if error is None and self._return_exceptions:
             if positions is not None:
                 values = [values[position] for position in positions]
-            return values if outcomes is None else Gathered(values, outcomes)
+            return Gathered(values, outcomes)
         try:
             if error is not None:
                 _failures.note_others(error, FUNCTION, failures)
-            elif exception_group:
-                raise _failures.group(FUNCTION, failures, tuple(outcomes or ()))
-            else:
+            elif exception_group and failures:
+                raise _failures.group(FUNCTION, failures, tuple(outcomes))
+            elif failures:
                 index, error = failures[0]
                 _failures.set_traceback(error, self._traceback)
                 if several:
                     _failures.note_raised_by(error, FUNCTION, index, name)
                 _failures.note_others(error, FUNCTION, failures)
+            else:
+                return values if positions is None else [values[position] for position in positions]
             _failures.raise_unchanged(error)
         finally:
             del error, failures, outcomes, values, self  # the traceback refers to this frame
@@ -657,6 +687,9 @@ def gather_structured(
             is out of range. Coroutines among the arguments are closed.
         RuntimeError: There is no running event loop, or the calling task itself is an argument.
     """
+    plain = not return_exceptions and not exception_group and limit is None and child_timeout is None
+    if plain and len(aws) == 1:
+        return One(FUNCTION, aws).gather_structured()
     if not aws:
         return _nothing(return_exceptions, exception_group, limit, child_timeout)
     return _Gather(aws).gather_structured(return_exceptions, exception_group, limit, child_timeout)
@@ -674,4 +707,5 @@ async def _nothing(
     return Gathered() if return_exceptions else []
 
 
-_Gather.gather_structured.__qualname__ = _nothing.__name__ = _nothing.__qualname__ = FUNCTION
+_Gather.gather_structured.__qualname__ = One.gather_structured.__qualname__ = FUNCTION
+_nothing.__name__ = _nothing.__qualname__ = FUNCTION

@@ -1,8 +1,13 @@
-"""What a call adds to asyncio's own: its TaskGroup, and the future that its body awaits."""
+"""What a call adds to asyncio: its TaskGroup, the future that its body awaits, minimal loops.
+
+Temporal runs a workflow on a loop of its own. It is never closed, it writes each timer into the
+workflow's history, and while it evicts a workflow it refuses to set timers and to cancel them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,11 +19,16 @@ _DEEPEST = 50
 _depth = 0
 
 
-class Group(asyncio.TaskGroup):
-    """The TaskGroup of one call. It does not wait when the caller's coroutine is being closed."""
+class Joins:
+    """What has a done callback at a child, and the Task that waits for it: see `ancestors_of`."""
 
-    #: The calling Task, until the call is over.
-    caller: asyncio.Task[Any] | None = None
+    __slots__ = ()
+
+    caller: asyncio.Task[Any] | None
+
+
+class Group(asyncio.TaskGroup, Joins):
+    """The TaskGroup of one call. It does not wait when the caller's coroutine is being closed."""
 
     def __aexit__(self, kind: Any, error: Any, traceback: Any) -> Any:  # noqa: ANN401 - as it is
         if kind is GeneratorExit:
@@ -37,26 +47,67 @@ class Waiter(asyncio.Future[None]):
     `asyncio.run`; a second one, an iteration later, would interrupt cleanups.
     """
 
-    __slots__ = ("only_when_idle", "stop")
+    __slots__ = ("stop",)
 
     stop: Callable[..., None] | None
-    #: Set where the body may survive its cancellation, and its children with it:
-    #:     async with asyncio.timeout(1): outcome = await anext(outcomes)
-    #: Only when the loop stands still, since `asyncio.run` cancels all Tasks, is it the end.
-    only_when_idle: bool
 
     def cancel(self, msg: Any = None) -> bool:  # noqa: ANN401 - asyncio's signature
         """Cancel the children, then the future."""
         global _depth  # noqa: PLW0603 - of the calls of this method on the stack
         stop, self.stop = self.stop, None
-        if (
-            stop is not None
-            and _depth < _DEEPEST
-            and not (self.only_when_idle and self.get_loop().is_running())
-        ):
-            _depth += 1
-            try:
-                stop() if msg is None else stop(msg)
-            finally:
-                _depth -= 1
+        try:
+            if stop is not None and _depth < _DEEPEST:
+                _depth += 1
+                try:
+                    stop() if msg is None else stop(msg)
+                finally:
+                    _depth -= 1
+        finally:
+            cancelled = super().cancel(msg)
+        return cancelled
+
+
+class BlockWaiter(Waiter):
+    """What the body of a block awaits, which may survive its cancellation, its children with it.
+
+    async with asyncio.timeout(1):
+        outcome = await anext(outcomes)
+    """
+
+    __slots__ = ()
+
+    def cancel(self, msg: Any = None) -> bool:  # noqa: ANN401 - asyncio's signature
+        """Cancel the children only if the loop stands still, as when `asyncio.run` ends."""
+        if self.get_loop().is_running():
+            self.stop = None
         return super().cancel(msg)
+
+
+def is_closed(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether a loop is closed. One that can't be closed is not."""
+    try:
+        return loop.is_closed()
+    except NotImplementedError:
+        return False
+
+
+def keeps_a_history(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether each timer is part of a program's history: none may be set for a log."""
+    try:
+        loop.is_closed()
+    except NotImplementedError:
+        return True
+    return False
+
+
+def raise_interrupt(interrupt: BaseException) -> None:
+    """Raise a child's KeyboardInterrupt or SystemExit, as a callback of the event loop."""
+    try:
+        raise interrupt
+    finally:
+        del interrupt  # its traceback refers to this frame: no cycle
+
+
+def coroutine_of(task: asyncio.Task[Any]) -> object:
+    """Return the coroutine of a Task, if it can be had: 3.12 crashes if it finished eagerly."""
+    return None if task.done() and sys.version_info[:2] == (3, 12) else task.get_coro()

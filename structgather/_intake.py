@@ -12,7 +12,7 @@ from structgather import _arguments, _stuck
 from structgather._failures import without_our_frame
 from structgather._outcome import Cancelled
 from structgather._scope import SOURCE, Scope
-from structgather._timers import call_after_tick
+from structgather._timers import ChildTimeouts, call_after_tick
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -83,7 +83,18 @@ class Source:
 class Intake:
     """The common part of two policies: what is started, and when the time of the call is over."""
 
-    __slots__ = ("_context", "_deadline", "_overdue", "limit", "scope", "source", "source_error", "starting", "waiting")  # fmt: skip
+    __slots__ = (
+        "_context",
+        "_deadline",
+        "_opened",
+        "_overdue",
+        "limit",
+        "scope",
+        "source",
+        "source_error",
+        "starting",
+        "waiting",
+    )
 
     scope: Scope
     limit: int | None
@@ -94,7 +105,8 @@ class Intake:
     waiting: deque[tuple[int, Awaitable[Any], contextvars.Context]]
     #: How many are making their first step just now, where Tasks start eagerly.
     starting: int
-    #: The timer of the whole call, and its seconds once they are over.
+    #: When the call was made, the timer of its deadline, and its seconds once they are over.
+    _opened: float
     _deadline: asyncio.TimerHandle | None
     _overdue: float | None
     _context: contextvars.Context
@@ -125,6 +137,14 @@ class Intake:
         """Record a child without a value; `by_us` tells whether this call cancelled it."""
         raise NotImplementedError
 
+    def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
+        """Record the value that a child returned."""
+        raise NotImplementedError
+
+    def on_abort(self) -> None:
+        """Note that something other than a child's failure ends the call."""
+        raise NotImplementedError
+
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None:  # noqa: ANN401, FBT001
         """Record a child without a value."""
         self.record(kind(error, index, self.scope.elapsed(index)), by_us=by_us)
@@ -134,13 +154,17 @@ class Intake:
     def open(self, scope: Scope, limit: int | None, child_timeout: float | None) -> None:
         """Bind the policy to the scope of its call."""
         self.scope = scope
+        scope.decide_by(self, self.on_value)
         self.limit = limit
         self.source = self.source_error = self._overdue = self._deadline = None
         self.starting = 0
         self.waiting = deque()
         self._context = contextvars.copy_context()
+        self._opened = scope.began
         if limit is not None or child_timeout is not None:
-            scope.keep_starts(child_timeout)
+            scope.starts = {}
+        if child_timeout is not None:
+            scope.timeouts = ChildTimeouts(scope, child_timeout)
 
     def take(self, inputs: Iterable[Awaitable[Any]], *, late: bool) -> None:
         """Take the inputs, at once or with a limit one by one, and start what there is room for.
@@ -172,7 +196,7 @@ class Intake:
         """Start what there is room for. Once stopped, account for what is left."""
         waiting, scope = self.waiting, self.scope
         while scope.stopping or self.has_room():
-            if not waiting and not self._take_one():
+            if not waiting and not self.take_one():
                 break
             if waiting and (scope.stopping or self.has_room()):  # the iterable may have used it up
                 self.start_or_not(*waiting.popleft())
@@ -190,7 +214,7 @@ class Intake:
             if self._overdue is not None:
                 self.scope.late[index] = self._late_error(index, awaitable)
         self.starting += 1
-        self.scope.start((index,), (awaitable,), context)
+        self.scope.start_late(index, awaitable, context)
         self.starting -= 1
 
     def stop(self, *message: object) -> None:
@@ -201,7 +225,7 @@ class Intake:
     def end_after(self, seconds: float) -> None:
         """Stop when the time of the whole call is over."""
         scope = self.scope
-        self._deadline = call_after_tick(scope.loop, scope.opened + seconds, self._at_deadline)
+        self._deadline = call_after_tick(scope.loop, self._opened + seconds, self._at_deadline)
 
     def _at_deadline(self) -> None:
         if self._deadline is not None:  # otherwise the call was over in the tick of its deadline
@@ -247,7 +271,8 @@ class Intake:
             f"within {self._overdue:g} s"
         )
 
-    def _take_one(self) -> bool:
+    def take_one(self) -> bool:
+        """Let one more input wait for room, if there is one."""
         source = self.source
         if source is None or (source.total is None and self.scope.stopping):
             return False  # what a generator has not made yet need not be made

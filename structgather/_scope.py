@@ -8,7 +8,7 @@ group and from a caller that waits in `__aexit__`. So these are the rules:
 1. Arguments are validated before the first Task exists.
 2. Nothing but a CancelledError leaves `_child`, the coroutine around each child, which records how
    the child finished. The group ignores cancelled Tasks. A KeyboardInterrupt or SystemExit reaches
-   the event loop in a callback of its own, and is raised by the call if the loop runs on.
+   the event loop in a callback of its own, and is raised by the call should the loop run on.
 3. The body waits, in `join()`, not the group's `__aexit__`: the group is left when it is empty.
 4. Stopping cancels each unfinished child once, in start order. A child that ends the call (by its
    failure, by the n-th value) stops its siblings once all of their first steps are made; the
@@ -17,8 +17,9 @@ group and from a caller that waits in `__aexit__`. So these are the rules:
    uncancels the caller's task.
 6. Who cancelled a child is told by what we did (`cancelled_at`, `late`), not by
    `Task.cancelling()`.
-7. A child cancelled before its first step never runs. `_check`, which runs behind the first steps
-   of a batch, finds it, closes its coroutine, and settles it.
+7. A child cancelled before its first step never runs: its coroutine is closed and it settles as
+   cancelled. `_check` finds it, which runs behind the first steps of a batch. A child that starts
+   later, when there is room, waits for its first step in `_child`, and so finds out by itself.
 8. A call that is over refers to no child, no exception and no Task.
 
 A child *settles* when its outcome is recorded: in its last step, or, if it was adopted, in a done
@@ -28,43 +29,62 @@ callback (`_adopt`). Until then it is in `unfinished`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from structgather import _adopt, _stuck
 from structgather._arguments import close_unstarted
 from structgather._failures import without_our_frame
-from structgather._group import Group, Waiter
+from structgather._group import BlockWaiter, Group, Waiter, is_closed, raise_interrupt
 from structgather._outcome import Cancelled, Failed, TimedOut
-from structgather._timers import ChildTimeouts, is_closed
 
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from typing import TypeAlias
 
+    from structgather._timers import ChildTimeouts
+
     Unsuccessful: TypeAlias = type[Failed | TimedOut | Cancelled]
 
-#: As plain types they leave what type checkers know of an awaitable as it is.
+# As plain types they leave what type checkers know of an awaitable as it is.
 _COROUTINE: type = CoroutineType
 _TASK: type = asyncio.Task
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
 
+
 class Policy(Protocol):
     """What one of the three functions decides. Called when a child settles, once per child."""
-
-    @property
-    def on_value(self) -> Callable[[int, Any], object]:
-        """Record the value that a child returned, by its index."""
 
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> object:  # noqa: ANN401, FBT001 - as `kind` has it
         """Record a child without a value; `by_us` tells whether this call cancelled it."""
 
     def on_abort(self) -> object:
         """Note that something other than a child's failure ends the call."""
+
+
+class _Abandoned:
+    """The policy of a call that is closed by hand: what its children do is of no interest."""
+
+    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None: ...  # noqa: ANN401, FBT001
+    def on_abort(self) -> None: ...
+
+
+class _FirstStep:
+    """Awaited by a Task that is started late: `await` yields once, until its first step."""
+
+    __slots__ = ()
+    __await__ = (None,).__iter__  # cheaper than a generator
+
+
+def _ignore_value(index: int, value: Any) -> None:  # noqa: ANN401 - the child's
+    pass
+
+
+_ABANDONED = _Abandoned()
+_FIRST_STEP: Any = _FirstStep()
 
 
 class Scope:
@@ -75,21 +95,21 @@ class Scope:
         "_interrupt",
         "_on_value",
         "_policy",
-        "_starts",
+        "_raising",
         "_thrown",
-        "_timeouts",
         "_waiter",
         "_watch",
         "began",
+        "broken",
         "caller",
         "cancelled_at",
         "function",
         "group",
         "late",
-        "left",
         "loop",
-        "opened",
+        "starts",
         "stopping",
+        "timeouts",
         "unfinished",
     )
 
@@ -97,143 +117,144 @@ class Scope:
     unfinished: dict[int, asyncio.Future[Any]]
     #: When we cancelled a child, by the loop's clock.
     cancelled_at: dict[int, float]
-    #: What a child fails with that was cancelled because its own time was over.
+    #: What a child fails with that we cancelled because the time was over, its own or the call's.
     late: dict[int, TimeoutError]
-    #: Batches whose first steps may still be due: indices and awaitables.
+    #: When a child was started, where not all were started when the call began.
+    starts: dict[int, float] | None
+    timeouts: ChildTimeouts | None
+    #: Batches whose first steps may be due.
     _batches: list[tuple[Sequence[int], Sequence[Awaitable[Any]]]]
-    #: When each child was started; None where all were started when the call began.
-    _starts: dict[int, float] | None
-    #: What was thrown into the body, and the KeyboardInterrupt or SystemExit of a child.
+    #: What was thrown into the body; the KeyboardInterrupt or SystemExit of a child, and its handle.
     _thrown: BaseException | None
     _interrupt: BaseException | None
+    _raising: asyncio.Handle | None
     _waiter: Waiter | None
-    _timeouts: ChildTimeouts | None
     _watch: _stuck.Watch | None
 
-    def __init__(self, function: str, policy: Policy, caller: asyncio.Task[Any]) -> None:
+    def __init__(self, function: str, caller: asyncio.Task[Any]) -> None:
         self.function = function
         self.caller = caller
         self.loop = caller.get_loop()
-        self.opened = self.began = self.loop.time()
+        self.began = self.loop.time()
         self.group = Group()
         self.group.caller = caller
         self.unfinished = {}
         self.cancelled_at = {}
         self.late = {}
-        self.stopping = self.left = False
+        self.stopping = self.broken = False
         self._batches = []
-        self._policy = policy
-        self._on_value = policy.on_value
-        self._starts = self._timeouts = self._watch = self._waiter = None
-        self._thrown = self._interrupt = None
+        self.starts = self.timeouts = None
+        self._thrown = self._interrupt = self._raising = self._waiter = self._watch = None
 
-    def keep_starts(self, child_timeout: float | None = None) -> None:
-        """Note from now on when each child starts, and limit its time."""
-        if self._starts is None:
-            self._starts = {}
-            self._on_value = self._on_value_and_forget
-        if child_timeout is not None:
-            self._timeouts = ChildTimeouts(child_timeout, self.loop, self._expire)
+    def decide_by(self, policy: Policy, on_value: Callable[[int, Any], object]) -> None:
+        """Let `policy` decide what ends the call; `on_value` records the value of a child."""
+        self._policy = policy
+        self._on_value = on_value
 
     # From the start of a child ...
 
-    def start(
-        self,
-        indices: Sequence[int],
-        awaitables: Sequence[Awaitable[Any]],
-        context: contextvars.Context | None = None,
-    ) -> None:
+    def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
         """Start a batch: create a Task for each awaitable, or adopt the Future that it is."""
-        if self._starts is not None:
-            self._starts.update(dict.fromkeys(indices, self.loop.time()))
-        if self._timeouts is not None and not self._timeouts.seconds:
-            indices, awaitables = self._expire_unstarted(indices, awaitables)
+        if self.starts is not None:
+            self.starts.update(dict.fromkeys(indices, self.loop.time()))
+        if self.timeouts is not None:
+            indices, awaitables = self.timeouts.begin(indices, awaitables)
         self._batches.append((indices, awaitables))
         create, child, unfinished = self.group.create_task, self._child, self.unfinished
-        for index, awaitable in zip(indices, awaitables, strict=True):
-            if type(awaitable) is not _COROUTINE and asyncio.isfuture(awaitable):
-                _adopt.adopt(self, index, awaitable)
-                continue
-            wrapper = child(index, awaitable)
-            try:
-                # What Task reprs, monitors and tracers show.
+        try:
+            for index, awaitable in zip(indices, awaitables, strict=True):
                 if type(awaitable) is _COROUTINE:
+                    wrapper = child(index, awaitable)
+                    # What Task reprs, monitors and tracers show.
                     wrapper.__name__ = awaitable.__name__
                     wrapper.__qualname__ = awaitable.__qualname__
+                elif type(awaitable) is _TASK or asyncio.isfuture(awaitable):
+                    _adopt.adopt(self, index, awaitable)
+                    continue
                 else:
+                    wrapper = child(index, awaitable)
                     wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
-                # Task factories may not take the keyword `context`.
-                task = create(wrapper) if context is None else context.copy().run(create, wrapper)
-            except BaseException as error:  # noqa: BLE001 - a task factory's
-                wrapper.close()
-                close_unstarted((awaitable,))
-                self.fail(error)
-                break
-            if type(task) is _TASK and task.get_coro() is wrapper:
-                unfinished[index] = task
-            else:  # it has finished eagerly, or comes from a task factory
-                _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
-        self.loop.call_soon(self._check)
-        if self._timeouts is not None and self._starts is not None:
-            for index in indices:
-                if index in unfinished and index != SOURCE:
-                    self._timeouts.started(index, self._starts[index])
+                try:
+                    task = create(wrapper)
+                except BaseException as error:  # noqa: BLE001 - a task factory's
+                    wrapper.close()
+                    self.fail(error)
+                    close_unstarted(awaitables)
+                    break
+                if type(task) is _TASK and not task.done() and task.get_coro() is wrapper:
+                    unfinished[index] = task
+                else:  # it has finished eagerly, or comes from a task factory
+                    _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
+        finally:
+            self.loop.call_soon(self._check)
 
-    def _expire_unstarted(
-        self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]
-    ) -> tuple[Sequence[int], Sequence[Awaitable[Any]]]:
-        # With `child_timeout=0` only what runs already is a child.
-        batch = [
-            (index, awaitable)
-            for index, awaitable in zip(indices, awaitables, strict=True)
-            if index == SOURCE or asyncio.isfuture(awaitable)
-        ]
-        running = {index for index, _ in batch}
-        for index, awaitable in zip(indices, awaitables, strict=True):
-            if index not in running:
-                close_unstarted((awaitable,))
-                error = self._timeout_error(index, _stuck.name_of(awaitable))
-                self._policy.on_error(TimedOut, index, error, by_us=False)
-                self._forget(index)
-        return [index for index, _ in batch], [awaitable for _, awaitable in batch]
-
-    def _timeout_error(self, index: int, name: str) -> TimeoutError:
-        seconds = self._timeouts.seconds if self._timeouts is not None else 0.0
-        return TimeoutError(
-            f"{self.function}(): child {index}, {name}, took longer than its child_timeout of "
-            f"{seconds:g} s"
-        )
-
-    async def _child(self, index: int, awaitable: Awaitable[Any]) -> None:
+    def start_late(
+        self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
+    ) -> None:
+        """Start one child in a copy of `context`, now that there is room for it."""
+        if type(awaitable) is not _COROUTINE and asyncio.isfuture(awaitable):
+            self.start((index,), (awaitable,))
+            return
+        if self.starts is not None:
+            self.starts[index] = self.loop.time()
+        if self.timeouts is not None and not self.timeouts.begin((index,), (awaitable,))[0]:
+            return
+        wrapper = self._child(index, awaitable, late=True)
+        wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
         try:
+            # A keyword `context` is not taken by each task factory.
+            task = context.copy().run(self.group.create_task, wrapper)
+        except BaseException as error:  # noqa: BLE001 - a task factory's
+            wrapper.close()
+            self.fail(error)
+            close_unstarted((awaitable,))
+            return
+        if type(task) is not _TASK or task.done() or task.get_coro() is not wrapper:
+            _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
+            return
+        self.unfinished[index] = task
+        if not wrapper.cr_suspended:  # otherwise it has been started eagerly
+            wrapper.send(None)  # to where it waits for the Task's first step
+
+    async def _child(self, index: int, awaitable: Awaitable[Any], *, late: bool = False) -> None:
+        try:
+            if late:
+                await _FIRST_STEP
             value = await awaitable
         except asyncio.CancelledError as error:
+            if late:
+                close_unstarted((awaitable,))
             self.settle_cancelled(index, without_our_frame(error))
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
-            self._failed(index, error)
+            self._failed(index, error, awaitable)
             return
         self.unfinished.pop(index, None)
         self._on_value(index, value)
+        if self.starts is not None:
+            self._forget(index)
         if not self.unfinished and self._waiter is not None:
             self._wake_if_last()
 
-    def _failed(self, index: int, error: BaseException) -> None:
-        if isinstance(error, GeneratorExit) and (
-            asyncio.current_task(self.loop) is not self.unfinished.get(index)
-        ):
-            # The child does not fail: its coroutine is garbage, and so is its Task, for which the
-            # group would wait forever.
+    def _failed(self, index: int, error: BaseException, awaitable: Awaitable[Any]) -> None:
+        task = self.unfinished.get(index)
+        if isinstance(error, GeneratorExit) and task not in {
+            None,  # in an eager first step
+            asyncio.current_task(self.loop),
+        }:
+            # The child does not fail: its coroutine is closed, being garbage with its Task.
+            close_unstarted((awaitable,))
             self.unfinished.pop(index, None)
-            self.left = True
             return
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self.loop.call_soon(_raise, error)
+            self._raising = self.loop.call_soon(raise_interrupt, error)
         self.settle_failed(index, without_our_frame(error))
 
     def _check(self) -> None:
         # Runs behind the first steps of a batch.
-        self._settle_unstarted(*self._batches.pop(0))
+        batch = self._batches.pop(0)
+        if any([child.done() for child in self.unfinished.values()]):  # cheaper than a generator
+            self._settle_unstarted(*batch)
         if self.stopping and not self._batches:
             self.stop()
 
@@ -241,9 +262,9 @@ class Scope:
         self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]
     ) -> None:
         for index, awaitable in zip(indices, awaitables, strict=True):
-            task = self.unfinished.get(index)
-            if task is not None and task is not awaitable and task.done():
-                self.settle_unstarted(index, task, awaitable)
+            child = self.unfinished.get(index)
+            if child is not None and child is not awaitable and child.done():
+                self.settle_unstarted(index, child, awaitable)
 
     def settle_unstarted(
         self, index: int, task: asyncio.Future[Any], awaitable: Awaitable[Any]
@@ -258,7 +279,10 @@ class Scope:
         """Record the value of a child that was adopted."""
         self.unfinished.pop(index, None)
         self._on_value(index, value)
-        self._wake_if_last()
+        if self.starts is not None or self.cancelled_at:
+            self._forget(index)
+        if not self.unfinished:
+            self._wake_if_last()
 
     def settle_failed(self, index: int, error: BaseException) -> None:
         """Record what a child raised."""
@@ -275,27 +299,31 @@ class Scope:
 
     def settle_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
         """Record that a child finished cancelled: by us, because it was late, or otherwise."""
-        self.unfinished.pop(index, None)
         late = self.late.get(index)
-        if late is None:
-            self._policy.on_error(Cancelled, index, error, by_us=index in self.cancelled_at)
-        else:
+        if late is not None:
             late.__cause__ = error
-            self._policy.on_error(TimedOut, index, late, by_us=False)
+            self.settle_late(index, late)
+            return
+        self.unfinished.pop(index, None)
+        self._policy.on_error(Cancelled, index, error, by_us=index in self.cancelled_at)
         self._forget(index)
         self._wake_if_last()
 
-    def _on_value_and_forget(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
-        self._policy.on_value(index, value)
+    def settle_late(self, index: int, error: TimeoutError) -> None:
+        """Record that a child was not done in its time."""
+        self.unfinished.pop(index, None)
+        self._policy.on_error(TimedOut, index, error, by_us=False)
         self._forget(index)
+        self._wake_if_last()
 
     def _forget(self, index: int) -> None:
-        self.cancelled_at.pop(index, None)
-        self.late.pop(index, None)
-        if self._starts is not None:
-            self._starts.pop(index, None)
-        if self._timeouts is not None:
-            self._timeouts.settled(index)
+        if self.starts is not None:
+            self.starts.pop(index, None)
+        if self.cancelled_at:
+            self.cancelled_at.pop(index, None)
+            self.late.pop(index, None)
+        if self.timeouts is not None:
+            self.timeouts.settled(index)
 
     def _wake_if_last(self) -> None:
         if self.unfinished or self._waiter is None:
@@ -305,14 +333,17 @@ class Scope:
             self.wake()
         else:  # the child's, in its last step: let the group's done callback run before ours
             task.add_done_callback(self.wake)
+            if self.stopping:
+                # Its caller is not cancelled again: no interrupt may cost the call this wake-up.
+                task.add_done_callback(self.wake)
 
     def wake(self, _: object = None) -> None:
         """Let the body run on. Happens by itself when the last child has settled."""
         waiter = self._waiter
         if waiter is not None:
-            self._waiter = waiter.stop = None
             if not waiter.done():
                 waiter.set_result(None)
+            self._waiter = waiter.stop = None
 
     # How children are stopped ...
 
@@ -320,7 +351,8 @@ class Scope:
         """Cancel every unfinished child at once, each once; `message` is that of the caller's."""
         self.stopping = True
         self.cancel(list(self.unfinished), *message)
-        self._end_timeouts()
+        if self.timeouts is not None:
+            self.timeouts.end()
 
     def stop_after_first_steps(self) -> None:
         """Cancel every unfinished child as soon as those that were started made a first step."""
@@ -347,24 +379,15 @@ class Scope:
 
     def fail(self, error: BaseException) -> None:
         """Stop, and raise `error` from the call: something other than a child has failed."""
-        if self._thrown is None:
+        if self._thrown is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._thrown = error
             self._policy.on_abort()
         self.stop()
 
-    def _end_timeouts(self) -> None:
-        try:
-            if self._timeouts is not None:
-                self._timeouts.end()
-        except BaseException as error:  # noqa: BLE001 - of a loop that refuses, see `_timers`
-            if self._thrown is None:
-                self._thrown = error
-
-    def _expire(self, index: int) -> None:
-        child = self.unfinished[index]
-        if not child.done():
-            self.late[index] = self._timeout_error(index, _stuck.describe(child))
-            self.cancel((index,))
+    def keep_error(self, error: BaseException) -> None:
+        """Raise `error` from the call, unless there is something else to raise."""
+        if self._thrown is None:
+            self._thrown = error
 
     def has_first_steps_due(self) -> bool:
         """Tell whether some children may have yet to make their first step."""
@@ -372,46 +395,47 @@ class Scope:
 
     def elapsed(self, index: int) -> float:
         """Return how long ago a child was started, in seconds."""
-        starts = self._starts
+        starts = self.starts
         return self.loop.time() - (self.began if starts is None else starts.get(index, self.began))
 
     # ... and joined.
 
-    async def run(
-        self, start: Callable[[], object], resume: Callable[[], object] | None = None
-    ) -> None:
-        """Start the children and wait until all have finished; `resume` runs at each wake-up."""
-        try:
-            async with self.group:
-                start()
-                while self.unfinished:
-                    await self.join()
-                    if resume is not None:
-                        resume()
-        except (asyncio.CancelledError, BaseExceptionGroup) as error:
-            self._raised_by_group(error)
-
-    def _raised_by_group(self, error: BaseException) -> None:
+    def raised_by_group(self, error: BaseException) -> None:
+        """Keep what leaving the group has raised, to raise it in its turn."""
         if isinstance(error, BaseExceptionGroup):
             # Not a child has failed but its Task: what a task factory has put around it, or our
             # own code, interrupted. The group has cancelled its caller for it.
-            self._thrown = None
-            self.fail(error.exceptions[0])
-        elif self._thrown is None:  # the caller is cancelled when all children have settled
-            self._thrown = error.with_traceback(None)
+            self.broken = True
+            self._thrown = error.exceptions[0]
+        elif isinstance(error, asyncio.CancelledError):
+            # The caller was cancelled when all children had settled.
+            self.keep_error(error.with_traceback(None))
+        else:
+            self.fail(error)
+
+    async def join_adopted(self) -> None:
+        """Join the adopted children that are left where our own code was interrupted.
+
+        The group does not know them, and a done callback may be what was interrupted.
+        """
+        self.stop()
+        while left := [child for child in self.unfinished.values() if not child.done()]:
+            try:
+                await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                self.keep_error(error.with_traceback(None))
+        self.settle_done()
 
     def wait(self) -> Waiter:
         """Return what the body awaits until the next `wake()`, where it may survive cancellation."""
-        waiter = self._waiter = Waiter(loop=self.loop)
+        waiter = self._waiter = BlockWaiter(loop=self.loop)
         waiter.stop = self.stop
-        waiter.only_when_idle = True
         return waiter
 
     async def join(self) -> None:
         """Wait until every child has settled, or for a `wake()`, whatever is thrown in."""
         waiter = self._waiter = Waiter(loop=self.loop)
         waiter.stop = self.stop
-        waiter.only_when_idle = False
         thrown: BaseException | None = None
         try:
             await waiter
@@ -449,75 +473,33 @@ class Scope:
         """Cancel the children of a call that is closed by hand, or because its loop is."""
         if not is_closed(self.loop):
             self.stop()
-        self._policy = _IGNORE
-        self._on_value = _IGNORE.on_value
-
-    async def enter(self) -> None:
-        """Enter the group where a block follows, and not `run`."""
-        await self.group.__aenter__()
-        # The caller keeps the children alive. Otherwise a generator that is garbage with its block
-        # could take their Tasks along, and its `aclose()` would join what can't finish any more.
-        self.caller.add_done_callback(self.caller_finished)
-
-    def caller_finished(self, _: object) -> None:
-        """Do nothing: the block is left by another Task, or by the garbage collector."""
-
-    async def leave(self) -> None:
-        """Leave the group, in which no child is left."""
-        if self.left:
-            return
-        self.left = True
-        try:
-            await self.group.__aexit__(None, None, None)
-        except (asyncio.CancelledError, BaseExceptionGroup) as error:
-            self._raised_by_group(error)
-
-    async def leave_after(self, error: BaseException) -> None:
-        """Leave the group because of `error`: it cancels and joins what our own code has not."""
-        if not self.left:
-            self.left = True
-            with contextlib.suppress(BaseExceptionGroup):
-                await self.group.__aexit__(type(error), error, error.__traceback__)
-
-    def has_failed(self) -> bool:
-        """Tell whether the call has to raise something that is not a child's failure."""
-        return not (self._thrown is None and self._interrupt is None)
+        self.decide_by(_ABANDONED, _ignore_value)
 
     def take_error(self) -> BaseException | None:
-        """Return what the call has to raise, if anything; what was thrown in is raised once."""
-        error = self._interrupt if self._thrown is None else self._thrown
-        self._thrown = None
-        return error
-
-    def close(self) -> BaseException | None:
-        """Drop all references, and return what the call has to raise, if anything.
+        """Return what the call has to raise, if anything; what was thrown in is raised once.
 
         That is what was thrown into the body; failing that, the interrupt of a child.
         """
-        self._end_timeouts()
-        error = self.take_error()
-        self._interrupt = None
-        if self._watch is not None:
-            self._watch.end()
-        self.caller.remove_done_callback(self.caller_finished)
-        self.group.caller = None
-        del self.group, self.caller, self._policy, self._on_value, self._timeouts, self._watch
+        error, self._thrown = self._thrown, None
+        if error is None and self._interrupt is not None:
+            error = self._interrupt
+            if self._raising is not None:
+                self._raising.cancel()  # the event loop gets it from the call
         return error
 
-
-def _raise(interrupt: BaseException) -> None:
-    try:
-        raise interrupt
-    finally:
-        del interrupt  # its traceback refers to this frame: no cycle
-
-
-class _Ignore:
-    """The policy of a call that has been abandoned."""
-
-    def on_value(self, index: int, value: Any) -> None: ...  # noqa: ANN401 - the child's
-    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None: ...  # noqa: ANN401, FBT001
-    def on_abort(self) -> None: ...
-
-
-_IGNORE = _Ignore()
+    def close(self) -> BaseException | None:
+        """Drop all references, and return what the call has to raise, if anything."""
+        if self.timeouts is not None:
+            self.timeouts.end()
+            self.timeouts = None
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        self.group.caller = None
+        self._policy = _ABANDONED
+        self._on_value = _ignore_value
+        if self._thrown is None and self._interrupt is None:
+            return None
+        error = self.take_error()
+        self._interrupt = self._raising = None
+        return error

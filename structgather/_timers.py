@@ -1,43 +1,62 @@
-"""Timers: the time of each child, the deadline of a call, and what not every event loop can do.
-
-Temporal runs a workflow on a loop of its own. It is never closed, it writes each timer into the
-workflow's history, and while it evicts a workflow it refuses to set timers and to cancel them.
-"""
+"""Timers: the time of each child, and the deadline of a call."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from structgather._arguments import close_unstarted
+from structgather._stuck import describe
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from structgather._scope import Scope
 
 
 class ChildTimeouts:
-    """Calls `expire` with the index of each child whose time is over. One timer serves them all.
+    """Cancels each child of a scope whose time is over. One timer serves them all.
 
     All children have the same time: they expire in the order in which they were started.
     """
 
-    __slots__ = ("_deadlines", "_expire", "_generation", "_loop", "_timer", "seconds")
+    __slots__ = ("_deadlines", "_generation", "_scope", "_seconds", "_timer")
 
-    def __init__(
-        self, seconds: float, loop: asyncio.AbstractEventLoop, expire: Callable[[int], None]
-    ) -> None:
-        self.seconds = seconds
-        self._loop = loop
-        self._expire = expire
+    def __init__(self, scope: Scope, seconds: float) -> None:
+        self._scope = scope
+        self._seconds = seconds
         self._deadlines: dict[int, float] = {}
         #: Counts the timers, since one that has fired can't be cancelled any more.
         self._generation = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def started(self, index: int, now: float) -> None:
-        """Limit the time of a child that was started `now`."""
-        self._deadlines[index] = now + self.seconds
+    def begin(
+        self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]
+    ) -> tuple[Sequence[int], Sequence[Awaitable[Any]]]:
+        """Limit the time of children that start now; return those that may start.
+
+        With 0 seconds only what runs already is a child; the others time out.
+        """
+        if not self._seconds:
+            indices, awaitables = self._running(indices, awaitables)
+        deadline = self._scope.loop.time() + self._seconds
+        self._deadlines.update((index, deadline) for index in indices if index >= 0)
         if self._timer is None:
             self._set_timer()
+        return indices, awaitables
+
+    def _running(
+        self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]
+    ) -> tuple[list[int], list[Awaitable[Any]]]:
+        running: list[tuple[int, Awaitable[Any]]] = []
+        for index, awaitable in zip(indices, awaitables, strict=True):
+            if index < 0 or asyncio.isfuture(awaitable):
+                running.append((index, awaitable))
+            else:
+                close_unstarted((awaitable,))
+                self._scope.settle_late(index, self._error(index, describe(awaitable)))
+        return [index for index, _ in running], [awaitable for _, awaitable in running]
 
     def settled(self, index: int) -> None:
         """Forget a child that has finished."""
@@ -48,27 +67,42 @@ class ChildTimeouts:
         self._deadlines.clear()
         self._generation += 1
         timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        try:
+            if timer is not None:
+                timer.cancel()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - of a loop that refuses, see `_group`
+            self._scope.keep_error(error)
+
+    def _error(self, index: int, name: str) -> TimeoutError:
+        return TimeoutError(
+            f"{self._scope.function}(): child {index}, {name}, took longer than its child_timeout "
+            f"of {self._seconds:g} s"
+        )
 
     def _set_timer(self) -> None:
         self._timer = None
         self._generation += 1
         for deadline in self._deadlines.values():
             expire = functools.partial(self._expire_due, self._generation)
-            self._timer = call_after_tick(self._loop, deadline, expire)
+            self._timer = call_after_tick(self._scope.loop, deadline, expire)
             break
 
     def _expire_due(self, generation: int) -> None:
         if generation != self._generation:
             return  # it fired before `end()`, and another timer may have been set since
-        now = self._loop.time()
+        scope = self._scope
+        now = scope.loop.time()
         while self._deadlines:
             index, deadline = next(iter(self._deadlines.items()))
             if deadline > now:
                 break
             del self._deadlines[index]
-            self._expire(index)
+            child = scope.unfinished.get(index)
+            if child is not None and not child.done():
+                scope.late[index] = self._error(index, describe(child))
+                scope.cancel((index,))
         self._set_timer()
 
 
@@ -87,20 +121,3 @@ def call_after_tick(
         loop.call_soon(loop.call_soon, callback)
 
     return loop.call_at(when, next_iteration)
-
-
-def is_closed(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether a loop is closed. One that can't be closed is not."""
-    try:
-        return loop.is_closed()
-    except NotImplementedError:
-        return False
-
-
-def keeps_a_history(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether each timer is part of a program's history: none may be set for a log."""
-    try:
-        loop.is_closed()
-    except NotImplementedError:
-        return True
-    return False

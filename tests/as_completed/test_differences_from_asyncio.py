@@ -77,17 +77,17 @@ async def test_async_iterables(as_completed: Loop, expected: Any) -> None:
     assert seen == expected
 
 
-@as_completed_differ(["a"], "items 0 and 1")
+@as_completed_differ(["a"], "children 0 and 1")
 @virtual
 async def test_one_task_twice(as_completed: Loop, expected: Any) -> None:
-    """Asyncio's runs and yields it once; here two places for one child are refused."""
+    """Asyncio's runs and yields it once; ours refuses the same child twice."""
     task = asyncio.create_task(after(1, "a"))
     seen: Any
     try:
         async with as_completed([task, task]) as completed:
             seen = [await earliest async for earliest in completed]
     except ValueError as error:
-        seen = "items 0 and 1" if "items 0 and 1" in str(error) else error
+        seen = "children 0 and 1" if "children 0 and 1 are the same" in str(error) else error
     assert seen == expected
     assert await task == "a"
 

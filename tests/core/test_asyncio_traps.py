@@ -238,6 +238,132 @@ def test_a_group_that_refuses_a_coroutine_does_not_close_it() -> None:
     assert asyncio.run(main()) == ([] if SINCE_3_13 else [said])
 
 
+class OrderedTask(asyncio.Task[Any]):
+    """A Task whose place in a set is known: the later created, the earlier it stands."""
+
+    created = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        OrderedTask.created += 1
+        self.place = 1_000 - OrderedTask.created
+        super().__init__(*args, **options)
+
+    def __hash__(self) -> int:
+        return self.place
+
+
+@pytest.mark.skipif(
+    sys.version_info[:2] == (3, 12), reason="3.12 crashes on Tasks with a `__hash__` in Python"
+)
+def test_a_group_cancels_its_children_in_the_order_of_a_set() -> None:
+    """All: by their addresses, that is in any order; ours in the order in which they started."""
+
+    async def main(group: Group) -> list[int]:
+        def factory(loop: Any, coroutine: Any, **options: Any) -> OrderedTask:
+            return OrderedTask(coroutine, loop=loop, **options)
+
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(factory)
+        log: list[int] = []
+
+        async def cleans_up(number: int) -> None:
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                log.append(number)
+
+        async def fails_later() -> None:
+            await some_turns()
+            raise ValueError
+
+        await group(*[cleans_up(number) for number in range(5)], fails_later())
+        loop.set_task_factory(None)
+        return log
+
+    assert asyncio.run(main(task_group)) == [4, 3, 2, 1, 0]
+    assert asyncio.run(main(structured)) == [0, 1, 2, 3, 4]
+
+
+def test_a_group_ignores_a_child_that_cancels_itself() -> None:
+    """All: it returns as if all had gone well, although a value is missing."""
+
+    async def main(group: Group) -> str:
+        async def cancels_itself() -> None:
+            raise asyncio.CancelledError
+
+        try:
+            await group(cancels_itself(), some_turns())
+        except asyncio.CancelledError:
+            return "raised"
+        return "ignored"
+
+    assert asyncio.run(main(task_group)) == "ignored"
+    assert asyncio.run(main(structured)) == "raised"
+
+
+def test_a_group_ignores_that_its_coroutine_is_closed() -> None:
+    """All: `close()` raises "coroutine ignored GeneratorExit", and the children run on."""
+
+    async def in_the_body(child: Coroutine[Any, Any, Any]) -> None:
+        async with asyncio.TaskGroup() as group:
+            await group.create_task(child)
+
+    async def main(group: Group) -> tuple[str, int]:
+        coroutine = group(asyncio.sleep(3600))
+        coroutine.send(None)
+        await asyncio.sleep(0)
+        try:
+            coroutine.close()
+            closed = "closed"
+        except RuntimeError as error:
+            closed = str(error)
+        await some_turns()
+        return closed, len(asyncio.all_tasks()) - 1
+
+    assert asyncio.run(main(in_the_body))[0] == "coroutine ignored GeneratorExit"
+    assert asyncio.run(main(structured)) == ("closed", 0)
+    # Where it waits at the end of the block, its children run on.
+    assert asyncio.run(main(task_group)) == ("closed", 1)
+
+
+def test_a_group_that_is_interrupted_leaves_a_cancellation_uncounted() -> None:
+    """Since 3.13 `cancelling()` stays one too high after a KeyboardInterrupt was handled."""
+
+    async def interrupts() -> None:
+        await asyncio.sleep(0)
+        raise KeyboardInterrupt
+
+    async def in_the_body() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(interrupts())
+            await asyncio.sleep(3600)
+
+    async def ours() -> None:
+        async with as_completed_scoped([interrupts()]):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def main(use: Callable[[], Coroutine[Any, Any, None]]) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        with suppress(KeyboardInterrupt):
+            await use()
+        return task.cancelling()
+
+    def interrupted(use: Callable[[], Coroutine[Any, Any, None]]) -> int:
+        loop = asyncio.new_event_loop()
+        try:
+            task = loop.create_task(main(use))
+            with pytest.raises(KeyboardInterrupt):
+                loop.run_until_complete(task)
+            return loop.run_until_complete(task)
+        finally:
+            loop.close()
+
+    assert interrupted(in_the_body) == (1 if SINCE_3_13 else 0)
+    assert interrupted(ours) == 0
+
+
 # gather, wait_for, as_completed, shield.
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import functools
-from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
+import inspect
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,7 +131,7 @@ async def wants_one(number: int) -> None:
     [
         (functools.partial(wants_one, 1), "Did you forget to call it"),
         (wants_one, r"Did you forget to call it: wants_one\(\.\.\.\)"),
-        (Unspeakable(), r"not an Unspeakable: \(its repr can't be had\)"),
+        (Unspeakable(), r"not an Unspeakable: \(its repr failed\)"),
     ],
     ids=["partial", "function", "unspeakable"],
 )
@@ -155,14 +156,20 @@ async def test_what_cannot_be_iterated_is_a_type_error(call: Any, bad: Any) -> N
         await call(bad)
 
 
-# Coroutines of a type of somebody's own, as Cython makes them.
+# Coroutines of a type of their own, as Cython creates them.
 
 
 class Foreign(collections.abc.Coroutine[Any, Any, Any]):
     """A coroutine whose `close()` raises."""
 
-    def __init__(self, inner: Awaitable[Any]) -> None:
+    def __init__(self, inner: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = inner
         self._inner: Any = inner.__await__()
+
+    def close_unstarted(self) -> None:
+        """Close what it wraps, which must not have started."""
+        assert inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CREATED
+        self._coroutine.close()
 
     def send(self, value: Any) -> Any:
         return self._inner.send(value)
@@ -186,37 +193,50 @@ class Foreign(collections.abc.Coroutine[Any, Any, Any]):
 
 @each_way_to_leave
 @virtual
-async def test_a_foreign_coroutine_is_left(leave: Leave) -> None:
-    """Its `close()` that raises takes the place of nothing, and goes to no hook."""
+async def test_a_foreign_coroutine_is_cancelled_and_joined(leave: Leave) -> None:
+    """It is never closed, so a `close()` that raises matters to no call."""
     log: list[str] = []
     await leave(Foreign(stops_slowly(log)), stops_slowly(log), Foreign(stops_slowly(log)))
     assert (log, now()) == (["cleaned up"] * 3, 2)
 
 
 @virtual
+async def test_a_queued_foreign_coroutine_is_left_alone_after_a_failure() -> None:
+    """With a limit the call never starts it, and does not close it."""
+    error, queued = ValueError("first"), Foreign(after(5, "b"))
+    with pytest.raises(ValueError, match="first") as caught:
+        await gather_structured(after(1, error), queued, limit=1)
+    assert caught.value is error
+    queued.close_unstarted()
+
+
+@virtual
 async def test_a_foreign_coroutine_beside_a_failure() -> None:
-    """The first failure is raised, also where a foreign coroutine waits for its turn."""
+    """It is cancelled, and the first failure is raised."""
     error = ValueError("first")
-    for limit in (None, 1):
-        with pytest.raises(ValueError, match="first") as caught:
-            await gather_structured(after(1, error), Foreign(after(5, "b")), limit=limit)
-        assert caught.value is error
+    with pytest.raises(ValueError, match="first") as caught:
+        await gather_structured(after(1, error), Foreign(after(5, "b")))
+    assert (caught.value, now()) == (error, 1)
 
 
 @each_call
 @virtual
 async def test_foreign_coroutines_beside_a_bad_argument(call: Call) -> None:
-    """What is refused is refused with its own error, though they can't be closed."""
+    """The refusal raises its own error, and leaves them alone."""
+    foreign = Foreign(after(1, "a"))
     with pytest.raises(TypeError, match="must be awaitable"):
-        await call(Foreign(after(1, "a")), 42)
+        await call(foreign, 42)
+    foreign.close_unstarted()
 
 
 @virtual
-async def test_a_foreign_coroutine_whose_turn_never_comes() -> None:
-    """It is accounted for, and its `close()` that raises ends nothing."""
-    found = await first_n_within([after(1, "a"), Foreign(after(1, "b"))], 1, limit=1)
+async def test_a_foreign_coroutine_that_is_never_started_has_an_outcome() -> None:
+    """It is Cancelled, and was left alone."""
+    foreign = Foreign(after(1, "b"))
+    found = await first_n_within([after(1, "a"), foreign], 1, limit=1)
     assert found.outcomes[0] == Ok("a", 0, 1.0)
     assert isinstance(found.outcomes[1], Cancelled)
+    foreign.close_unstarted()
 
 
 class Unhashable:

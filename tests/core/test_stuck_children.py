@@ -7,13 +7,19 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from structgather import _stuck, gather_structured, warn_stuck_after
+from structgather import (
+    _stuck,
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+    warn_stuck_after,
+)
 from support.virtual_time import now, run, still_to_ring, timers_from_now_on
 
 
@@ -297,3 +303,83 @@ def test_a_line_of_asyncio_says_nothing() -> None:
     warn_stuck_after(5)
     (told,) = warnings_of(fails(), cleans_up_in_sleep())
     assert told.endswith(" in cleans_up_in_sleep")
+
+
+# The line, through calls of this package.
+
+
+async def stuck_in_its_cleanup() -> None:
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await asyncio.shield(asyncio.sleep(7))
+
+
+def cleanup_line() -> str:
+    line = stuck_in_its_cleanup.__code__.co_firstlineno + 4
+    return f"core/test_stuck_children.py:{line} in stuck_in_its_cleanup"
+
+
+async def in_gather(child: Any) -> None:
+    await gather_structured(child, asyncio.sleep(60))
+
+
+async def in_first(child: Any) -> None:
+    await first_n_within([child, asyncio.sleep(60)], limit=2)
+
+
+async def in_iteration(child: Any) -> None:
+    async with as_completed_scoped([child]) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
+async def in_a_block(child: Any) -> None:
+    async with as_completed_scoped([child]):
+        await asyncio.sleep(60)
+
+
+def bare_gather(child: Any) -> Coroutine[Any, Any, Any]:
+    call: Any = gather_structured
+    return call(child)  # type: ignore[no-any-return]
+
+
+def bare_first(child: Any) -> Coroutine[Any, Any, Any]:
+    return first_n_within([child])
+
+
+Around = Callable[[Any], Coroutine[Any, Any, Any]]
+
+
+# The last two are calls that are children as they are, without a frame of the user between.
+@pytest.mark.parametrize(
+    "around",
+    [in_gather, in_first, in_iteration, in_a_block, bare_gather, bare_first],
+    ids=lambda around: around.__name__,
+)
+@pytest.mark.parametrize("calls", [1, 2, 5])
+def test_the_line_is_of_the_user(around: Around, calls: int) -> None:
+    """Through any number of our calls, each call's warning names a line of the user's."""
+    warn_stuck_after(5)
+    child: Any = stuck_in_its_cleanup()
+    for _ in range(calls):
+        child = around(child)
+    told = warnings_of(fails(1), child)
+    assert len(told) == calls + 1
+    assert sum(line.endswith(cleanup_line()) for line in told) >= 1
+    for line in told:
+        where = line.partition("It stands at ")[2]
+        assert "core/test_stuck_children.py:" in where
+        assert "structgather/_" not in line
+        assert "asyncio/" not in line
+
+
+def test_the_outer_call_names_the_line_of_its_own_child() -> None:
+    """The innermost line of the user's code in that child: that at which it awaits our call."""
+    warn_stuck_after(5)
+    told = warnings_of(fails(1), in_gather(stuck_in_its_cleanup()))
+    by_child = {line.partition("child ")[2].partition(" (")[0]: line for line in told}
+    outer, inner = by_child["1, in_gather"], by_child["0, stuck_in_its_cleanup"]
+    assert inner.endswith(cleanup_line())
+    line = in_gather.__code__.co_firstlineno + 1
+    assert outer.endswith(f"core/test_stuck_children.py:{line} in in_gather")

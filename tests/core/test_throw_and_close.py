@@ -15,12 +15,11 @@ import pytest
 from simloop.choosers import First
 from simloop.loop import DeterministicLoop
 from simloop.run import listening
-from structgather import as_completed_scoped, gather_structured
-from structgather._gather import _Gather
+from structgather import as_completed_scoped
 from structgather._group import Waiter
 from support.each_call import Call, each_call, first, gather
 from support.virtual_tests import forever, stops_slowly, virtual
-from support.virtual_time import after, now
+from support.virtual_time import after
 
 
 @types.coroutine
@@ -222,47 +221,3 @@ def test_two_interrupts(call: Call) -> None:
             with pytest.raises(interrupt):
                 loop.run_until_complete(task)
         loop.run_until_complete(task)
-
-
-@virtual
-async def test_an_interrupt_that_strikes_while_a_child_settles(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The caller hears of it, and does not wait for ever."""
-    returned = _Gather.returned
-
-    def struck(self: _Gather, index: int, value: Any) -> None:
-        returned(self, index, value)
-        if index == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(_Gather, "returned", struck)
-    log: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        await gather_structured(after(1, "a"), stops_slowly(log))
-    assert log == ["cleaned up"]
-    assert now() == 2
-
-
-def test_an_interrupt_that_costs_a_settlement(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the loop goes on, and the caller is cancelled, the call ends all the same."""
-    settle = _Gather._settle
-    struck: list[int] = []
-
-    def lost(self: _Gather, index: int, *how: Any) -> None:
-        if not struck:
-            struck.append(index)
-            raise KeyboardInterrupt
-        settle(self, index, *how)
-
-    monkeypatch.setattr(_Gather, "_settle", lost)
-    log: list[str] = []
-    loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
-    task = loop.create_task(gather(after(1, "a"), stops_slowly(log)))
-    with pytest.raises(KeyboardInterrupt):
-        loop.run_until_complete(task)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        loop.run_until_complete(task)
-    loop.close()
-    assert (struck, log) == ([0], ["cleaned up"])

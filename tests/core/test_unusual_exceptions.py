@@ -167,7 +167,7 @@ async def test_gather_raises_the_first_failure(odd: type[Exception], place: str)
     assert raised is errors[0]
     if place == "second":
         assert raised is not None
-        assert odd.__name__ in raised.__notes__[0]
+        assert odd.__name__ in raised.__notes__[-1]
 
 
 @each_odd_one
@@ -214,7 +214,7 @@ async def test_an_odd_failure_that_leaves_a_block(odd: type[Exception], place: s
     assert raised is errors[0]
     if place == "second":
         assert raised is not None
-        assert odd.__name__ in raised.__notes__[0]
+        assert odd.__name__ in raised.__notes__[-1]
 
 
 @pytest.mark.parametrize(
@@ -229,4 +229,4 @@ async def test_an_odd_failure_shows_the_others(odd: type[Exception]) -> None:
     with pytest.raises(odd) as caught:
         await gather_structured(after(1, error), fails_in_cleanup(ValueError("the other one")))
     assert caught.value is error
-    assert "ValueError: the other one" in error.__notes__[0]
+    assert "ValueError: the other one" in error.__notes__[-1]

@@ -1,4 +1,4 @@
-"""What is refused is refused at once: before anything has started, and with nothing left behind."""
+"""Bad arguments are refused before anything has started, and leave nothing "never awaited"."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ call: Any = gather_structured  # no type checker lets these calls pass
 
 
 class Children:
-    """Three children, which must not run."""
+    """Three children that must not run."""
 
     def __init__(self) -> None:
         self.ran: list[int] = []
@@ -39,21 +39,21 @@ class Children:
         self.ran.append(number)
 
     def check_untouched(self) -> None:
-        """None has run, and each is closed."""
+        """Check that none has run, and that each is closed."""
         assert self.ran == []
         states = [inspect.getcoroutinestate(coroutine) for coroutine in self.coroutines]
         assert states == [inspect.CORO_CLOSED] * 3
 
 
 async def refused(error: type[Exception], message: str, *bad: Any, **options: Any) -> None:
-    """Call with three children, and `bad` at each position in turn; expect the very message."""
+    """Call with three children and `bad` at each position in turn; expect `message`."""
     for position in range(4 if bad else 1):
         children = Children()
         arguments = [*children.coroutines[:position], *bad, *children.coroutines[position:]]
         with pytest.raises(error) as raised:
             await call(*arguments, **options)
         assert raised.type is error
-        expected = message.replace("POSITION", f"argument {position + 1}")
+        expected = message.replace("POSITION", f"child {position}")
         assert re.fullmatch(expected, str(raised.value)), str(raised.value)
         children.check_untouched()
         await asyncio.sleep(0)
@@ -87,29 +87,128 @@ async def stream() -> AsyncIterator[int]:
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_not_awaitable(bad: object, told: str) -> None:
-    """What cannot be awaited is a TypeError that names it, its place, and the likely mistake."""
+    """The TypeError names the argument, its index, and the likely mistake."""
     message = rf"gather_structured\(\): POSITION must be awaitable, not {told}"
     run(refused(TypeError, message, bad))
 
 
-COLLECTIONS: list[Any] = [list, tuple, set, deque, dict.fromkeys]
+def by_name(coroutines: list[Coro]) -> dict[str, Coro]:
+    return dict(zip("abc", coroutines, strict=True))
 
 
-@pytest.mark.parametrize("collection", COLLECTIONS)
-def test_a_collection_in_place_of_arguments_is_closed_too(collection: Any) -> None:
-    """Who forgets the star is not told on top of it that coroutines were never awaited."""
+def nested(coroutines: list[Coro]) -> list[Any]:
+    one, two, three = coroutines
+    return [one, [two, [three]]]
+
+
+def mixed(coroutines: list[Coro]) -> tuple[Any, ...]:
+    one, two, three = coroutines
+    return {"a": [one]}, {two}, deque([(three, 3, None, "text", b"bytes")])
+
+
+def values(coroutines: list[Coro]) -> Any:
+    return by_name(coroutines).values()
+
+
+def cyclic(coroutines: list[Coro]) -> list[Any]:
+    collection: list[Any] = [*coroutines]
+    collection.append(collection)
+    return collection
+
+
+STAR = "Did you forget the star"
+VALUES = "Did you mean its values"
+COLLECTIONS: list[tuple[Any, str]] = [
+    (list, STAR),
+    (tuple, STAR),
+    (set, STAR),
+    (frozenset, STAR),
+    (deque, STAR),
+    (nested, STAR),
+    (mixed, STAR),
+    (cyclic, STAR),
+    (dict.fromkeys, VALUES),
+    (by_name, VALUES),
+    (values, STAR),
+]
+each_collection = pytest.mark.parametrize(("collection", "hint"), COLLECTIONS)
+
+
+@each_collection
+@pytest.mark.parametrize("options", [{}, {"limit": 0}, {"limit": 2}], ids=str)
+def test_a_collection_in_place_of_arguments_is_closed(
+    collection: Any, hint: str, options: dict[str, Any]
+) -> None:
+    """A forgotten star is one error; the coroutines are not "never awaited" in addition."""
 
     async def main() -> None:
         children = Children()
-        with pytest.raises(TypeError, match="must be awaitable"):
-            await call(collection(children.coroutines))
+        message = "limit must be" if options.get("limit") == 0 else hint
+        with pytest.raises((TypeError, ValueError), match=message):
+            await call(collection(children.coroutines), **options)
+        children.check_untouched()
+
+    run(main())
+
+
+async def first_of(inputs: Any) -> None:
+    await first_n_within(inputs)
+
+
+async def stream_of(inputs: Any) -> None:
+    await as_completed_scoped(inputs).__aenter__()
+
+
+async def stream_with_a_limit(inputs: Any) -> None:
+    await as_completed_scoped(inputs, limit=1).__aenter__()
+
+
+async def adding(inputs: Any) -> None:
+    empty: list[Any] = []
+    async with as_completed_scoped(empty) as outcomes:
+        outcomes.add(inputs)
+
+
+@each_collection
+@pytest.mark.parametrize("refusing", [first_of, stream_of, stream_with_a_limit])
+def test_a_collection_in_a_collection_is_closed(refusing: Any, collection: Any, hint: str) -> None:
+    """The other functions close what they refuse as well."""
+
+    async def main() -> None:
+        children = Children()
+        with pytest.raises(TypeError, match=hint):
+            await refusing([collection(children.coroutines)])
+        children.check_untouched()
+
+    run(main())
+
+
+@pytest.mark.parametrize("collection", [collection for collection, _ in COLLECTIONS])
+def test_a_block_that_is_never_entered_closes_its_coroutines(collection: Any) -> None:
+    """Whatever containers they came in."""
+    children = Children()
+    block: Any = as_completed_scoped
+    for inputs in (collection(children.coroutines), [collection(children.coroutines)]):
+        block(inputs)
+    gc.collect()
+    children.check_untouched()
+
+
+@pytest.mark.parametrize("collection", [collection for collection, _ in COLLECTIONS])
+def test_a_collection_that_is_added_is_closed(collection: Any) -> None:
+    """`add` takes one awaitable."""
+
+    async def main() -> None:
+        children = Children()
+        with pytest.raises(TypeError, match="what is added must be awaitable"):
+            await adding(collection(children.coroutines))
         children.check_untouched()
 
     run(main())
 
 
 class Homemade(Coroutine[Any, Any, None]):
-    """A coroutine of somebody's own class, as compilers make them."""
+    """A coroutine of a class of its own, as compilers create them."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -127,8 +226,8 @@ class Homemade(Coroutine[Any, Any, None]):
         self.closed = True
 
 
-def test_a_coroutine_of_another_class_is_closed_too() -> None:
-    """One that would complain if it were thrown away."""
+def test_a_coroutine_of_another_class_is_left_alone() -> None:
+    """Only plain coroutines are closed: to close anything else may run code of its author."""
     homemade = Homemade()
 
     async def main() -> None:
@@ -136,10 +235,10 @@ def test_a_coroutine_of_another_class_is_closed_too() -> None:
             await call(homemade, 3)
 
     run(main())
-    assert homemade.closed
+    assert not homemade.closed
 
 
-# Also on a loop whose Tasks are asyncio's own, which are looked at more quickly.
+# Also on a loop whose Tasks are asyncio's own, which are checked by a faster path.
 on_each_loop = pytest.mark.parametrize("run", [run, asyncio.run], ids=["virtual", "asyncio"])
 
 
@@ -161,10 +260,10 @@ def test_a_future_of_another_loop(make: str, run: Callable[[Coro], None]) -> Non
 
 @on_each_loop
 def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
-    """The task that makes the call would wait for itself: a RuntimeError."""
+    """The calling task would wait for itself: a RuntimeError."""
 
     async def main() -> None:
-        message = r"gather_structured\(\): POSITION is the calling task: .+"
+        message = r"gather_structured\(\): POSITION is the calling task, which can't be joined: .+"
         await refused(RuntimeError, message, asyncio.current_task())
 
     run(main())
@@ -196,7 +295,7 @@ def test_a_bad_limit(limit: object, error: type[Exception], told: str) -> None:
         pytest.param(10**400, ValueError, "must fit into a float, not 10+", id="large"),
         (Decimal("sNaN"), ValueError, "must fit into a float, not Decimal.*"),
         pytest.param(
-            10**5000, ValueError, r"must fit into a float, not \(its repr can't be had\)", id="long"
+            10**5000, ValueError, r"must fit into a float, not \(its repr failed\)", id="long"
         ),
         ("3", TypeError, "must be a number of seconds or None, not a str: '3'"),
         (True, TypeError, "must be a number of seconds or None, not a bool: True"),
@@ -247,7 +346,7 @@ def test_both_ways_to_have_all_failures() -> None:
 
 
 def test_tasks_of_a_refused_call_are_left_alone() -> None:
-    """A Task that stands beside a bad argument is not taken over: it runs on."""
+    """A Task beside a bad argument is not adopted: it runs on."""
 
     async def main() -> None:
         task = asyncio.create_task(asyncio.sleep(1, "done"))
@@ -295,7 +394,7 @@ def test_outside_a_task() -> None:
 
 @pytest.mark.parametrize("limit", [None, 1])
 def test_a_call_that_is_cancelled_before_its_first_step(limit: int | None) -> None:
-    """A call that never starts closes its coroutines: none is reported as never awaited."""
+    """It closes its coroutines: none is reported as never awaited."""
     children = Children()
 
     async def main() -> None:
@@ -309,19 +408,19 @@ def test_a_call_that_is_cancelled_before_its_first_step(limit: int | None) -> No
 
 
 def test_a_call_that_is_never_awaited() -> None:
-    """A call that is thrown away is reported as never awaited, once: its children are not."""
+    """The call is reported as never awaited, once; its children are not."""
     children = Children()
     with pytest.warns(RuntimeWarning) as warned:
         call(*children.coroutines)
     assert [str(warning.message) for warning in warned] == [
         "coroutine 'gather_structured' was never awaited"
     ]
-    warned.clear()  # they refer to the coroutine that was thrown away
+    warned.clear()  # they refer to the coroutine that was dropped
     children.check_untouched()
 
 
 def test_a_bad_argument_beside_a_child_that_has_started() -> None:
-    """A coroutine that somebody else is running is not closed."""
+    """A coroutine that a third party is running is not closed."""
 
     async def main() -> None:
         started = asyncio.sleep(0)
@@ -335,7 +434,7 @@ def test_a_bad_argument_beside_a_child_that_has_started() -> None:
 
 
 def test_both_ways_without_a_child() -> None:
-    """What excludes each other does so also where nothing is to be done."""
+    """Options that exclude each other do so without children too."""
     with pytest.raises(ValueError, match="exclude each other"):
         run(call(return_exceptions=True, exception_group=True))
 
@@ -350,7 +449,7 @@ async def race(bad: Any, **options: Any) -> None:
 
 @pytest.mark.parametrize("refused_call", [call, race, enter])
 def test_a_refused_call_is_gone_without_the_collector(refused_call: Any) -> None:
-    """Also where it had a time for its children: what watches over that refers to it."""
+    """Also with a `child_timeout`, whose timers refer to the call."""
 
     async def main() -> None:
         with pytest.raises(TypeError):

@@ -36,6 +36,8 @@ DIFFER = {
     # They complete or fail a sibling after the failure: ours has cancelled it by then.
     "FutureGatherTests.test_one_exception": "a child raises",
     "FutureGatherTests.test_one_cancellation": "a child cancels itself",
+    "CoroutineGatherTests.test_one_exception": "a child raises",
+    "CoroutineGatherTests.test_exception_marking": "a child raises",
     # They expect the call itself to raise: a coroutine does so when it is awaited.
     "FutureGatherTests.test_constructor_heterogenous_futures": "without `await`",
     "CoroutineGatherTests.test_issue46672": "without `await`",

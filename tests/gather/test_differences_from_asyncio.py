@@ -26,7 +26,9 @@ from support.virtual_time import after, now
 
 @gathers_differ(["after 1 s"], ["cleaned up", "after 2 s"])
 @virtual
-async def test_a_failure_ends_the_siblings(gather: Gather, expected: list[str]) -> None:
+async def test_a_failure_cancels_and_joins_the_siblings(
+    gather: Gather, expected: list[str]
+) -> None:
     """When the failure is raised, asyncio's siblings run on; ours have cleaned up."""
     log: list[str] = []
     sibling = asyncio.create_task(stops_slowly(log))
@@ -60,7 +62,7 @@ async def fails_in_cleanup() -> None:
 @gathers_differ(0, 1)
 @virtual
 async def test_no_failure_is_dropped(gather: Gather, expected: int) -> None:
-    """Of a sibling's failure asyncio's caller hears nothing; ours finds it in the notes."""
+    """Asyncio drops a sibling's failure; ours puts it into the notes."""
     error = ValueError("first")
     cleanup = asyncio.create_task(fails_in_cleanup())
     with pytest.raises(ValueError, match="first"):
@@ -72,10 +74,10 @@ async def test_no_failure_is_dropped(gather: Gather, expected: int) -> None:
     assert len([note for note in notes if "TypeError" in note]) == expected
 
 
-@gathers_differ("ValueError, TypeError", "ExceptionGroup of ValueError, TypeError")
+@gathers_differ("ValueError, TypeError", "ChildFailures of ValueError, TypeError")
 @virtual
 async def test_all_failures_in_one_group(gather: Gather, expected: str) -> None:
-    """`except*` has to be told of each failure by hand with asyncio's; ours raises the group."""
+    """For `except*`, asyncio's caller builds the group by hand; ours raises it."""
     children = [after(1, ValueError()), fails_in_cleanup()]
     if gather is asyncio.gather:
         kinds = [type(e).__name__ for e in await gather(*children, return_exceptions=True)]
@@ -91,14 +93,14 @@ async def test_all_failures_in_one_group(gather: Gather, expected: str) -> None:
 @gathers_differ([False, False], [True, True])
 @virtual
 async def test_failures_can_be_had_as_a_group(gather: Gather, expected: list[bool]) -> None:
-    """Asyncio's list is a list; ours can also hand over its failures, or raise them."""
+    """Asyncio's list is a list; ours can also return its failures as a group, or raise it."""
     values: object = await gather(after(1, ValueError()), return_exceptions=True)
     assert [hasattr(values, name) for name in ("exception_group", "raise_failures")] == expected
 
 
 @gathers_differ([], ["cleaned up"])
 @virtual
-async def test_a_child_that_cancels_itself_ends_the_siblings(
+async def test_a_child_that_cancels_itself_cancels_the_siblings(
     gather: Gather, expected: list[str]
 ) -> None:
     """Asyncio's siblings run on beside the CancelledError; ours are joined first."""
@@ -119,7 +121,7 @@ async def test_a_child_that_cancels_itself_ends_the_siblings(
 async def test_a_cancelled_caller_waits_for_its_children(
     gather: Gather, expected: list[str]
 ) -> None:
-    """Asyncio's caller goes on when the first child has ended; ours when all have."""
+    """Asyncio's call returns when the first child has finished; ours when all have."""
     log: list[str] = []
 
     async def caller() -> None:
@@ -136,7 +138,7 @@ async def test_a_cancelled_caller_waits_for_its_children(
 
 @gathers_differ("a value", "raised")
 def test_an_interrupt_never_becomes_a_value(gather: Gather, expected: str) -> None:
-    """If the loop goes on after a KeyboardInterrupt, asyncio's hands it out in a list."""
+    """If the loop runs on after a KeyboardInterrupt, asyncio's returns it in the list."""
 
     async def child() -> None:
         raise KeyboardInterrupt
@@ -161,7 +163,7 @@ def test_an_interrupt_never_becomes_a_value(gather: Gather, expected: str) -> No
 @gathers_differ(["has run"], [])
 @virtual
 async def test_a_bad_argument_starts_nothing(gather: Gather, expected: list[str]) -> None:
-    """What stands before a bad argument runs on with asyncio's; with ours nothing has started."""
+    """Children before a bad argument run on with asyncio's; with ours nothing has started."""
     log: list[str] = []
 
     async def child() -> None:
@@ -176,7 +178,7 @@ async def test_a_bad_argument_starts_nothing(gather: Gather, expected: list[str]
 @gathers_differ(["coroutine 'child' was never awaited"], [])
 @virtual
 async def test_a_bad_argument_leaves_no_coroutine(gather: Gather, expected: list[str]) -> None:
-    """What stands behind a bad argument is "never awaited" with asyncio's; ours closes it."""
+    """A coroutine behind a bad argument is "never awaited" with asyncio's; ours closes it."""
 
     async def child() -> None:
         pytest.fail("it has started")
@@ -204,7 +206,7 @@ class Unhashable:
 @gathers_differ(TypeError, ["a value"])
 @virtual
 async def test_an_awaitable_that_cannot_be_hashed(gather: Gather, expected: Any) -> None:
-    """Asyncio's looks each argument up in a dict; ours takes what is awaitable."""
+    """Asyncio's looks each argument up in a dict; ours takes any awaitable."""
     try:
         seen: Any = await gather(Unhashable())
     except TypeError:
@@ -215,7 +217,7 @@ async def test_an_awaitable_that_cannot_be_hashed(gather: Gather, expected: Any)
 @gathers_differ(["a value"] if sys.version_info < (3, 12) else TypeError, TypeError)
 @virtual
 async def test_a_plain_generator_is_no_coroutine(gather: Gather, expected: Any) -> None:
-    """Until 3.11 asyncio's took generators for the coroutines of old; ours never does."""
+    """Until 3.11 asyncio's took generators for coroutines; ours never does."""
 
     def generator() -> Generator[Any, None, str]:
         yield from asyncio.sleep(1).__await__()
@@ -234,7 +236,7 @@ async def test_a_plain_generator_is_no_coroutine(gather: Gather, expected: Any) 
 @gathers_differ(["a Future", "has run"], ["a coroutine"])
 @virtual
 async def test_nothing_runs_that_is_not_awaited(gather: Gather, expected: list[str]) -> None:
-    """Asyncio's hands out a Future whose children run; ours a coroutine that has yet to start."""
+    """Asyncio's returns a Future whose children run; ours a coroutine that has yet to start."""
     log: list[str] = []
 
     async def child() -> str:
@@ -251,7 +253,7 @@ async def test_nothing_runs_that_is_not_awaited(gather: Gather, expected: list[s
 @gathers_differ(TypeError, ["a"])
 @virtual
 async def test_a_coroutine_fits_where_a_future_does_not(gather: Gather, expected: Any) -> None:
-    """A task and a TaskGroup take a coroutine, and so take ours as it is; asyncio's they refuse."""
+    """A Task and a TaskGroup take a coroutine, as ours is; asyncio's Future they refuse."""
 
     async def in_a_group(call: Any) -> Any:
         async with asyncio.TaskGroup() as group:

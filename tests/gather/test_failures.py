@@ -1,4 +1,4 @@
-"""No failure is dropped: not the siblings', not its cause, not the line at which it happened."""
+"""What is raised: the first failure, bare, or all failures in a `ChildFailures` group."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 import structgather
 from structgather import gather_structured
+from structgather._failures import ChildFailures
 from support.virtual_tests import virtual
 from support.virtual_time import after, run
 
@@ -32,7 +33,7 @@ async def fails_from_a_cause(message: str) -> None:
         raise TypeError(message) from OSError("the cause")
 
 
-async def failure(*children: Any, **options: Any) -> BaseException:
+async def failure(*children: Any, **options: Any) -> Any:
     """What the call raises."""
     with pytest.raises(BaseException) as raised:  # noqa: PT011 - looked at by the test
         await gather_structured(*children, **options)
@@ -47,22 +48,23 @@ def shown(error: BaseException) -> str:
 
 
 def test_the_failures_of_siblings_show_in_the_traceback() -> None:
-    """The traceback of the failure that is raised shows the others, with place, line and cause."""
+    """The notes of the failure that is raised show the others, with index, line and cause."""
     first = ValueError("first")
     error = run(failure(fails_in_cleanup("second"), after(1, first), fails_from_a_cause("third")))
     assert error is first
     text = shown(error)
-    assert "ValueError: first\ngather_structured(): further children failed:\n" in text
+    assert "ValueError: first\ngather_structured(): raised by child 1, after\n" in text
+    assert "\ngather_structured(): further children failed:\n" in text
     assert "\nchild 0: Traceback (most recent call last):\n" in text
     assert "in fails_in_cleanup\n" in text
     assert "\n  TypeError: second\n" in text
     assert "\nchild 2: OSError: the cause\n" in text
     assert text.index("TypeError: second") < text.index("TypeError: third")
-    assert "child 1" not in text
+    assert "\nchild 1: " not in text
 
 
 def test_cause_and_context_stay_what_the_child_made_them() -> None:
-    """What is added to the failure that is raised goes into its notes, and nowhere else."""
+    """Nothing is added to the failure that is raised but notes."""
     first, cause, context = ValueError("first"), KeyError(), OSError()
     first.__cause__, first.__context__ = cause, context
     assert run(failure(fails_in_cleanup("second"), after(1, first))) is first
@@ -70,18 +72,19 @@ def test_cause_and_context_stay_what_the_child_made_them() -> None:
     assert first.args == ("first",)
 
 
-def test_a_crowd_of_failures_stays_readable() -> None:
-    """From the sixth on, a sibling's failure is one line."""
+def test_from_the_sixth_on_a_sibling_is_one_line() -> None:
+    """Five siblings are shown with their traceback."""
     error = run(failure(after(1, ValueError()), *[fails_in_cleanup(str(n)) for n in range(9)]))
-    (note,) = error.__notes__
+    raised_by, note = error.__notes__
+    assert raised_by == "gather_structured(): raised by child 0, after"
     assert note.count(": Traceback (most recent call last)") == 5
     assert note.splitlines()[-4:] == [f"child {n + 1}: TypeError: {n}" for n in range(5, 9)]
 
 
 def test_the_failures_of_a_cancelled_call_show() -> None:
-    """Where the caller is cancelled, what its children raised meanwhile shows as well."""
+    """A CancelledError of the caller shows what its children raised meanwhile."""
 
-    async def main() -> BaseException:
+    async def main() -> Any:
         task = asyncio.create_task(failure(fails_in_cleanup("second"), after(60, None)))
         await asyncio.sleep(1)
         task.cancel("the user has left")
@@ -94,7 +97,7 @@ def test_the_failures_of_a_cancelled_call_show() -> None:
 
 
 def test_failures_inside_a_failed_call_are_kept() -> None:
-    """What failed beside the failure in an inner call shows, and so does what failed outside."""
+    """The siblings' failures of the inner call show, and so do those of the outer call."""
 
     async def inner() -> Any:
         return await gather_structured(after(1, ValueError("first")), fails_in_cleanup("second"))
@@ -105,7 +108,7 @@ def test_failures_inside_a_failed_call_are_kept() -> None:
     assert shown(error).count("TypeError: third") == 1
 
 
-def test_an_error_that_is_raised_again_does_not_pile_up_notes() -> None:
+def test_an_error_that_is_raised_again_does_not_accumulate_notes() -> None:
     """One exception object that many calls raise, like that of a cached Future, stays short."""
     error = ValueError("first")
 
@@ -123,13 +126,13 @@ class FrozenError(Exception):
 
 
 def test_an_error_that_cannot_be_changed_is_raised_all_the_same() -> None:
-    """An exception that refuses attributes comes out as it is."""
+    """An exception that refuses attributes is raised as it is."""
     error = FrozenError(404)
     assert run(failure(after(1, error), fails_in_cleanup("second"))) is error
 
 
 def frames(error: BaseException) -> list[str]:
-    """Where the traceback leads: "ours" for the package's frames, else the function's name."""
+    """The frames of the traceback: "ours" for the package's, else the function's name."""
     return [
         "ours" if frame.filename.startswith(PACKAGE) else frame.name
         for frame in traceback.extract_tb(error.__traceback__)
@@ -158,7 +161,7 @@ def test_the_traceback_leads_from_the_caller_to_the_child(*, adopted: bool) -> N
 def test_a_group_of_all_failures() -> None:
     """With `exception_group` all failures are raised as one group, in argument order."""
     first = ValueError("first")
-    error = run(
+    error: Any = run(
         failure(
             fails_in_cleanup("zeroth"),
             after(9, "a"),
@@ -167,8 +170,8 @@ def test_a_group_of_all_failures() -> None:
             exception_group=True,
         )
     )
-    assert type(error) is ExceptionGroup
-    assert error.message == "gather_structured(): 3 children failed"
+    assert {ChildFailures, ExceptionGroup} <= {*type(error).__mro__}
+    assert error.message == "gather_structured(): children 0, 2, 3 failed"
     assert [str(each) for each in error.exceptions] == ["zeroth", "first", "third"]
     assert error.exceptions[1] is first
     assert not hasattr(first, "__notes__")
@@ -185,20 +188,20 @@ def test_a_single_failure_is_a_group_as_well() -> None:
             caught += [group.message, *map(str, group.exceptions)]
         return caught
 
-    assert run(main()) == ["gather_structured(): 1 child failed", "only"]
+    assert run(main()) == ["gather_structured(): child 0 failed", "only"]
 
 
 def test_a_group_that_has_to_be_a_base_exception_group() -> None:
-    """A child that cancelled itself is in the group, which is no Exception then."""
-    error = run(failure(after(1, asyncio.CancelledError()), exception_group=True))
-    assert type(error) is BaseExceptionGroup
+    """A child that cancelled itself is in the group, which is not an Exception then."""
+    error: Any = run(failure(after(1, asyncio.CancelledError()), exception_group=True))
+    assert {ChildFailures, Exception} & {*type(error).__mro__} == {ChildFailures}
     assert [type(each) for each in error.exceptions] == [asyncio.CancelledError]
 
 
 def test_no_group_of_a_cancelled_call() -> None:
-    """The cancellation of the caller goes on bare, whatever its children raise."""
+    """The CancelledError of the caller propagates bare, whatever its children raise."""
 
-    async def main() -> BaseException:
+    async def main() -> Any:
         task = asyncio.create_task(failure(fails_in_cleanup("second"), exception_group=True))
         await asyncio.sleep(1)
         task.cancel()
@@ -214,7 +217,7 @@ def test_no_group_of_a_cancelled_call() -> None:
 def test_a_late_child_is_named(*, adopted: bool) -> None:
     """The TimeoutError of a late child says which, of which function, and after which time."""
 
-    async def main() -> BaseException:
+    async def main() -> Any:
         late: Any = slow_search()
         return await failure(
             after(1, "a"), asyncio.create_task(late) if adopted else late, child_timeout=2.5
@@ -235,7 +238,7 @@ def test_a_late_child_is_named(*, adopted: bool) -> None:
 
 @virtual
 async def test_the_traceback_names_what_was_called() -> None:
-    """Not what it is called inside: from this test's line over the call to the child's."""
+    """The public function, not a private one: caller, call, child."""
     with pytest.raises(ValueError, match="broken") as caught:
         await gather_structured(after(0, ValueError("broken")))
     names = [frame.name for frame in traceback.extract_tb(caught.tb)]

@@ -104,7 +104,7 @@ GATHER = Table(
             [
                 f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised_as_it_is",
                 f"{LIKE_GATHER}::test_a_task_that_failed_first_failed_first",
-                f"{UNLIKE_GATHER}::test_a_failure_ends_the_siblings",
+                f"{UNLIKE_GATHER}::test_a_failure_cancels_and_joins_the_siblings",
                 f"{UNLIKE_GATHER}::test_a_context_is_left_alone",
             ],
         ),
@@ -134,7 +134,7 @@ GATHER = Table(
             [
                 f"{LIKE_GATHER}::test_a_child_that_cancels_itself",
                 f"{LIKE_GATHER}::test_a_cancelled_child_cancels_nobody",
-                f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_ends_the_siblings",
+                f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_cancels_the_siblings",
             ],
         ),
         Row(
@@ -214,7 +214,7 @@ GATHER = Table(
         Said(
             "Without it the others go on after a failure",
             [],
-            [f"{UNLIKE_GATHER}::test_a_failure_ends_the_siblings"],
+            [f"{UNLIKE_GATHER}::test_a_failure_cancels_and_joins_the_siblings"],
         ),
         Said(
             "If it is cancelled, so is what has not completed, whatever return_exceptions says",
@@ -231,7 +231,7 @@ GATHER = Table(
             [
                 f"{LIKE_GATHER}::test_a_child_that_cancels_itself",
                 f"{LIKE_GATHER}::test_a_cancelled_child_cancels_nobody",
-                f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_ends_the_siblings",
+                f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_cancels_the_siblings",
             ],
         ),
         Said(

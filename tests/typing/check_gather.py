@@ -1,4 +1,4 @@
-"""What type checkers know of `gather_structured`. Never run: mypy and pyright read it.
+"""The types of `gather_structured`. Never run: mypy and pyright read it.
 
 Each line with an `ignore` is a mistake that both must report (pyright heeds mypy's comments): that
 none of them is superfluous is checked as well.
@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Any, assert_type
 
-from structgather import Gathered, gather_structured
+from structgather import Gathered, Outcome, gather_structured
+from structgather._failures import ChildFailures
 
 
 async def integer() -> int:
@@ -54,7 +55,8 @@ async def returned_exceptions(children: list[Awaitable[int]], either: bool) -> N
     values = await gather_structured(*children, return_exceptions=True)
     assert_type(values, Gathered[int | BaseException])
     assert_type(values.raise_failures(), list[int])
-    assert_type(values.exception_group(), BaseExceptionGroup[BaseException] | None)
+    assert_type(values.exception_group(), ChildFailures[BaseException] | None)
+    assert_type(values.outcomes, tuple[Outcome[Any], ...])
     assert_type(values[0], int | BaseException)
     both = await gather_structured(integer(), text(), return_exceptions=True)
     as_of_gather: tuple[int | BaseException, str | BaseException] = both
@@ -62,7 +64,8 @@ async def returned_exceptions(children: list[Awaitable[int]], either: bool) -> N
     first, second = both
     assert_type(first, int | BaseException)
     assert_type(second, str | BaseException)
-    assert_type(both.exception_group(), BaseExceptionGroup[BaseException] | None)
+    assert_type(both.exception_group(), ChildFailures[BaseException] | None)
+    assert_type(both.outcomes, tuple[Outcome[Any], ...])
     assert_type(both.raise_failures(), tuple[int, str])
     one = await gather_structured(integer(), return_exceptions=True)
     assert_type(one.raise_failures(), tuple[int])
@@ -79,6 +82,32 @@ async def returned_exceptions(children: list[Awaitable[int]], either: bool) -> N
         await gather_structured(integer(), return_exceptions=either), tuple[int | BaseException]
     )
     assert_type(await gather_structured(*children, return_exceptions=False), list[int])
+
+
+async def calls_inside_calls() -> None:
+    assert_type(
+        await gather_structured(gather_structured(integer(), text()), integer()),
+        tuple[tuple[int, str], int],
+    )
+    assert_type(
+        await gather_structured(gather_structured(gather_structured(text())), text()),
+        tuple[tuple[tuple[str]], str],
+    )
+    assert_type(
+        await gather_structured(gather_structured(*[integer()]), text()), tuple[list[int], str]
+    )
+    assert_type(
+        await gather_structured(asyncio.gather(integer(), text()), integer()),
+        tuple[tuple[int, str], int],
+    )
+    assert_type(
+        await asyncio.gather(gather_structured(integer(), text()), integer()),
+        tuple[tuple[int, str], int],
+    )
+    inner = await gather_structured(
+        gather_structured(integer(), text(), return_exceptions=True), text()
+    )
+    assert_type(inner[0].raise_failures(), tuple[int, str])
 
 
 async def options(children: list[Awaitable[int]]) -> None:

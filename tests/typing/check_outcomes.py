@@ -1,4 +1,4 @@
-"""What type checkers know of the two functions with outcomes. Never run: mypy and pyright read it.
+"""The types of the functions that return outcomes. Never run: mypy and pyright read it.
 
 Each line with an `ignore` is a mistake that both must report (pyright heeds mypy's comments): that
 none of them is superfluous is checked as well.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from typing import Literal, NoReturn, assert_never, assert_type
+from typing import Any, Literal, NoReturn, assert_never, assert_type
 
 from structgather import (
     Cancelled,
@@ -21,7 +21,9 @@ from structgather import (
     TimedOut,
     as_completed_scoped,
     first_n_within,
+    gather_structured,
 )
+from structgather._failures import ChildFailures
 
 
 async def integer() -> int:
@@ -109,7 +111,7 @@ async def the_first_values(
     assert_type(found.outcomes, list[Outcome[int]])
     assert_type(found.met, bool)
     assert_type(found.reason, Literal["met", "deadline", "exhausted"])
-    assert_type(found.exception_group(), BaseExceptionGroup[BaseException] | None)
+    assert_type(found.exception_group(), ChildFailures[BaseException] | None)
     assert_type(found.raise_if_short(), list[int])
     assert_type(await first_n_within(text() for _ in range(3)), FirstN[str])
     assert_type(await first_n_within(tasks, None, 1, limit=2, child_timeout=3), FirstN[float])
@@ -124,6 +126,26 @@ async def mistakes_in_first_n(found: FirstN[int]) -> None:
     await first_n_within([integer()], 1, 2, 3)  # type: ignore[call-arg]
     await first_n_within(several())  # type: ignore[arg-type]
     found.met = True  # type: ignore[misc]
+
+
+# ChildFailures
+
+
+async def failures_have_outcomes() -> None:
+    try:
+        await gather_structured(integer(), text(), exception_group=True)
+    except ChildFailures as failures:  # pyright: ignore[reportUnknownVariableType]  # of what
+        assert_type(failures.outcomes, tuple[Outcome[Any], ...])
+    try:
+        await gather_structured(integer(), text(), exception_group=True)
+    except* ValueError as group:
+        assert_type(group, ExceptionGroup[ValueError])
+
+
+def failures_are_a_group(failures: ChildFailures[OSError]) -> None:
+    group: BaseExceptionGroup[OSError] = failures
+    assert_type(group.exceptions, tuple[OSError | BaseExceptionGroup[OSError], ...])
+    assert_type(failures.derive([KeyError()]), ChildFailures[KeyError])
 
 
 # as_completed_scoped
@@ -144,6 +166,8 @@ async def a_stream() -> None:
 async def streams_of_other_inputs() -> None:
     async with as_completed_scoped(several()) as of_async:
         assert_type([await outcome async for outcome in of_async], list[bytes])
+    async with as_completed_scoped([integer()], ordered=True) as in_order:
+        assert_type([await outcome async for outcome in in_order], list[int])
     async with as_completed_scoped((text() for _ in range(3)), child_timeout=1) as of_generator:
         assert_type([await outcome async for outcome in of_generator], list[str])
 
@@ -151,6 +175,7 @@ async def streams_of_other_inputs() -> None:
 async def mistakes_in_streams() -> None:
     as_completed_scoped([integer()], 2)  # type: ignore[call-arg]
     as_completed_scoped(integer())  # type: ignore[arg-type]
+    as_completed_scoped([integer()], ordered="yes")  # type: ignore[arg-type]
     async with as_completed_scoped([integer()]) as outcomes:
         outcomes.add(text())  # type: ignore[arg-type]
         for _ in outcomes:  # type: ignore[attr-defined]

@@ -1,0 +1,210 @@
+"""`gather_structured` of one child without options: the protocol of `_scope`, without siblings.
+
+One child is the usual case where code fans out over what it finds, and a `Scope` would cost as much
+as the child. Here is no batch and no policy: the call finishes as its child does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+from structgather import _adopt, _failures, _stuck
+from structgather._arguments import calling_task, check_awaitables, close_unstarted, refuse
+from structgather._group import Group, Joins, Waiter, is_closed, raise_interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+_PENDING = object()
+
+
+class One(Joins):
+    """The call and its child."""
+
+    __slots__ = (
+        "_argument",
+        "_began",
+        "_child",
+        "_error",
+        "_raising",
+        "_thrown",
+        "_value",
+        "_waiter",
+        "_watch",
+        "caller",
+        "cancelled_at",
+        "function",
+        "loop",
+    )
+
+    _argument: tuple[Awaitable[Any], ...]
+    _child: asyncio.Future[Any] | None
+    #: When the child was cancelled by us, if it was, under its index.
+    cancelled_at: Mapping[int, float]
+    #: How the child finished, and what was thrown into the call while it waited.
+    _value: Any
+    _error: BaseException | None
+    _thrown: BaseException | None
+    #: The handle by which the event loop gets the child's KeyboardInterrupt or SystemExit.
+    _raising: asyncio.Handle | None
+    _waiter: Waiter | None
+    _watch: _stuck.Watch | None
+
+    def __init__(self, function: str, argument: tuple[Awaitable[Any], ...]) -> None:
+        self.function = function
+        self._argument = argument
+
+    def __del__(self) -> None:
+        if self._argument:  # cancelled before its first step, the call has not run a line
+            close_unstarted(self._argument)
+
+    async def gather_structured(self) -> list[Any]:
+        """Run the child, and return its value in a list."""
+        try:
+            self.caller = calling_task(self.function)
+            if type(self._argument[0]) is not CoroutineType:
+                check_awaitables(self.function, self._argument, self.caller)
+        except BaseException:
+            refuse(self._argument)
+            raise
+        self.loop = self.caller.get_loop()
+        self._began = self.loop.time()
+        self._value = _PENDING
+        self._child = self._error = self._thrown = self._raising = self._waiter = self._watch = None
+        self.cancelled_at = {}
+        group = Group()
+        group.caller = self.caller
+        try:
+            async with group:
+                (awaitable,) = self._argument
+                if type(awaitable) is not CoroutineType and asyncio.isfuture(awaitable):
+                    self._child = awaitable
+                else:
+                    wrapper = self._run(awaitable)
+                    if type(awaitable) is CoroutineType:
+                        wrapper.__name__ = awaitable.__name__
+                        wrapper.__qualname__ = awaitable.__qualname__
+                    else:
+                        wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
+                    try:
+                        self._child = group.create_task(wrapper)
+                    except BaseException:  # a task factory's
+                        wrapper.close()
+                        raise
+                self._child.add_done_callback(self.child_finished)
+                while not self._child.done():
+                    waiter = self._waiter = Waiter(loop=self.loop)
+                    waiter.stop = self._stop
+                    try:
+                        await waiter
+                    except GeneratorExit:  # the coroutine is closed: nothing can be awaited
+                        if not is_closed(self.loop):
+                            self._stop()
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - raised after the join
+                        self._thrown_in(error)
+                    finally:
+                        waiter.stop = self._waiter = None
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
+            self._raised_by_group(error)
+        if self._child is not None and not self._child.done():
+            await self._join_adopted(self._child)
+        if self._error is None and self._thrown is None and self._value is not _PENDING:
+            self._argument = ()
+            return [self._value]
+        del group
+        return self._result()
+
+    async def _run(self, awaitable: Awaitable[Any]) -> None:
+        try:
+            self._value = await awaitable
+        except asyncio.CancelledError as error:
+            self._error = _failures.without_our_frame(error)
+            raise
+        except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                self._raising = self.loop.call_soon(raise_interrupt, error)
+            self._error = _failures.without_our_frame(error)
+
+    def child_finished(self, _: object) -> None:
+        """Let the call run on."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _stop(self, *message: object) -> None:
+        if not self.cancelled_at and self._child is not None and self._child.cancel(*message):
+            self.cancelled_at = {0: self.loop.time()}
+            self._watch = _stuck.watch(self)
+
+    def _thrown_in(self, error: BaseException) -> None:
+        if self._thrown is None:
+            self._thrown = error.with_traceback(None)
+        self._stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
+
+    def _raised_by_group(self, error: BaseException) -> None:
+        # See `Scope.raised_by_group`.
+        if isinstance(error, BaseExceptionGroup):
+            self._thrown = error.exceptions[0]
+        elif self._thrown is None or not isinstance(error, asyncio.CancelledError):
+            self._thrown = error.with_traceback(None)
+
+    async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
+        # See `Scope.join_adopted`.
+        self._stop()
+        while not child.done():
+            try:
+                await asyncio.wait((child,))
+            except asyncio.CancelledError as error:
+                self._thrown = self._thrown or error.with_traceback(None)
+
+    def _result(self) -> list[Any]:
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        close_unstarted(self._argument)  # unless it has run
+        if self._value is _PENDING and self._error is None and self._child is not None:
+            self._take_result(self._child)
+        value, error, thrown = self._value, self._error, self._thrown
+        cancelled = bool(self.cancelled_at) and isinstance(error, asyncio.CancelledError)
+        self._argument = ()
+        self._value = self._error = self._thrown = None
+        del self._child
+        if error is None and thrown is None:
+            return [value]
+        try:
+            if thrown is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
+                if self._raising is not None:
+                    self._raising.cancel()  # the event loop gets it from the call
+                _failures.raise_unchanged(error)
+            failure = _failures.inside(error) if cancelled else error
+            if failure is not None:
+                _failures.note_others(thrown, self.function, [(0, failure)])
+            _failures.raise_unchanged(thrown)
+        finally:
+            del error, thrown, value, self  # the traceback refers to this frame: no cycle
+
+    def _take_result(self, child: asyncio.Future[Any]) -> None:
+        # Adopted, or cancelled before its first step, or not run by what is around it.
+        if child.cancelled():
+            self._error = _adopt.cancellation_of(child)
+        elif (error := child.exception()) is not None:
+            self._error = _adopt.with_own_traceback(error, child)
+        else:
+            self._value = child.result()
+
+    # What the stuck-child warning looks at.
+
+    @property
+    def unfinished(self) -> Mapping[int, asyncio.Future[Any]]:
+        """The child, until it has finished."""
+        child = self._child
+        return {} if child is None or child.done() else {0: child}
+
+    def elapsed(self, _: int) -> float:
+        """Return how long ago the child was started, in seconds."""
+        return self.loop.time() - self._began

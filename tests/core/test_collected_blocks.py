@@ -1,0 +1,171 @@
+"""A block that the garbage collector leaves, while the loop runs on, leaves no task waiting.
+
+    async def events():
+        async with as_completed_scoped(...) as outcomes:
+            async for outcome in outcomes:
+                yield await outcome
+
+An async generator that is dropped half-way is closed by the event loop, in a Task of its own. In a
+reference cycle it is garbage together with its children's Tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import pytest
+
+from simloop.loop import current
+from structgather import as_completed_scoped, gather_structured
+from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_time import after, now
+
+Log: TypeAlias = list[str]
+Block: TypeAlias = Callable[[Log], AsyncGenerator[Any, None]]
+
+
+async def waits_for_a_queue(log: Log) -> AsyncGenerator[Any, None]:
+    """The child waits for something that is garbage as well."""
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    async with as_completed_scoped([queue.get()]):
+        yield "first"
+    log.append("left")
+
+
+async def waits_for_a_timer(log: Log) -> AsyncGenerator[Any, None]:
+    """The loop keeps the child alive, by its timer."""
+    async with as_completed_scoped([asyncio.sleep(60)]):
+        yield "first"
+    log.append("left")
+
+
+async def cleans_up(log: Log) -> AsyncGenerator[Any, None]:
+    async with as_completed_scoped([forever(log), forever(log)]):
+        yield "first"
+
+
+async def cleans_up_slowly(log: Log) -> AsyncGenerator[Any, None]:
+    async with as_completed_scoped([stops_slowly(log), after(60, "a")]):
+        yield "first"
+
+
+async def iterates(log: Log) -> AsyncGenerator[Any, None]:
+    async with as_completed_scoped([after(0, "first"), forever(log), after(0, "b")]) as outcomes:
+        async for outcome in outcomes:
+            yield await outcome
+
+
+async def iterates_with_a_limit(log: Log) -> AsyncGenerator[Any, None]:
+    children = [after(0, "first"), forever(log), after(1, "b"), after(2, "c")]
+    async with as_completed_scoped(children, limit=2) as outcomes:
+        async for outcome in outcomes:
+            yield await outcome
+
+
+async def iterates_in_order(log: Log) -> AsyncGenerator[Any, None]:
+    children = [after(0, "first"), forever(log), after(1, "b"), after(2, "c")]
+    async with as_completed_scoped(children, limit=3, ordered=True) as outcomes:
+        async for outcome in outcomes:
+            yield await outcome
+
+
+async def adopts(log: Log) -> AsyncGenerator[Any, None]:
+    async with as_completed_scoped([asyncio.create_task(forever(log))]):
+        yield "first"
+
+
+async def pulls_an_async_source(log: Log) -> AsyncGenerator[Any, None]:
+    async def inputs() -> AsyncIterator[Awaitable[Any]]:
+        yield after(0, "first")
+        await asyncio.sleep(60)
+
+    async with as_completed_scoped(inputs()) as outcomes:
+        async for outcome in outcomes:
+            yield await outcome
+    log.append("left")
+
+
+async def nests(log: Log) -> AsyncGenerator[Any, None]:
+    async with as_completed_scoped([gather_structured(forever(log), forever(log))]):
+        yield "first"
+
+
+async def blocks_in_a_block(log: Log) -> AsyncGenerator[Any, None]:
+    async with as_completed_scoped([forever(log)]), as_completed_scoped([forever(log)]):
+        yield "first"
+
+
+BLOCKS: list[Block] = [
+    waits_for_a_queue,
+    waits_for_a_timer,
+    cleans_up,
+    cleans_up_slowly,
+    iterates,
+    iterates_with_a_limit,
+    iterates_in_order,
+    adopts,
+    pulls_an_async_source,
+    nests,
+    blocks_in_a_block,
+]
+each_block = pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
+
+
+async def drops(block: Block, log: Log, *, cycle: bool) -> None:
+    """Take one item from a block in a generator, and drop the generator."""
+    generator = block(log)
+    if cycle:  # as exceptions and frames make them
+        cyclic: list[Any] = [generator]
+        cyclic.append(cyclic)
+    assert await anext(generator) == "first"
+    await asyncio.sleep(0)
+
+
+@each_block
+@pytest.mark.parametrize("cycle", [False, True])
+@virtual
+async def test_a_collected_block_cancels_its_children(block: Block, *, cycle: bool) -> None:
+    """Its caller runs on: it keeps the children's Tasks alive until they are joined."""
+    log: Log = []
+    me = asyncio.current_task()
+    await drops(block, log, cycle=cycle)
+    await asyncio.sleep(0)
+    gc.collect()
+    await asyncio.sleep(5)
+    assert asyncio.all_tasks() == {me}
+    assert now() == 5
+    if block is cleans_up_slowly:
+        assert log == ["cleaned up"]
+    elif block not in {waits_for_a_queue, waits_for_a_timer, pulls_an_async_source}:
+        assert set(log) == {"cancelled"}
+
+
+@each_block
+@virtual
+async def test_a_collected_block_whose_caller_is_over_leaves_no_task(block: Block) -> None:
+    """The generator's `aclose()` ends, although its children's Tasks may be garbage as well."""
+    log: Log = []
+    me = asyncio.current_task()
+    await asyncio.create_task(drops(block, log, cycle=True))
+    await asyncio.sleep(0)
+    gc.collect()
+    await asyncio.sleep(5)
+    gc.collect()
+    assert asyncio.all_tasks() == {me}
+    current().handler_calls.clear()  # asyncio reports a Task that is garbage before it is done
+
+
+@each_block
+@virtual
+async def test_a_block_that_is_closed_is_joined(block: Block) -> None:
+    """`aclose()` leaves the block as a `break` does."""
+    log: Log = []
+    generator = block(log)
+    assert await anext(generator) == "first"
+    await asyncio.sleep(0)
+    await generator.aclose()
+    assert len(asyncio.all_tasks()) == 1
+    assert "left" not in log
