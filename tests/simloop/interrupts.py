@@ -165,6 +165,8 @@ class Interrupted:
     #: Whether the exception surfaced: from the call, the loop, its handler or a destructor. (A
     #: MemoryError may be in an outcome besides.) Or whether the caller finished cancelled.
     surfaced: bool
+    #: How the outermost call ended: its result is a value, a cancellation, or an exception.
+    ending: str
 
     def broken(self) -> str:
         """Describe what must not be; empty if nothing is."""
@@ -193,6 +195,7 @@ class _Loop(DeterministicLoop):
     def __init__(self, start: Start) -> None:
         super().__init__(First(), max_steps=_MOST_STEPS)
         self.orphans: list[str] = []
+        self.ending = ""
         self._plain = start == "plain"
         if start == "eager":
             self.start_eagerly()
@@ -209,6 +212,9 @@ class _Loop(DeterministicLoop):
     def log(self, who: str, what: str, detail: Any = None) -> None:
         super().log(who, what, detail)
         if what == "over" and isinstance(detail, Over):
+            if who == SCOPE:
+                ending = detail.ending
+                self.ending = str(ending.what) if ending.how == "raised" else ending.how
             # A nested call is not over with what is around it.
             tasks = [
                 task
@@ -252,16 +258,17 @@ def interrupts(
     """Run the program once for each line event, and interrupt it there; at last without that."""
     said: list[str] = []
     gc_was_on = gc.isenabled()
-    gc.disable()  # what it collects in the middle of a run, may run lines in any other place
+    gc.disable()  # in the middle of a run it could run lines anywhere
     try:
         with lines.watching(), listening(said, said):
             for at in itertools.count(1):
                 run = _interrupted(program, interrupt, at, lines, said, start)
                 yield run
                 if run.place is None:
-                    return
+                    break
                 if at % 100 == 0:
                     gc.collect(1)
+            gc.collect()  # while it is listened to what destructors say
     finally:
         if gc_was_on:
             gc.enable()
@@ -312,6 +319,7 @@ def _interrupted(
             left=left,
             cancelled_twice=[child for child, times in cancelled.items() if times > 1],
             surfaced=surfaced,
+            ending=loop.ending,
         )
     finally:
         if left or hangs:
