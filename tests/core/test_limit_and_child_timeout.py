@@ -163,8 +163,8 @@ def test_a_duplicate_takes_one_turn(*, eager: bool) -> None:
 
 @lazy_and_eager
 @pytest.mark.parametrize("adopted", [False, True])
-def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
-    """Who waits for a turn when one has failed never runs, and is closed."""
+def test_queued_children_do_not_start_after_a_failure(*, adopted: bool, eager: bool) -> None:
+    """They are closed. An adopted child takes no room: the first behind it makes its first step."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -180,11 +180,11 @@ def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
         assert [*map(inspect.getcoroutinestate, waiting)] == [inspect.CORO_CLOSED] * 2
 
     run(main(), eager=eager)
-    assert crowd.started == []
+    assert crowd.started == ([("b", 0)] if adopted else [])
 
 
-def test_after_a_cancellation_nobody_starts() -> None:
-    """Who waits for a turn when the caller is cancelled never runs, and is closed."""
+def test_queued_children_do_not_start_after_a_cancellation() -> None:
+    """They are closed."""
     crowd = Crowd()
 
     async def main() -> None:
