@@ -191,7 +191,7 @@ class _Stream(Intake):
         if self.limit is None:
             self.start_or_not(index, awaitable, context)
             return
-        if self._held is not None:
+        if self._held is not None and self._numbered:
             self._added.append((index, awaitable, context))  # behind the input
             self.pull()
             return

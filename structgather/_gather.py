@@ -149,6 +149,8 @@ class _Queue:
 
     def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
         """Start as many children as there is room for, in input order; the others wait."""
+        if self._scope.stopping:
+            return  # an adopted child has failed already
         room = self._room
         self._waiting = zip(indices[room:], awaitables[room:], strict=True)
         self._room = max(room - len(indices), 0)

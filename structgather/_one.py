@@ -93,6 +93,8 @@ class One(Joins):
                     except BaseException:  # a task factory's
                         wrapper.close()
                         raise
+                    del wrapper
+                del awaitable
                 self._child.add_done_callback(self.child_finished)
                 while not self._child.done():
                     waiter = self._waiter = Waiter(loop=self.loop)
@@ -107,6 +109,7 @@ class One(Joins):
                         self._thrown_in(error)
                     finally:
                         waiter.stop = self._waiter = None
+                        del waiter
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - raised below

@@ -29,6 +29,7 @@ callback (`_adopt`). Until then it is in `unfinished`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,7 +41,7 @@ from structgather._outcome import Cancelled, Failed, TimedOut
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from structgather._timers import ChildTimeouts
@@ -95,6 +96,7 @@ class Scope:
         "_interrupt",
         "_on_value",
         "_policy",
+        "_priming",
         "_raising",
         "_thrown",
         "_waiter",
@@ -124,6 +126,8 @@ class Scope:
     timeouts: ChildTimeouts | None
     #: Batches whose first steps may be due.
     _batches: list[tuple[Sequence[int], Sequence[Awaitable[Any]]]]
+    #: Whether a late child is being brought to where it waits for its Task's first step.
+    _priming: bool
     #: What was thrown into the body; the KeyboardInterrupt or SystemExit of a child, and its handle.
     _thrown: BaseException | None
     _interrupt: BaseException | None
@@ -141,7 +145,7 @@ class Scope:
         self.unfinished = {}
         self.cancelled_at = {}
         self.late = {}
-        self.stopping = self.broken = False
+        self.stopping = self.broken = self._priming = False
         self._batches = []
         self.starts = self.timeouts = None
         self._thrown = self._interrupt = self._raising = self._waiter = self._watch = None
@@ -199,7 +203,7 @@ class Scope:
             self.starts[index] = self.loop.time()
         if self.timeouts is not None and not self.timeouts.begin((index,), (awaitable,))[0]:
             return
-        wrapper = self._child(index, awaitable, late=True)
+        wrapper = self._child(index, awaitable)
         wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
         try:
             # A keyword `context` is not taken by each task factory.
@@ -214,16 +218,26 @@ class Scope:
             return
         self.unfinished[index] = task
         if not wrapper.cr_suspended:  # otherwise it has been started eagerly
+            self._priming = True
             wrapper.send(None)  # to where it waits for the Task's first step
+            self._priming = False
 
-    async def _child(self, index: int, awaitable: Awaitable[Any], *, late: bool = False) -> None:
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Make one batch of the children that are started late in this context."""
+        self._batches.append(((), ()))
         try:
-            if late:
+            yield
+        finally:
+            self.loop.call_soon(self._check)
+
+    async def _child(self, index: int, awaitable: Awaitable[Any]) -> None:
+        try:
+            if self._priming:
                 await _FIRST_STEP
             value = await awaitable
         except asyncio.CancelledError as error:
-            if late:
-                close_unstarted((awaitable,))
+            close_unstarted((awaitable,))  # unless it has run
             self.settle_cancelled(index, without_our_frame(error))
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
