@@ -34,53 +34,32 @@ async def adopts(*coroutines: Coro) -> Any:
     return await gather_structured(*map(asyncio.create_task, coroutines))
 
 
-class Own(NamedTuple):
-    """The callbacks of a call itself: so many, and so many for each child."""
-
-    call: int
-    each: int = 0
-
-
 class Case(NamedTuple):
     """A call, and the callbacks that it needs besides those of its children and its caller."""
 
     name: str
     call: Call
-    lazy: Own = Own(2)
-    eager: Own = Own(2)
+    own: int = 2
+    own_each: int = 0  # for each child
     one: int | None = None  # with one child, where that differs
     woken: bool = False  # whether the caller is, for each child: to take an outcome, or to pull
 
 
-NOTHING = Own(0)
-CHECK = Own(1)  # the last adopted child wakes the caller in its own done callback
-
 CASES = [
     Case("gather", gather_structured, one=1),
     # The adopted children are a batch of their own, though there is none.
-    Case("gather limit", partial(gather_structured, limit=1), lazy=Own(3), eager=Own(2, 1)),
+    Case("gather limit", partial(gather_structured, limit=1), own=3),
     Case("return_exceptions", partial(gather_structured, return_exceptions=True)),
     Case("first", first),
-    Case(
-        "first limit",
-        partial(first, limit=1, feed=generator),
-        lazy=Own(1),
-        eager=Own(1, 1),
-        woken=True,
-    ),
+    Case("first limit", partial(first, limit=1, feed=generator), woken=True),
     Case("stream", stream, woken=True),
     # No child is left whenever an outcome is taken.
-    Case(
-        "stream limit",
-        partial(stream, limit=1, feed=generator),
-        lazy=Own(0, 1),
-        eager=Own(0, 2),
-        woken=True,
-    ),
-    Case("gather adopts", adopts, lazy=CHECK, eager=CHECK, one=0),
-    Case("first adopts", partial(first, feed=adopted), lazy=CHECK, eager=CHECK),
-    Case("stream adopts", partial(stream, feed=adopted), lazy=CHECK, eager=CHECK, woken=True),
-    Case("asyncio.gather", asyncio.gather, lazy=NOTHING, eager=NOTHING),
+    Case("stream limit", partial(stream, limit=1, feed=generator), own=1, own_each=1, woken=True),
+    # The last adopted child wakes the caller in its own done callback.
+    Case("gather adopts", adopts, own=1, one=0),
+    Case("first adopts", partial(first, feed=adopted), own=1),
+    Case("stream adopts", partial(stream, feed=adopted), own=1, woken=True),
+    Case("asyncio.gather", asyncio.gather, own=0),
 ]
 
 
@@ -95,14 +74,13 @@ def callbacks(call: Call, children: dict[str, Behaviour], *, eager: bool) -> int
 def test_callbacks_of_children_that_return(case: Case, count: int, *, eager: bool) -> None:
     """They are the steps of children and caller, and what `Case` says: no more."""
     children: dict[str, Behaviour] = {label: returns(points=2) for label in "abcde"[:count]}
-    own = case.eager if eager else case.lazy
-    extra = own.call + count * own.each
+    own = case.own + count * case.own_each
     if count == 1 and case.one is not None:
-        extra = case.one
+        own = case.one
     steps_and_done_callback = 2 * POINT + (0 if eager else 1) + 1
     woken = count - 1 if case.woken else 0  # the last time is the end
     assert callbacks(case.call, children, eager=eager) == (
-        CALLER + count * steps_and_done_callback + woken + extra
+        CALLER + count * steps_and_done_callback + woken + own
     )
 
 
