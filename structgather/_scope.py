@@ -355,9 +355,12 @@ class Scope:
         """Let the body run on. Happens by itself when the last child has settled."""
         waiter = self._waiter
         if waiter is not None:
-            if not waiter.done():
+            waiter.stop = None
+            try:  # not `if not waiter.done()`: Ctrl-C cancels the main Task between any two lines
                 waiter.set_result(None)
-            self._waiter = waiter.stop = None
+            except asyncio.InvalidStateError:
+                pass
+            self._waiter = None
 
     # How children are stopped ...
 
@@ -499,7 +502,7 @@ class Scope:
         That is what was thrown into the body; failing that, the interrupt of a child.
         """
         error, self._thrown = self._thrown, None
-        if error is None and self._interrupt is not None:
+        if self._interrupt is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             error = self._interrupt
             if self._raising is not None:
                 self._raising.cancel()  # the event loop gets it from the call
