@@ -16,8 +16,8 @@ _stream          what is behind as_completed_scoped: what is pulled, what has co
 _source          inputs one by one, as there is room
 _child_timeout   the time of each child
 _loops           what not every event loop can answer
-_admission       one call under a RateLimit
-_gate            the queue and the window behind RateLimit
+_gate            the queue behind RateLimit: which call is admitted when
+_window          the sliding window behind RateLimit: what counts, and when a call fits
 _failures        several failures: in a group, or in the notes of the one that is raised
 _inputs          what is refused, and in which words
 _stuck           the warning about a child that will not stop
