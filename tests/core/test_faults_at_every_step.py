@@ -11,9 +11,7 @@ from __future__ import annotations
 import pytest
 
 from simloop.choosers import sweep
-from simloop.every_schedule import (
-    either_start,
-)
+from simloop.every_schedule import either_start, needs_eager_tasks
 from simloop.faults import (
     Fault,
     a_failure,
@@ -70,7 +68,13 @@ def test_an_interrupt_in_every_step_of_a_child(scenario: Scenario, fault: Fault)
     assert count >= scenario.steps * LAZY
 
 
-@either_start
+@pytest.mark.parametrize(
+    "eager",
+    [
+        pytest.param(False, id="lazy"),
+        pytest.param(True, id="eager", marks=[pytest.mark.exhaustive, needs_eager_tasks]),
+    ],
+)
 @pytest.mark.parametrize("fault", [None, no_memory], ids=["ignores", "no_memory"])
 @each_scenario
 def test_a_fault_and_a_cancellation(

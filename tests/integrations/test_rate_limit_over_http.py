@@ -13,8 +13,8 @@ from itertools import count
 from typing import Any
 
 import pytest
-from core.test_real_loops import run, stock
 
+from support.real_loops import run, stock
 from support.virtual_tests import virtual
 from support.virtual_time import now
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from core.test_real_loops import Loop, run, stock, uvloop
 
 from structgather import (
     Ok,
@@ -21,6 +20,7 @@ from structgather import (
     gather_structured,
 )
 from support.each_call import Call, Leave, each_call, each_way_to_leave
+from support.real_loops import Loop, run, stock, uvloop
 
 pytest.importorskip("uvloop", exc_type=ImportError)
 

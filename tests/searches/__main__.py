@@ -46,7 +46,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--jobs", type=int, default=1, help="processes (1)")
     add("--state", type=Path, help="the file to go on from (one for each Python in .search_cache)")
     add("--publish", action="store_true", help="search nothing; write the README's figures")
-    add("--renew", nargs="?", const="", metavar="NAME", help="only those with this in their name")
+    add("--renew", nargs="?", const="", metavar="REGEX", help="only those whose names match")
     add("--readme", type=Path, default=README, help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

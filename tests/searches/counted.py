@@ -5,8 +5,8 @@ there are is asserted as well: a search that became smaller has lost something, 
 larger has met choices that nobody expected. The numbers are the same on all Pythons. They stand in
 `schedules.toml`, one line per search: the schedules with at most 0, 1, ... outer cancellations.
 
-    python tests/searches --renew gather    run the searches whose name contains "gather", and
-                                            write what they count into schedules.toml
+    python tests/searches --renew "gather.*racing"    run the searches whose names match, and write
+                                                      what they count into schedules.toml
 
 Searches are in the default run of the tests, or `exhaustive`:
 
@@ -24,6 +24,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ HEADING = """\
 """
 
 Children = Mapping[str, Behaviour]
+Table = dict[tuple[str, str], list[int]]
 
 
 class World(NamedTuple):
@@ -73,31 +75,37 @@ class Search(NamedTuple):
     eager: bool = False
     exhaustive: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Where its numbers are in the table."""
+        return self.function, self.name
+
     def __str__(self) -> str:
         """What it is called in test ids, and for `--renew`."""
         return f"{self.function}: {self.name}"
 
     def check(self) -> None:
         """Judge every schedule, and compare their number with the table."""
-        expected = table().get(self.function, {}).get(self.name)
-        assert self.run() == expected, f"if this is as it must be: --renew '{self}'"
+        assert self.run() == table().get(self.key), f"if this is right: --renew '^{self}$'"
 
 
-@cache
-def table() -> dict[str, dict[str, list[int]]]:
-    """The numbers that are expected."""
-    return tomllib.loads(TABLE.read_text("utf-8"))
+def read() -> Table:
+    """Read the table."""
+    functions = tomllib.loads(TABLE.read_text("utf-8"))
+    return {(fn, name): counts for fn, names in functions.items() for name, counts in names.items()}
 
 
-def write(counts: Mapping[str, Mapping[str, list[int]]]) -> None:
+table = cache(read)
+
+
+def write(counts: Table) -> None:
     """Write the table anew."""
     lines = [HEADING]
-    for function, numbers in counts.items():
+    for function, entries in groupby(counts.items(), lambda entry: entry[0][0]):
         lines.append(f"[{function}]")
-        lines += [f"{json.dumps(name)} = {json.dumps(found)}" for name, found in numbers.items()]
+        lines += [f"{json.dumps(name)} = {json.dumps(found)}" for (_, name), found in entries]
         lines.append("")
     TABLE.write_text("\n".join(lines), "utf-8")
-    table.cache_clear()
 
 
 def count(

@@ -71,18 +71,12 @@ OF_AN_INTERRUPT = LEAKS | {"first_failure_raised"}
 # Until 3.13 the frame of a child that raised in its eager step keeps those that started it.
 OF_AN_EAGER_STEP = LEAKS if sys.version_info < (3, 14) else frozenset[str]()
 
+needs_eager_tasks = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="eager tasks need Python 3.12"
+)
 either_start = pytest.mark.parametrize(
     "eager",
-    [
-        pytest.param(False, id="lazy"),
-        pytest.param(
-            True,
-            id="eager",
-            marks=pytest.mark.skipif(
-                sys.version_info < (3, 12), reason="there are no eager tasks before 3.12"
-            ),
-        ),
-    ],
+    [pytest.param(False, id="lazy"), pytest.param(True, id="eager", marks=needs_eager_tasks)],
 )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import pytest
-from core.test_faults_of_the_loop import came_out
 
 from simloop import wrong
 from simloop.choosers import sweep
@@ -24,7 +23,7 @@ from simloop.faults import (
 from simloop.oracles import violated
 from simloop.run import Run
 from simloop.worlds import Call
-from support.fault_scenarios import Scenario, three
+from support.fault_scenarios import Scenario, came_out, three
 
 Coro = Coroutine[Any, Any, Any]
 

@@ -195,3 +195,9 @@ def check(
     judge(run, scenario.but | but | (OF_AN_EAGER_STEP if eager else frozenset[str]()))
     left = [event.detail for event in run.events if event.what == "left"]
     assert left in ([], [(0, 0)])
+
+
+def came_out(run: Run) -> bool:
+    """Tell whether `asyncio.run` raised KeyboardInterrupt, or everything was over before."""
+    events = [event.what for event in run.events if event.who in ("scope", "the loop")]
+    return bool(run.interrupts) or events[-1] == "struck"
