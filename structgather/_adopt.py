@@ -20,9 +20,11 @@ from structgather._failures import (
     without_our_frame,
 )
 from structgather._group import Joins, coroutine_of
+from structgather._outcome import Failed
+from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterator
+    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 
     from structgather._scope import Scope
 
@@ -38,13 +40,13 @@ _TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
 def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
     """Make a Task or Future that was created elsewhere a child."""
     if future.done():
-        settle_as_finished(scope, index, future)
+        settle(scope, index, future)
         return
     scope.unfinished[index] = future
     future.add_done_callback(functools.partial(_adopted_done, scope, index))
     if _TRACKS_AWAITED_BY:
         future_add_to_awaited_by(future, scope.caller)
-    if scope.stopping and not scope.has_first_steps_due():
+    if scope.stopping and not scope.batches:
         scope.cancel((index,))
 
 
@@ -54,7 +56,7 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
     if future is not None:
         if _TRACKS_AWAITED_BY:
             future_discard_from_awaited_by(future, scope.caller)
-        settle_as_finished(scope, index, future)
+        settle(scope, index, future)
 
 
 def adopt_wrapped(
@@ -80,10 +82,11 @@ def _wrapped_done(
 ) -> None:
     wrapper.close()
     if index in scope.unfinished:  # what is around our coroutine has not run it
-        scope.settle_unstarted(index, task, awaitable)
+        close_unstarted((awaitable,))
+        settle(scope, index, task)
 
 
-def settle_as_finished(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
+def settle(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
     """Settle a child by what its finished Task or Future says."""
     if future.cancelled():
         scope.settle_cancelled(index, cancellation_of(future))
@@ -92,7 +95,39 @@ def settle_as_finished(scope: Scope, index: int, future: asyncio.Future[Any]) ->
     if error is None:
         scope.settle_value(index, future.result())
     else:
-        scope.settle_failed(index, with_own_traceback(error, future))
+        scope.settle_error(Failed, index, with_own_traceback(error, future))
+
+
+def settle_unstarted(
+    scope: Scope, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]
+) -> None:
+    """Settle the children of a batch that were cancelled before they ran a line."""
+    for index, awaitable in zip(indices, awaitables, strict=True):
+        child = scope.unfinished.get(index)
+        if child is not None and child is not awaitable and child.done():
+            close_unstarted((awaitable,))
+            settle(scope, index, child)
+
+
+def settle_missed(scope: Scope) -> None:
+    """Settle the children that are done, but whose settlement an interrupt has prevented."""
+    for batch in scope.batches:
+        settle_unstarted(scope, *batch)
+    for index, child in list(scope.unfinished.items()):
+        if child.done():
+            settle(scope, index, child)
+
+
+async def join_missed(scope: Scope) -> None:
+    """Join the adopted children that are left where our own code was interrupted.
+
+    The group does not know them, and a done callback may be what was interrupted.
+    """
+    scope.stop()
+    cancelled = await join(scope.unfinished.values())
+    if cancelled is not None:
+        scope.errors.keep(cancelled)
+    settle_missed(scope)
 
 
 def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
@@ -130,6 +165,18 @@ def with_own_traceback(error: _E, future: asyncio.Future[Any]) -> _E:
         entry = entry.tb_next
     set_traceback(error, own)
     return error
+
+
+async def join(futures: Iterable[asyncio.Future[Any]]) -> asyncio.CancelledError | None:
+    """Wait until all are done, whatever cancels the caller; return the first such cancellation."""
+    pending = list(futures)
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [future for future in pending if not future.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error.with_traceback(None)
+    return cancelled
 
 
 def ancestors_of(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import math
 import operator
@@ -12,6 +11,7 @@ from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from structgather._adopt import ancestors_of
+from structgather._unstarted import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,33 +142,6 @@ def places(values: Sequence[object]) -> list[int] | None:
     except TypeError:  # an awaitable that can't be hashed: only the very same object is the same
         by_id: dict[int, int] = {}
         return [by_id.setdefault(id(value), index) for index, value in enumerate(values)]
-
-
-def close_unstarted(values: Iterable[object]) -> None:
-    """Close coroutines that will not run, so that none is reported as never awaited.
-
-    Plain coroutines only: to close an unstarted `anext(g)` throws GeneratorExit into `g` (3.13+).
-    """
-    for value in values:
-        if type(value) is CoroutineType and not value.cr_suspended and not value.cr_running:
-            value.close()  # created, or finished: then it does nothing
-
-
-def refuse(values: object) -> None:
-    """Close the coroutines of an input that is refused, whatever containers they came in.
-
-    Of a generator nothing is made. An example is `gather_structured([a(), b()])`, without the star.
-    """
-    pending, seen = [values], set[int]()
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray)):
-            if id(value) not in seen:
-                seen.add(id(value))
-                with contextlib.suppress(Exception):  # the user's own class
-                    pending += [*value, *value.values()] if isinstance(value, Mapping) else value
-        else:
-            close_unstarted((value,))
 
 
 def check_iterable(function: str, values: object, *, asynchronous: bool = False) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
-from structgather import _failures
+from structgather import _adopt, _failures
 from structgather._arguments import (
     calling_task,
     check_awaitable,
@@ -17,13 +17,13 @@ from structgather._arguments import (
     check_iterable,
     check_limit,
     check_seconds,
-    close_unstarted,
-    refuse,
 )
+from structgather._errors import INTERRUPTS
+from structgather._group import is_closed
 from structgather._intake import Intake
 from structgather._outcome import Cancelled, Ok
 from structgather._scope import SOURCE, Scope
-from structgather._group import is_closed
+from structgather._unstarted import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -149,7 +149,7 @@ class _Stream(Intake):
             finally:
                 error.__traceback__ = error.__context__ = None  # no cycle
             if self.scope.unfinished:
-                await self.scope.join_adopted()
+                await _adopt.join_missed(self.scope)
 
     def _forget_caller(self) -> None:
         self.left = True
@@ -304,7 +304,7 @@ class _Stream(Intake):
         if error is not None:
             self.source_error = None
         else:
-            error = self.scope.take_error()
+            error = self.scope.errors.take()
         if error is None and self.ready and self._late is not None:
             return self._too_late(self._late)
         if isinstance(error, StopAsyncIteration):  # it would look like the end
@@ -380,7 +380,7 @@ class AsCompleted(Generic[T]):
         await stream.enter()
         try:
             stream.begin(aws, timeout, ordered=ordered)
-            if stream.source_error is None and not stream.scope.has_failed():
+            if stream.source_error is None and not stream.scope.errors:
                 return self
         except BaseException:
             self._state = _LEFT
@@ -416,7 +416,7 @@ class AsCompleted(Generic[T]):
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
             scope.wake()  # a Task that still iterates
-            scope.settle_done()  # an interrupt in our own code may have cost a settlement
+            _adopt.settle_missed(scope)  # an interrupt in our own code may have cost a settlement
             while scope.unfinished:
                 await scope.join()
         stream.close_source()
@@ -543,7 +543,7 @@ class AsCompleted(Generic[T]):
 
 
 def _rank(error: BaseException | None) -> int:
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+    if isinstance(error, INTERRUPTS):
         return 2
     return int(isinstance(error, asyncio.CancelledError))
 

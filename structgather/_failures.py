@@ -114,9 +114,7 @@ def note_others(error: BaseException, function: str, failures: Iterable[Failure]
     Only a CancelledError of the caller has them as its cause, where a call around this one finds
     them: see `inside`.
     """
-    others = sorted(
-        ((index, other) for index, other in failures if other is not error), key=_index
-    )
+    others = sorted(((index, other) for index, other in failures if other is not error), key=_index)
     if not others:
         return
     if isinstance(error, asyncio.CancelledError) and error.__cause__ is None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, final
 
-from structgather import _failures
+from structgather import _adopt, _failures
 from structgather._arguments import (
     calling_task,
     check_count,
     check_iterable,
     check_limit,
     check_seconds,
-    refuse,
 )
 from structgather._intake import Intake
 from structgather._outcome import Ok
 from structgather._scope import Scope
+from structgather._unstarted import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable
@@ -145,7 +144,7 @@ class _FirstN(Intake):
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
         if scope.unfinished:
-            await scope.join_adopted()
+            await _adopt.join_missed(scope)
         del scope
         self.pull()
         self.close_source()

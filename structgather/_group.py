@@ -100,14 +100,6 @@ def keeps_a_history(loop: asyncio.AbstractEventLoop) -> bool:
     return False
 
 
-def raise_interrupt(interrupt: BaseException) -> None:
-    """Raise a child's KeyboardInterrupt or SystemExit, as a callback of the event loop."""
-    try:
-        raise interrupt
-    finally:
-        del interrupt  # its traceback refers to this frame: no cycle
-
-
 def coroutine_of(task: asyncio.Task[Any]) -> object:
     """Return the coroutine of a Task, if it can be had: 3.12 crashes if it finished eagerly."""
     return None if task.done() and sys.version_info[:2] == (3, 12) else task.get_coro()

@@ -11,8 +11,10 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _failures, _stuck
-from structgather._arguments import calling_task, check_awaitables, close_unstarted, refuse
-from structgather._group import Group, Joins, Waiter, is_closed, raise_interrupt
+from structgather._arguments import calling_task, check_awaitables
+from structgather._errors import INTERRUPTS, raise_interrupt
+from structgather._group import Group, Joins, Waiter, is_closed
+from structgather._unstarted import close_unstarted, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -127,7 +129,7 @@ class One(Joins):
             self._error = _failures.without_our_frame(error)
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if isinstance(error, INTERRUPTS):
                 self._raising = self.loop.call_soon(raise_interrupt, error)
             self._error = _failures.without_our_frame(error)
 
@@ -157,13 +159,11 @@ class One(Joins):
             self._thrown = error.with_traceback(None)
 
     async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
-        # See `Scope.join_adopted`.
+        # See `_adopt.join_missed`.
         self._stop()
-        while not child.done():
-            try:
-                await asyncio.wait((child,))
-            except asyncio.CancelledError as error:
-                self._thrown = self._thrown or error.with_traceback(None)
+        cancelled = await _adopt.join((child,))
+        if self._thrown is None:
+            self._thrown = cancelled
 
     def _result(self) -> list[Any]:
         if self._watch is not None:
@@ -180,7 +180,7 @@ class One(Joins):
         if error is None and thrown is None:
             return [value]
         try:
-            if thrown is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if thrown is None or isinstance(error, INTERRUPTS):
                 if self._raising is not None:
                     self._raising.cancel()  # the event loop gets it from the call
                 _failures.raise_unchanged(error)

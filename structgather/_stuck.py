@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Mapping
 from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from structgather._arguments import check_seconds
 from structgather._group import coroutine_of, keeps_a_history
