@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = [
-    "*/test_every_schedule.py",
+    "searches/test_every_schedule.py",
     "integrations",
     "benchmarks",
     "repository/test_documentation.py",

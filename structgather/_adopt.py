@@ -68,8 +68,6 @@ def adopt_wrapped(
     if wrapper.cr_frame is None:
         return  # it ran to its end in its first step, and has settled
     scope.unfinished[index] = task
-    if not task.done() and isinstance(task, asyncio.Task) and task.get_coro() is wrapper:
-        return  # a Task of another class
     task.add_done_callback(functools.partial(_wrapped_done, scope, index, wrapper, awaitable))
 
 

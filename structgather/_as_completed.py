@@ -191,7 +191,7 @@ class _Stream(Intake):
         if self.limit is None:
             self.start_or_not(index, awaitable, context)
             return
-        if self._held is not None:
+        if self._held is not None and self._numbered:
             self._added.append((index, awaitable, context))  # behind the input
             self.pull()
             return
@@ -380,7 +380,7 @@ class AsCompleted(Generic[T]):
         await stream.enter()
         try:
             stream.begin(aws, timeout, ordered=ordered)
-            if None not in stream.ready:
+            if stream.source_error is None and not stream.scope.has_failed():
                 return self
         except BaseException:
             self._state = _LEFT
@@ -427,13 +427,10 @@ class AsCompleted(Generic[T]):
         raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
-        elif scope.broken:
-            pass  # by which the caller was cancelled
-        elif isinstance(
-            error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
-        ) or not isinstance(raised, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
+        elif not scope.broken and _rank(error) >= _rank(raised):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
-            # cancellation of the caller that came while the children were joined.
+            # cancellation of the caller that came while the children were joined. (A broken group
+            # has cancelled the body itself.)
             raised = None
             if source_error is not None:
                 unseen.append((SOURCE, source_error))
@@ -543,6 +540,12 @@ class AsCompleted(Generic[T]):
             message = f"{FUNCTION}(): the `async with` block {self._state}"
             raise RuntimeError(message)
         return self._stream
+
+
+def _rank(error: BaseException | None) -> int:
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return 2
+    return int(isinstance(error, asyncio.CancelledError))
 
 
 def _failed(outcomes: Iterable[Outcome[Any]]) -> Iterator[Failure]:

@@ -149,6 +149,8 @@ class _Queue:
 
     def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
         """Start as many children as there is room for, in input order; the others wait."""
+        if self._scope.stopping:
+            return  # an adopted child has failed already
         room = self._room
         self._waiting = zip(indices[room:], awaitables[room:], strict=True)
         self._room = max(room - len(indices), 0)
@@ -320,6 +322,7 @@ class _Gather:
         name = _stuck.describe(self._arguments[failures[0][0]]) if failures else ""
         close_unstarted(self._arguments)  # those that waited for room
         self._arguments = ()
+        del self._scope, self._queue, self._values, self._failures
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions

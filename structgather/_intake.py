@@ -178,7 +178,8 @@ class Intake:
             if late:
                 self.time_is_over(missing=True)
             else:
-                self.pull()
+                with scope.batch():
+                    self.pull()
             return
         known = _arguments.take_all(scope.function, inputs, scope.caller)
         if not isinstance(inputs, (list, tuple)):

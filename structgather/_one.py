@@ -83,30 +83,17 @@ class One(Joins):
                     self._child = awaitable
                 else:
                     wrapper = self._run(awaitable)
-                    if type(awaitable) is CoroutineType:
-                        wrapper.__name__ = awaitable.__name__
-                        wrapper.__qualname__ = awaitable.__qualname__
-                    else:
-                        wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
                     try:
+                        wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
                         self._child = group.create_task(wrapper)
                     except BaseException:  # a task factory's
                         wrapper.close()
                         raise
+                    del wrapper
+                del awaitable
                 self._child.add_done_callback(self.child_finished)
                 while not self._child.done():
-                    waiter = self._waiter = Waiter(loop=self.loop)
-                    waiter.stop = self._stop
-                    try:
-                        await waiter
-                    except GeneratorExit:  # the coroutine is closed: nothing can be awaited
-                        if not is_closed(self.loop):
-                            self._stop()
-                        raise
-                    except BaseException as error:  # noqa: BLE001 - raised after the join
-                        self._thrown_in(error)
-                    finally:
-                        waiter.stop = self._waiter = None
+                    await self._join()
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - raised below
@@ -118,6 +105,20 @@ class One(Joins):
             return [self._value]
         del group
         return self._result()
+
+    async def _join(self) -> None:
+        waiter = self._waiter = Waiter(loop=self.loop)
+        waiter.stop = self._stop
+        try:
+            await waiter
+        except GeneratorExit:  # the coroutine is closed: nothing can be awaited
+            if not is_closed(self.loop):
+                self._stop()
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised after the join
+            self._thrown_in(error)
+        finally:
+            waiter.stop = self._waiter = None
 
     async def _run(self, awaitable: Awaitable[Any]) -> None:
         try:
@@ -132,9 +133,11 @@ class One(Joins):
 
     def child_finished(self, _: object) -> None:
         """Let the call run on."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._waiter is not None:
+            try:  # as in `Scope.wake`
+                self._waiter.set_result(None)
+            except asyncio.InvalidStateError:
+                pass
 
     def _stop(self, *message: object) -> None:
         if not self.cancelled_at and self._child is not None and self._child.cancel(*message):

@@ -162,8 +162,8 @@ def describe(child: Awaitable[Any]) -> str:
     if isinstance(child, asyncio.Task):
         task: asyncio.Task[Any] = child
         coroutine = coroutine_of(task)
-        if coroutine is None:  # it finished eagerly
-            return task.get_name()
+        if coroutine is None:
+            return "a Task that finished eagerly"
         return f"{name_of(coroutine)} ({task.get_name()})"
     return name_of(child)
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 import pytest
 
 from simloop.choosers import sweep
-from simloop.every_schedule import (
-    either_start,
-)
+from simloop.every_schedule import either_start, needs_eager_tasks
 from simloop.faults import (
     Fault,
     a_failure,
@@ -24,7 +22,7 @@ from simloop.faults import (
     no_memory,
     too_deep,
 )
-from simloop.run_log import story
+from simloop.run_log import log_of
 from support.fault_scenarios import EAGER, LAZY, Scenario, as_it_is, check, each_scenario
 
 
@@ -63,14 +61,20 @@ def test_an_interrupt_in_every_step_of_a_child(scenario: Scenario, fault: Fault)
     count = 0
     for run, fired in child_faults(scenario.program, fault):
         count += fired
-        ends = [child.ending.what for child in story(run).children.values() if child.ending]
+        ends = [child.ending.what for child in log_of(run).children.values() if child.ending]
         of_children = [end for end in ends if str(end).startswith(("KeyboardI", "SystemExit"))]
         assert run.interrupts[: len(of_children)] == of_children
         check(run, scenario)
     assert count >= scenario.steps * LAZY
 
 
-@either_start
+@pytest.mark.parametrize(
+    "eager",
+    [
+        pytest.param(False, id="lazy"),
+        pytest.param(True, id="eager", marks=[pytest.mark.exhaustive, needs_eager_tasks]),
+    ],
+)
 @pytest.mark.parametrize("fault", [None, no_memory], ids=["ignores", "no_memory"])
 @each_scenario
 def test_a_fault_and_a_cancellation(

@@ -27,6 +27,7 @@ from support.fault_scenarios import (
     LAZY,
     Scenario,
     as_it_is,
+    came_out,
     check,
     each_scenario,
     gather,
@@ -44,12 +45,6 @@ def nothing_said(run: Run) -> None:
     run.handler_calls.clear()
     for message in said:
         assert message.startswith("unhandled exception during asyncio.run() shutdown: ChildError")
-
-
-def came_out(run: Run) -> bool:
-    """Tell whether `asyncio.run` raised KeyboardInterrupt, or everything was over before."""
-    events = [event.what for event in run.events if event.who in ("scope", "the loop")]
-    return bool(run.interrupts) or events[-1] == "struck"
 
 
 @either_start

@@ -53,7 +53,9 @@ STARTS: list[Start] = ["lazy", "plain", *[EAGER][: EAGER == "eager"]]
 
 quick = pytest.mark.parametrize("scenario", QUICK, ids=lambda scenario: scenario.name)
 all_of_them = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-each_interrupt = pytest.mark.parametrize("interrupt", ["KeyboardInterrupt", "MemoryError", "cancel"])
+each_interrupt = pytest.mark.parametrize(
+    "interrupt", ["KeyboardInterrupt", "MemoryError", "cancel"]
+)
 
 
 def check(scenario: Scenario, interrupt: Interrupt, start: Start = "lazy") -> None:

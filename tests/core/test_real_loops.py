@@ -3,47 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable, Coroutine
 from contextlib import closing
-from typing import Any
 
 import pytest
 
 from structgather import gather_structured
-
-Main = Callable[[], Coroutine[Any, Any, None]]
-
-
-def stock() -> asyncio.AbstractEventLoop:
-    return asyncio.new_event_loop()
-
-
-def eager() -> asyncio.AbstractEventLoop:
-    if sys.version_info >= (3, 12):
-        loop = asyncio.new_event_loop()
-        loop.set_task_factory(asyncio.eager_task_factory)
-        return loop
-    pytest.skip("there are no eager tasks before 3.12")
-
-
-def uvloop() -> asyncio.AbstractEventLoop:
-    module = pytest.importorskip("uvloop", reason="uvloop is not there for this platform")
-    loop: asyncio.AbstractEventLoop = module.new_event_loop()
-    return loop
-
-
-on_each_loop = pytest.mark.parametrize("loop", [stock, eager, uvloop])
-Loop = Callable[[], asyncio.AbstractEventLoop]
-
-
-def run(main: Main, loop: Loop) -> None:
-    """Run `main`, and fail if the loop has anything to complain about."""
-    complaints: list[Any] = []
-    with asyncio.Runner(loop_factory=loop, debug=True) as runner:
-        runner.get_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        runner.run(main())
-    assert complaints == []
+from support.real_loops import Loop, on_each_loop, run
 
 
 async def child(log: list[str], name: str, seconds: float = 0.01, *, fails: bool = False) -> str:

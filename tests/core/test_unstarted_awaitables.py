@@ -119,9 +119,9 @@ async def gather_never_starts(awaitable: Awaitable[Any]) -> None:
 
 
 async def gather_is_never_awaited(awaitable: Awaitable[Any]) -> None:
+    call: Any = gather_structured
     with pytest.warns(RuntimeWarning, match="'gather_structured' was never awaited") as warned:
-        call: Any = gather_structured(awaitable)
-        del call
+        call(awaitable)
     warned.clear()
 
 
@@ -166,9 +166,9 @@ async def first_without_time(awaitable: Any) -> None:
 
 
 async def first_is_never_awaited(awaitable: Any) -> None:
+    call: Any = first_n_within
     with pytest.warns(RuntimeWarning, match="'first_n_within' was never awaited") as warned:
-        call: Any = first_n_within([awaitable])
-        del call
+        call([awaitable])
     warned.clear()
 
 

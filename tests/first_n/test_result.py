@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from simloop.every_schedule import either_start
-from structgather import first_n_within
-from structgather._failures import ChildFailures
+from structgather import ChildFailures, first_n_within
 from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 import structgather
-from structgather import gather_structured
-from structgather._failures import ChildFailures
+from structgather import ChildFailures, gather_structured
 from support.virtual_tests import virtual
 from support.virtual_time import after, run
 

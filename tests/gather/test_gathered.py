@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from structgather import Gathered, _gathered_types, gather_structured
-from structgather._failures import ChildFailures
+from structgather import ChildFailures, Gathered, _gathered_types, gather_structured
 from support.virtual_time import after, run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from repository.test_documentation import ROOT, blocks_of
+from support.documents import ROOT, blocks_of
 
 README = "tests/integrations/README.md"
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from core.test_real_loops import Loop, run, stock, uvloop
 
 from support.each_call import Call, Leave, each_call, each_way_to_leave
+from support.real_loops import Loop, run, stock, uvloop
 from support.virtual_tests import virtual
 from support.virtual_time import after, now
 

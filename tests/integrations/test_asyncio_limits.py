@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from core.test_real_loops import run, stock
 from integrations.left_running import left_running
 
 import structgather
@@ -22,6 +21,7 @@ from structgather import (
     gather_structured,
 )
 from support.each_call import Call, Leave, each_call, each_way_to_leave
+from support.real_loops import run, stock
 from support.virtual_tests import virtual
 from support.virtual_time import after, now
 

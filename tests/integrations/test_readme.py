@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from repository.test_documentation import Block, blocks_of, check
+
+from support.documents import Block, blocks_of, check
 
 DOCUMENT = "tests/integrations/README.md"
 

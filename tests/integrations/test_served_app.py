@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from core.test_real_loops import run, stock
 
 from support.each_call import Call, each_call
+from support.real_loops import run, stock
 
 pytest.importorskip("uvicorn", exc_type=ImportError)
 pytest.importorskip("fastapi", exc_type=ImportError)

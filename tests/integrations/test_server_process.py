@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from repository.test_documentation import ROOT
+
+from support.documents import ROOT
 
 pytest.importorskip("uvicorn", exc_type=ImportError)
 pytest.importorskip("starlette", exc_type=ImportError)

@@ -1,12 +1,12 @@
 """Searches whose numbers of schedules are asserted.
 
-A search runs every schedule of a world and asks every oracle about each run. How many schedules
-there are is asserted as well: a search that became smaller has lost something, one that became
-larger has met choices that nobody expected. The numbers are the same on all Pythons. They stand in
-`schedules.toml`, one line per search: the schedules with at most 0, 1, ... outer cancellations.
+A search runs every schedule of a world and judges each run by every oracle. The number of schedules
+is asserted as well: a search that became smaller has lost cases, one that became larger meets
+choices that were not expected. The numbers are the same on all Pythons. `schedules.toml` has them,
+one line per search: the schedules with at most 0, 1, ... cancellations of the caller.
 
-    python tests/searches --renew gather    run the searches whose name contains "gather", and
-                                            write what they count into schedules.toml
+    python tests/searches --renew "gather.*racing"    run the searches whose names match, and write
+                                                      what they count into schedules.toml
 
 Searches are in the default run of the tests, or `exhaustive`:
 
@@ -24,6 +24,7 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,11 +36,12 @@ from simloop.worlds import Behaviour, Call
 
 TABLE = Path(__file__).with_name("schedules.toml")
 HEADING = """\
-# How many schedules each search visits, with at most 0, 1, ... outer cancellations.
+# How many schedules each search visits, with at most 0, 1, ... cancellations of the caller.
 # `python tests/searches --renew` writes this file.
 """
 
 Children = Mapping[str, Behaviour]
+Table = dict[tuple[str, str], list[int]]
 
 
 class World(NamedTuple):
@@ -50,7 +52,7 @@ class World(NamedTuple):
     children: Children = THREE
     deadline: float | None = None
     child_deadline: float | None = None
-    excused: frozenset[str] = frozenset()  # the oracles that are not asked
+    excused: frozenset[str] = frozenset()  # oracles that do not judge it
     smaller: Children | None = None  # the children of the default run, where all take too long
     cancels: int = 2  # at most so many in the exhaustive search
 
@@ -65,7 +67,7 @@ class World(NamedTuple):
 
 
 class Search(NamedTuple):
-    """One line of the table, and what counts the schedules anew."""
+    """One line of the table, and the function that counts its schedules."""
 
     function: str
     name: str
@@ -73,31 +75,37 @@ class Search(NamedTuple):
     eager: bool = False
     exhaustive: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Where its numbers are in the table."""
+        return self.function, self.name
+
     def __str__(self) -> str:
         """What it is called in test ids, and for `--renew`."""
         return f"{self.function}: {self.name}"
 
     def check(self) -> None:
         """Judge every schedule, and compare their number with the table."""
-        expected = table().get(self.function, {}).get(self.name)
-        assert self.run() == expected, f"if this is as it must be: --renew '{self}'"
+        assert self.run() == table().get(self.key), f"if this is right: --renew '^{self}$'"
 
 
-@cache
-def table() -> dict[str, dict[str, list[int]]]:
-    """The numbers that are expected."""
-    return tomllib.loads(TABLE.read_text("utf-8"))
+def read() -> Table:
+    """Read the table."""
+    functions = tomllib.loads(TABLE.read_text("utf-8"))
+    return {(fn, name): counts for fn, names in functions.items() for name, counts in names.items()}
 
 
-def write(counts: Mapping[str, Mapping[str, list[int]]]) -> None:
+table = cache(read)
+
+
+def write(counts: Table) -> None:
     """Write the table anew."""
     lines = [HEADING]
-    for function, numbers in counts.items():
+    for function, entries in groupby(counts.items(), lambda entry: entry[0][0]):
         lines.append(f"[{function}]")
-        lines += [f"{json.dumps(name)} = {json.dumps(found)}" for name, found in numbers.items()]
+        lines += [f"{json.dumps(name)} = {json.dumps(found)}" for (_, name), found in entries]
         lines.append("")
     TABLE.write_text("\n".join(lines), "utf-8")
-    table.cache_clear()
 
 
 def count(
@@ -118,7 +126,7 @@ def count(
 
 
 def schedules(function: str, worlds: Iterable[World]) -> Iterator[Search]:
-    """Every schedule, the outside acting when the loop is idle; with lazy and with eager tasks."""
+    """Every schedule in mode `fifo`, with lazy and with eager tasks."""
     for world in worlds:
         for eager in (False, True):
             name = world.name + (", eager" if eager else "")
@@ -137,7 +145,7 @@ def schedules(function: str, worlds: Iterable[World]) -> Iterator[Search]:
 
 
 def racing(function: str, worlds: Iterable[World]) -> Iterator[Search]:
-    """Every schedule, the outside acting at every boundary between two callbacks of the loop."""
+    """Every schedule in mode `racy`."""
     for world in worlds:
 
         def some(world: World = world) -> list[int]:
@@ -184,7 +192,7 @@ def count_pairs(call: Call, *, cancels: int, eager: bool) -> list[int]:
 
 
 def sweeps(function: str, worlds: Iterable[World]) -> Iterator[Search]:
-    """A cancellation at every step of a larger call, otherwise as asyncio would run it."""
+    """A cancellation at every step of a larger call that otherwise runs as under asyncio."""
     for world in worlds:
         for cancels in (1, 2):
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
 import pytest
-from core.test_faults_of_the_loop import came_out
 
 from simloop import wrong
 from simloop.choosers import sweep
@@ -24,7 +23,7 @@ from simloop.faults import (
 from simloop.oracles import violated
 from simloop.run import Run
 from simloop.worlds import Call
-from support.fault_scenarios import Scenario, three
+from support.fault_scenarios import Scenario, came_out, three
 
 Coro = Coroutine[Any, Any, Any]
 
@@ -72,7 +71,7 @@ def struck(how: Any) -> Callable[[Scenario], Iterator[Run]]:
         (wrong.swallows_the_cancellation, cancelled, "outer_cancel_surfaces"),
         (wrong.never_retrieves, with_cancellations(a_failure), "handler_never_called"),
         (wrong.awaits_in_turn, with_cancellations(None), "outer_cancel_surfaces"),
-        (wrong.forgets_the_unstarted, cancelled, "never_awaited_nothing"),
+        (wrong.forgets_the_unstarted, cancelled, "no_coroutine_never_awaited"),
         (wrong.cancels_twice, struck("Ctrl-C"), "no_child_cancelled_twice"),
         (catches_exceptions_only, of_children(an_interrupt), "no_child_pending"),
     ],

@@ -44,6 +44,7 @@ from simloop.every_schedule import (
 )
 from simloop.worlds import Behaviour, Call
 
+ONE: dict[str, Behaviour] = {"a": cleans_up_slowly()}
 TICKS: dict[str, Behaviour] = {"a": sleeps(1), "b": sleeps(1), "c": cleans_up_slowly()}
 NESTED: dict[str, Behaviour] = {"a": nests(partial(stream, body=breaks), **TWO), "b": fails()}
 # Of these the last two are added while the block is open: by the body, or by the child `a`.
@@ -66,9 +67,9 @@ WORLDS = [
     World("in a timeout", in_a_timeout(stream),
           deadline=1, excused=OF_A_TIMEOUT_AROUND_A_BODY, smaller=SMALL, cancels=1),
     # Leaving early.
-    World("breaks", partial(stream, body=breaks)),
-    World("raises", partial(stream, body=raises)),
-    World("cancels", partial(stream, body=cancels)),
+    World("breaks", partial(stream, body=breaks), smaller=SMALL),
+    World("raises", partial(stream, body=raises), smaller=SMALL),
+    World("cancels", partial(stream, body=cancels), smaller=SMALL),
     World("pauses and breaks", partial(stream, body=pauses_and_breaks), smaller=SMALL, cancels=1),
     # One by one.
     World("limit=1", partial(stream, limit=1)),
@@ -90,7 +91,7 @@ WORLDS = [
     World("timeout pauses", partial(stream, timeout=1, body=pauses),
           deadline=1, smaller=TWO, cancels=0),
     World("timeout limit=2", partial(stream, timeout=1, limit=2, body=pauses),
-          deadline=1, smaller=SMALL, cancels=1),
+          deadline=1, smaller=TWO, cancels=1),
     World("timeout generator", partial(stream, timeout=1, limit=2, feed=generator),
           deadline=1, smaller=SMALL, cancels=1),
     World("child_timeout", partial(stream, child_timeout=1),
@@ -101,7 +102,8 @@ WORLDS = [
     World("slow limit=2", partial(stream, feed=slow, limit=2), smaller=SMALL, cancels=1),
     World("slow breaks", partial(stream, feed=slow, body=breaks), TWO),
     World("slow raises", partial(stream, feed=slow, body=raises), TWO),
-    World("slow timeout", partial(stream, feed=slow, timeout=1), TWO, deadline=1, cancels=1),
+    World("slow timeout", partial(stream, feed=slow, timeout=1), TWO,
+          deadline=1, smaller=ONE, cancels=1),
     World("stubborn", partial(stream, feed=stubborn), smaller=SMALL),
     World("stubborn limit=1", partial(stream, feed=stubborn, limit=1, body=breaks)),
     World("breaking", partial(stream, feed=breaking)),
@@ -118,9 +120,9 @@ WORLDS = [
 ]
 # Events that race.
 RACING = [
-    World("limit=2", partial(stream, limit=2), cancels=0),
+    World("limit=2", partial(stream, limit=2), smaller=SMALL, cancels=0),
     World("pauses", partial(stream, body=pauses), TWO, cancels=0),
-    World("timeout", partial(stream, timeout=1), TWO, deadline=1, cancels=0),
+    World("timeout", partial(stream, timeout=1), TWO, deadline=1, smaller=ONE, cancels=0),
     World("breaks", partial(stream, body=breaks), TWO, cancels=1),
     World("pauses limit=1", partial(stream, body=pauses, limit=1, feed=generator), TWO),
     World("slow", partial(stream, limit=1, feed=slow), TWO, cancels=1),

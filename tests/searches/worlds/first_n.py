@@ -38,7 +38,7 @@ TICKS: dict[str, Behaviour] = {"a": sleeps(1), "b": sleeps(1), "c": cleans_up_sl
 WORLDS = [
     World("all", first, smaller=SMALL),
     World("n=0", partial(first, n=0)),
-    World("n=1", partial(first, n=1)),
+    World("n=1", partial(first, n=1), smaller=SMALL),
     World("n=2", partial(first, n=2), smaller=SMALL),
     World("n=5", partial(first, n=5), smaller=SMALL),
     World("within", partial(first, within=1), deadline=1, smaller=SMALL, cancels=1),
@@ -49,11 +49,11 @@ WORLDS = [
     World("limit=1", partial(first, limit=1)),
     World("n=1 limit=2", partial(first, n=1, limit=2)),
     World("n=2 limit=2", partial(first, n=2, limit=2)),
-    World("limit=2 within", partial(first, limit=2, within=1), deadline=1),
+    World("limit=2 within", partial(first, limit=2, within=1), deadline=1, smaller=SMALL),
     World("generator", partial(first, feed=generator), smaller=SMALL),
     World("generator n=2 limit=2", partial(first, n=2, limit=2, feed=generator)),
     World("generator within", partial(first, limit=2, within=1, feed=generator),
-          deadline=1, cancels=1),
+          deadline=1, smaller=SMALL, cancels=1),
     World("raising", partial(first, limit=2, feed=raising)),
     World("adopted", partial(first, n=2, feed=adopted), smaller=SMALL),
     World("child_timeout", partial(first, child_timeout=1),
@@ -67,7 +67,7 @@ WORLDS = [
 # Events that race.
 RACING = [
     World("n=2", partial(first, n=2), SMALL, cancels=0),
-    World("limit=2", partial(first, n=2, limit=2), cancels=0),
+    World("limit=2", partial(first, n=2, limit=2), smaller=SMALL, cancels=0),
     World("within", partial(first, n=1, within=1), TWO, deadline=1, cancels=0),
     World("n=1", partial(first, n=1), TWO, cancels=1),
     World("n=1 limit=1", partial(first, n=1, limit=1, feed=generator), TWO),

@@ -137,7 +137,7 @@ OF_THE_GROUP = frozenset[str](
 WORLDS = [
     World("plain", gather_structured),
     World("return_exceptions", return_exceptions, smaller=SMALL),
-    World("exception_group", exception_group),
+    World("exception_group", exception_group, smaller=SMALL),
     World("limit=1", limit_1),
     World("limit=2", limit_2),
     World("child_timeout", child_timeout, child_deadline=1, smaller=SMALL),
@@ -145,7 +145,7 @@ WORLDS = [
     World("adopts, child_timeout", adopts_with_child_timeout, TWO, child_deadline=1),
     World("twice_each", twice_each, smaller=SMALL),
     World("adopts_a_future", adopts_a_future, smaller=SMALL, cancels=1),
-    World("shares_a_task", shares_a_task, smaller=SMALL, cancels=1),
+    World("shares_a_task", shares_a_task, smaller=TWO, cancels=1),
     World("in_a_timeout", in_a_timeout(gather_structured), deadline=1, smaller=SMALL,
           excused=OF_A_TIMEOUT_AROUND_A_BODY),
     World("in_a_group", in_a_group, smaller=SMALL, excused=OF_THE_GROUP),
@@ -155,7 +155,7 @@ WORLDS = [
 # Events that race.
 RACING = [
     World("three children", gather_structured, smaller=SMALL, cancels=0),
-    World("limit=2", limit_2, cancels=0),
+    World("limit=2", limit_2, smaller=SMALL, cancels=0),
     World("child_timeout", child_timeout, TWO, cancels=0),
     World("two children", gather_structured, TWO),
 ]
