@@ -220,7 +220,7 @@ class _Loop(DeterministicLoop):
             for _ in range(10):
                 for task in self.pending():
                     task.cancel()
-                self._reap_one_turn()
+                self._reap_one_iteration()
 
     def log(self, who: str, what: str, detail: Any = None) -> None:
         super().log(who, what, detail)
