@@ -30,8 +30,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Seconds of real time.
+TIMEOUT = 60
 SKIP_IDLE_TIME = Path(__file__).with_name("skip_idle_time.py")
 FENCE = re.compile(r" *(?P<fence>`{3,}|~{3,}) *(?P<language>[^\s`]*) *(?P<options>[^`]*)")
+PLAIN_PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds
 COMPLAINT = re.compile("Traceback|Warning|never (?:awaited|retrieved)|was destroyed")
 
 
@@ -88,7 +91,7 @@ def execute(block: Block) -> str:
     options = block.options.split()
     command = [sys.executable, "-W", "error"]
     if "def test_" in block.source:
-        command += ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
+        command += ["-m", "pytest", "-q", "-c", os.devnull, "--rootdir=."]
     elif "skip-idle-time" in options:
         command.append(str(SKIP_IDLE_TIME))
     paths = [ROOT] if block.document == "README.md" else [ROOT, ROOT / "tests"]
@@ -99,11 +102,12 @@ def execute(block: Block) -> str:
         done = subprocess.run(  # noqa: S603 - this project's own documentation
             [*command, str(script)],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **PLAIN_PYTEST},
             capture_output=True,
             text=True,
             encoding="utf-8",
             check=False,
+            timeout=TIMEOUT,
         )
     missing = re.search("^ModuleNotFoundError: (.*)", done.stderr, re.MULTILINE)
     if missing:
