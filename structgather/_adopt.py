@@ -9,10 +9,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from structgather._failures import context_of, set_context, without_our_frame
-from structgather._group import Joins
+from structgather._failures import (
+    context_of,
+    raise_unchanged,
+    set_context,
+    set_traceback,
+    traceback_of,
+    without_our_frame,
+)
+from structgather._group import Joins, coroutine_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterator
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
 
 if sys.version_info >= (3, 14):
     from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
+
+_E = TypeVar("_E", bound=BaseException)
 
 #: Whether asyncio can be told who awaits whom, for `python -m asyncio pstree`.
 _TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
@@ -59,8 +68,6 @@ def adopt_wrapped(
     if wrapper.cr_frame is None:
         return  # it ran to its end in its first step, and has settled
     scope.unfinished[index] = task
-    if getattr(task, "get_coro", None) is not None and task.get_coro() is wrapper:
-        return  # a Task of another class
     task.add_done_callback(functools.partial(_wrapped_done, scope, index, wrapper, awaitable))
 
 
@@ -78,25 +85,51 @@ def _wrapped_done(
 
 def settle_as_finished(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
     """Settle a child by what its finished Task or Future says."""
-    try:
-        value = future.result()  # which raises with the child's own part of the traceback
-    except BaseException as error:  # noqa: BLE001 - the child's
-        raised = without_our_frame(error)
-    else:
-        scope.settle_value(index, value)
+    if future.cancelled():
+        scope.settle_cancelled(index, cancellation_of(future))
         return
+    error = future.exception()
+    if error is None:
+        scope.settle_value(index, future.result())
+    else:
+        scope.settle_failed(index, with_own_traceback(error, future))
+
+
+def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
+    """Return the CancelledError of a cancelled Future, with the child's part of the traceback."""
     handled = sys.exception()
-    if handled is not None and context_of(raised) is handled:
-        # The caller is handling it, not the child:
-        #     async with as_completed_scoped(...): raise ValueError
-        set_context(raised, None)
     try:
-        if future.cancelled() and isinstance(raised, asyncio.CancelledError):
-            scope.settle_cancelled(index, raised)
-        else:
-            scope.settle_failed(index, raised)
+        future.result()
+    except asyncio.CancelledError as error:
+        if handled is not None and context_of(error) is handled:
+            # The caller is handling it, not the child:
+            #     async with as_completed_scoped(...): raise ValueError
+            set_context(error, None)
+        return without_our_frame(error)
     finally:
-        del handled, raised  # its traceback may refer to this frame: no cycle
+        del handled
+    raise AssertionError  # it is cancelled
+
+
+def with_own_traceback(error: _E, future: asyncio.Future[Any]) -> _E:
+    """Cut what was added by raising it elsewhere off the traceback of a Future's exception.
+
+    A Future's exception may be raised by many callers, and each adds its frames.
+    """
+    own = traceback_of(error)
+    code = None
+    if isinstance(future, asyncio.Task):
+        code = getattr(coroutine_of(future), "cr_code", None)
+    entry = own
+    while entry is not None:
+        if entry.tb_frame.f_code is code:
+            own = entry
+            break
+        if entry.tb_frame.f_code is raise_unchanged.__code__:
+            own = entry.tb_next
+        entry = entry.tb_next
+    set_traceback(error, own)
+    return error
 
 
 def ancestors_of(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:

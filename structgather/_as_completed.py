@@ -47,6 +47,7 @@ class _Stream(Intake):
     """The policy: every outcome is an item; what is not taken yet holds back what is pulled."""
 
     __slots__ = (
+        "_added",
         "_count",
         "_feeding",
         "_held",
@@ -67,6 +68,8 @@ class _Stream(Intake):
     #: In input order: outcomes that wait for an earlier one, and the index of that one.
     _held: dict[int, Outcome[Any]] | None
     _next: int
+    #: In input order with a limit: what was added, which comes behind the input.
+    _added: deque[tuple[int, Awaitable[Any], contextvars.Context]]
     #: Whether inputs come from an async iterable that is not exhausted.
     _feeding: bool
     #: Whether the inputs are a collection, in which each has its index, and the next free index.
@@ -87,6 +90,7 @@ class _Stream(Intake):
         self.ready = deque()
         self.timeout = timeout
         self._held = {} if ordered else None
+        self._added = deque()
         self._next = 0
         self._late = self._room = None
         late = timeout == 0
@@ -139,8 +143,13 @@ class _Stream(Intake):
         if not self.left:
             self._forget_caller()
             error = asyncio.CancelledError()
-            with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
-                await self.scope.group.__aexit__(type(error), error, None)
+            try:
+                with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
+                    await self.scope.group.__aexit__(asyncio.CancelledError, error, None)
+            finally:
+                error.__traceback__ = error.__context__ = None  # no cycle
+            if self.scope.unfinished:
+                await self.scope.join_adopted()
 
     def _forget_caller(self) -> None:
         self.left = True
@@ -182,12 +191,21 @@ class _Stream(Intake):
         if self.limit is None:
             self.start_or_not(index, awaitable, context)
             return
-        self.waiting.append((index, awaitable, context))
         if self._held is not None and self._numbered:
-            self.pull()  # in input order, which is before what is added
+            self._added.append((index, awaitable, context))  # behind the input
+            self.pull()
             return
+        self.waiting.append((index, awaitable, context))
         while self.waiting and (self.scope.stopping or self.has_room()):
             self.start_or_not(*self.waiting.popleft())
+
+    def take_one(self) -> bool:
+        """Let one more input wait for room: in input order, what was added comes last."""
+        if super().take_one():
+            return True
+        if self._added:
+            self.waiting.append(self._added.popleft())
+        return bool(self.waiting)
 
     def refill(self) -> None:
         """Start what the outcome that is being taken leaves room for."""
@@ -202,7 +220,7 @@ class _Stream(Intake):
         if self._feeding or (self.source is not None and self.source.total is None):
             return None
         left = 0 if self.source is None else (self.source.total or 0) - self.source.taken
-        return len(self.waiting) + left
+        return len(self.waiting) + len(self._added) + left
 
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         # Pulls inputs, never further ahead than there is room.
@@ -362,14 +380,15 @@ class AsCompleted(Generic[T]):
         await stream.enter()
         try:
             stream.begin(aws, timeout, ordered=ordered)
+            if stream.source_error is None and not stream.scope.has_failed():
+                return self
         except BaseException:
             self._state = _LEFT
             refuse(aws)
             await stream.leave_interrupted()
             stream.scope.close()
             raise
-        if None in stream.ready:
-            await self.__aexit__(None, None, None)  # which raises it
+        await self.__aexit__(None, None, None)  # which raises what the input has raised
         return self
 
     async def __aexit__(
@@ -397,6 +416,7 @@ class AsCompleted(Generic[T]):
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
             scope.wake()  # a Task that still iterates
+            scope.settle_done()  # an interrupt in our own code may have cost a settlement
             while scope.unfinished:
                 await scope.join()
         stream.close_source()
@@ -407,13 +427,10 @@ class AsCompleted(Generic[T]):
         raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
-        elif scope.broken:
-            pass  # by which the caller was cancelled
-        elif isinstance(error, asyncio.CancelledError) or not isinstance(
-            raised, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
-        ):
+        elif not scope.broken and _rank(error) >= _rank(raised):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
-            # cancellation of the caller that came while the children were joined.
+            # cancellation of the caller that came while the children were joined. (A broken group
+            # has cancelled the body itself.)
             raised = None
             if source_error is not None:
                 unseen.append((SOURCE, source_error))
@@ -523,6 +540,12 @@ class AsCompleted(Generic[T]):
             message = f"{FUNCTION}(): the `async with` block {self._state}"
             raise RuntimeError(message)
         return self._stream
+
+
+def _rank(error: BaseException | None) -> int:
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return 2
+    return int(isinstance(error, asyncio.CancelledError))
 
 
 def _failed(outcomes: Iterable[Outcome[Any]]) -> Iterator[Failure]:

@@ -140,8 +140,12 @@ class _FirstN(Intake):
                 while scope.unfinished:
                     await scope.join()
                     self.pull()
-        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
+        if scope.unfinished:
+            await scope.join_adopted()
         del scope
         self.pull()
         self.close_source()
@@ -151,9 +155,9 @@ class _FirstN(Intake):
     def _start(self) -> None:
         try:
             self.take(self._iterable, late=self._within == 0)
-        except BaseException as error:  # noqa: BLE001 - raised by the call: the input is refused
+        except Exception as error:  # noqa: BLE001 - the input is refused; raised by the call
             refuse(self._iterable)
-            self.source_error = error
+            self.source_failed(error)
 
     def expect(self, count: int) -> None:
         if self.source is None:

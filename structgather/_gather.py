@@ -17,7 +17,7 @@ from structgather._arguments import (
     refuse,
 )
 from structgather._one import One
-from structgather._outcome import Ok
+from structgather._outcome import Cancelled, Ok
 from structgather._scope import Scope
 from structgather._timers import ChildTimeouts
 
@@ -115,7 +115,7 @@ class _Outcomes:
     def __init__(
         self,
         values: list[Any],
-        elapsed: list[float],
+        elapsed: list[float | None],
         unsuccessful: dict[int, Outcome[Any]],
         positions: Sequence[int],
     ) -> None:
@@ -126,8 +126,13 @@ class _Outcomes:
 
     def __iter__(self) -> Iterator[Outcome[Any]]:
         for index in self._positions:
-            outcome = self._unsuccessful.get(index)
-            yield outcome or Ok(self._values[index], index, self._elapsed[index])
+            elapsed = self._elapsed[index]
+            if index in self._unsuccessful:
+                yield self._unsuccessful[index]
+            elif elapsed is None:
+                yield Cancelled(asyncio.CancelledError("never started"), index, 0.0)
+            else:
+                yield Ok(self._values[index], index, elapsed)
 
 
 class _Queue:
@@ -144,6 +149,8 @@ class _Queue:
 
     def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
         """Start as many children as there is room for, in input order; the others wait."""
+        if self._scope.stopping:
+            return  # an adopted child has failed already
         room = self._room
         self._waiting = zip(indices[room:], awaitables[room:], strict=True)
         self._room = max(room - len(indices), 0)
@@ -192,7 +199,7 @@ class _Gather:
     _failures: list[Failure]
     _traceback: TracebackType | None
     #: For outcomes: how long each successful child took, and how the others finished.
-    _elapsed: list[float] | None
+    _elapsed: list[float | None] | None
     _unsuccessful: dict[int, Outcome[Any]]
     #: With a limit, and the children that take room: those that are not adopted.
     _queue: _Queue | None
@@ -233,7 +240,7 @@ class _Gather:
         self._return_exceptions = return_exceptions
         self._elapsed = self._queue = None
         if return_exceptions or exception_group:
-            self._elapsed = [0.0] * len(self._arguments)
+            self._elapsed = [None] * len(self._arguments)
             self._unsuccessful = {}
         if limit is not None:
             scope.starts = {}
@@ -249,8 +256,12 @@ class _Gather:
                 self._start(positions)
                 while scope.unfinished:
                     await scope.join()
-        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
+        if scope.unfinished:
+            await scope.join_adopted()
         del scope
         return self._result(positions, exception_group)
 
@@ -311,6 +322,7 @@ class _Gather:
         name = _stuck.describe(self._arguments[failures[0][0]]) if failures else ""
         close_unstarted(self._arguments)  # those that waited for room
         self._arguments = ()
+        del self._scope, self._queue, self._values, self._failures
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions

@@ -1,13 +1,17 @@
-"""What type checkers take the result of `return_exceptions=True` for, with up to six arguments.
+"""The types of the result of `return_exceptions=True` with up to six arguments.
 
-It is a `Gathered`. But a list has one type for all of its items, and `a, b = await ...` is to know
-each. So typeshed says of `asyncio.gather` that it returns a tuple; these are tuples that have what
-a `Gathered` has as well. They are never made.
+It is a `Gathered`. But a list has one type for all of its items, and `a, b = await ...` needs the
+type of each. As typeshed types `asyncio.gather` as returning a tuple, these are tuples with the
+methods of a `Gathered`. They exist for type checkers only.
 """
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from structgather._failures import ChildFailures
+    from structgather._outcome import Outcome
 
 _T1 = TypeVar("_T1")
 _T2 = TypeVar("_T2")
@@ -20,13 +24,18 @@ _T6 = TypeVar("_T6")
 class _Gathered:
     __slots__ = ()
 
-    def exception_group(self) -> BaseExceptionGroup[BaseException] | None:
+    @property
+    def outcomes(self) -> tuple[Outcome[Any], ...]:
+        """How each child finished, in the order of the arguments."""
+        raise NotImplementedError
+
+    def exception_group(self) -> ChildFailures[BaseException] | None:
         """Return all failures as one new group, in the order of the arguments; None without any."""
         raise NotImplementedError
 
 
 class Gathered1(tuple[_T1 | BaseException], _Gathered, Generic[_T1]):
-    """What became of one."""
+    """The result of one child."""
 
     __slots__ = ()
 
@@ -36,7 +45,7 @@ class Gathered1(tuple[_T1 | BaseException], _Gathered, Generic[_T1]):
 
 
 class Gathered2(tuple[_T1 | BaseException, _T2 | BaseException], _Gathered, Generic[_T1, _T2]):
-    """What became of two."""
+    """The result of two children."""
 
     __slots__ = ()
 
@@ -50,7 +59,7 @@ class Gathered3(
     _Gathered,
     Generic[_T1, _T2, _T3],
 ):
-    """What became of three."""
+    """The result of three children."""
 
     __slots__ = ()
 
@@ -64,7 +73,7 @@ class Gathered4(
     _Gathered,
     Generic[_T1, _T2, _T3, _T4],
 ):
-    """What became of four."""
+    """The result of four children."""
 
     __slots__ = ()
 
@@ -84,7 +93,7 @@ class Gathered5(
     _Gathered,
     Generic[_T1, _T2, _T3, _T4, _T5],
 ):
-    """What became of five."""
+    """The result of five children."""
 
     __slots__ = ()
 
@@ -105,7 +114,7 @@ class Gathered6(
     _Gathered,
     Generic[_T1, _T2, _T3, _T4, _T5, _T6],
 ):
-    """What became of six."""
+    """The result of six children."""
 
     __slots__ = ()
 

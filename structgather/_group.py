@@ -7,6 +7,7 @@ workflow's history, and while it evicts a workflow it refuses to set timers and 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,13 +55,16 @@ class Waiter(asyncio.Future[None]):
         """Cancel the children, then the future."""
         global _depth  # noqa: PLW0603 - of the calls of this method on the stack
         stop, self.stop = self.stop, None
-        if stop is not None and _depth < _DEEPEST:
-            _depth += 1
-            try:
-                stop() if msg is None else stop(msg)
-            finally:
-                _depth -= 1
-        return super().cancel(msg)
+        try:
+            if stop is not None and _depth < _DEEPEST:
+                _depth += 1
+                try:
+                    stop() if msg is None else stop(msg)
+                finally:
+                    _depth -= 1
+        finally:
+            cancelled = super().cancel(msg)
+        return cancelled
 
 
 class BlockWaiter(Waiter):
@@ -102,3 +106,8 @@ def raise_interrupt(interrupt: BaseException) -> None:
         raise interrupt
     finally:
         del interrupt  # its traceback refers to this frame: no cycle
+
+
+def coroutine_of(task: asyncio.Task[Any]) -> object:
+    """Return the coroutine of a Task, if it can be had: 3.12 crashes if it finished eagerly."""
+    return None if task.done() and sys.version_info[:2] == (3, 12) else task.get_coro()

@@ -178,7 +178,8 @@ class Intake:
             if late:
                 self.time_is_over(missing=True)
             else:
-                self.pull()
+                with scope.batch():
+                    self.pull()
             return
         known = _arguments.take_all(scope.function, inputs, scope.caller)
         if not isinstance(inputs, (list, tuple)):
@@ -196,7 +197,7 @@ class Intake:
         """Start what there is room for. Once stopped, account for what is left."""
         waiting, scope = self.waiting, self.scope
         while scope.stopping or self.has_room():
-            if not waiting and not self._take_one():
+            if not waiting and not self.take_one():
                 break
             if waiting and (scope.stopping or self.has_room()):  # the iterable may have used it up
                 self.start_or_not(*waiting.popleft())
@@ -271,7 +272,8 @@ class Intake:
             f"within {self._overdue:g} s"
         )
 
-    def _take_one(self) -> bool:
+    def take_one(self) -> bool:
+        """Let one more input wait for room, if there is one."""
         source = self.source
         if source is None or (source.total is None and self.scope.stopping):
             return False  # what a generator has not made yet need not be made

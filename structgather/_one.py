@@ -10,7 +10,7 @@ import asyncio
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from structgather import _failures, _stuck
+from structgather import _adopt, _failures, _stuck
 from structgather._arguments import calling_task, check_awaitables, close_unstarted, refuse
 from structgather._group import Group, Joins, Waiter, is_closed, raise_interrupt
 
@@ -83,37 +83,42 @@ class One(Joins):
                     self._child = awaitable
                 else:
                     wrapper = self._run(awaitable)
-                    if type(awaitable) is CoroutineType:
-                        wrapper.__name__ = awaitable.__name__
-                        wrapper.__qualname__ = awaitable.__qualname__
-                    else:
-                        wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
                     try:
+                        wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
                         self._child = group.create_task(wrapper)
                     except BaseException:  # a task factory's
                         wrapper.close()
                         raise
+                    del wrapper
+                del awaitable
                 self._child.add_done_callback(self.child_finished)
                 while not self._child.done():
-                    waiter = self._waiter = Waiter(loop=self.loop)
-                    waiter.stop = self._stop
-                    try:
-                        await waiter
-                    except GeneratorExit:  # the coroutine is closed: nothing can be awaited
-                        if not is_closed(self.loop):
-                            self._stop()
-                        raise
-                    except BaseException as error:  # noqa: BLE001 - raised after the join
-                        self._thrown_in(error)
-                    finally:
-                        waiter.stop = self._waiter = None
-        except (asyncio.CancelledError, BaseExceptionGroup) as error:
+                    await self._join()
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised below
             self._raised_by_group(error)
+        if self._child is not None and not self._child.done():
+            await self._join_adopted(self._child)
         if self._error is None and self._thrown is None and self._value is not _PENDING:
             self._argument = ()
             return [self._value]
         del group
         return self._result()
+
+    async def _join(self) -> None:
+        waiter = self._waiter = Waiter(loop=self.loop)
+        waiter.stop = self._stop
+        try:
+            await waiter
+        except GeneratorExit:  # the coroutine is closed: nothing can be awaited
+            if not is_closed(self.loop):
+                self._stop()
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised after the join
+            self._thrown_in(error)
+        finally:
+            waiter.stop = self._waiter = None
 
     async def _run(self, awaitable: Awaitable[Any]) -> None:
         try:
@@ -128,9 +133,11 @@ class One(Joins):
 
     def child_finished(self, _: object) -> None:
         """Let the call run on."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._waiter is not None:
+            try:  # as in `Scope.wake`
+                self._waiter.set_result(None)
+            except asyncio.InvalidStateError:
+                pass
 
     def _stop(self, *message: object) -> None:
         if not self.cancelled_at and self._child is not None and self._child.cancel(*message):
@@ -146,8 +153,17 @@ class One(Joins):
         # See `Scope.raised_by_group`.
         if isinstance(error, BaseExceptionGroup):
             self._thrown = error.exceptions[0]
-        elif self._thrown is None:
+        elif self._thrown is None or not isinstance(error, asyncio.CancelledError):
             self._thrown = error.with_traceback(None)
+
+    async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
+        # See `Scope.join_adopted`.
+        self._stop()
+        while not child.done():
+            try:
+                await asyncio.wait((child,))
+            except asyncio.CancelledError as error:
+                self._thrown = self._thrown or error.with_traceback(None)
 
     def _result(self) -> list[Any]:
         if self._watch is not None:
@@ -177,10 +193,12 @@ class One(Joins):
 
     def _take_result(self, child: asyncio.Future[Any]) -> None:
         # Adopted, or cancelled before its first step, or not run by what is around it.
-        try:
+        if child.cancelled():
+            self._error = _adopt.cancellation_of(child)
+        elif (error := child.exception()) is not None:
+            self._error = _adopt.with_own_traceback(error, child)
+        else:
             self._value = child.result()
-        except BaseException as error:  # noqa: BLE001 - the child's
-            self._error = _failures.without_our_frame(error)
 
     # What the stuck-child warning looks at.
 

@@ -29,6 +29,7 @@ callback (`_adopt`). Until then it is in `unfinished`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,7 +41,7 @@ from structgather._outcome import Cancelled, Failed, TimedOut
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from structgather._timers import ChildTimeouts
@@ -95,6 +96,7 @@ class Scope:
         "_interrupt",
         "_on_value",
         "_policy",
+        "_priming",
         "_raising",
         "_thrown",
         "_waiter",
@@ -124,6 +126,8 @@ class Scope:
     timeouts: ChildTimeouts | None
     #: Batches whose first steps may be due.
     _batches: list[tuple[Sequence[int], Sequence[Awaitable[Any]]]]
+    #: Whether a late child is being brought to where it waits for its Task's first step.
+    _priming: bool
     #: What was thrown into the body; the KeyboardInterrupt or SystemExit of a child, and its handle.
     _thrown: BaseException | None
     _interrupt: BaseException | None
@@ -141,7 +145,7 @@ class Scope:
         self.unfinished = {}
         self.cancelled_at = {}
         self.late = {}
-        self.stopping = self.broken = False
+        self.stopping = self.broken = self._priming = False
         self._batches = []
         self.starts = self.timeouts = None
         self._thrown = self._interrupt = self._raising = self._waiter = self._watch = None
@@ -161,30 +165,32 @@ class Scope:
             indices, awaitables = self.timeouts.begin(indices, awaitables)
         self._batches.append((indices, awaitables))
         create, child, unfinished = self.group.create_task, self._child, self.unfinished
-        for index, awaitable in zip(indices, awaitables, strict=True):
-            if type(awaitable) is _COROUTINE:
-                wrapper = child(index, awaitable)
-                # What Task reprs, monitors and tracers show.
-                wrapper.__name__ = awaitable.__name__
-                wrapper.__qualname__ = awaitable.__qualname__
-            elif type(awaitable) is _TASK or asyncio.isfuture(awaitable):
-                _adopt.adopt(self, index, awaitable)
-                continue
-            else:
-                wrapper = child(index, awaitable)
-                wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
-            try:
-                task = create(wrapper)
-            except BaseException as error:  # noqa: BLE001 - a task factory's
-                wrapper.close()
-                self.fail(error)
-                close_unstarted(awaitables)
-                break
-            if type(task) is _TASK and task.get_coro() is wrapper:
-                unfinished[index] = task
-            else:  # it has finished eagerly, or comes from a task factory
-                _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
-        self.loop.call_soon(self._check)
+        try:
+            for index, awaitable in zip(indices, awaitables, strict=True):
+                if type(awaitable) is _COROUTINE:
+                    wrapper = child(index, awaitable)
+                    # What Task reprs, monitors and tracers show.
+                    wrapper.__name__ = awaitable.__name__
+                    wrapper.__qualname__ = awaitable.__qualname__
+                elif type(awaitable) is _TASK or asyncio.isfuture(awaitable):
+                    _adopt.adopt(self, index, awaitable)
+                    continue
+                else:
+                    wrapper = child(index, awaitable)
+                    wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
+                try:
+                    task = create(wrapper)
+                except BaseException as error:  # noqa: BLE001 - a task factory's
+                    wrapper.close()
+                    self.fail(error)
+                    close_unstarted(awaitables)
+                    break
+                if isinstance(task, _TASK) and not task.done() and task.get_coro() is wrapper:
+                    unfinished[index] = task
+                else:  # it has finished eagerly, or comes from a task factory
+                    _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
+        finally:
+            self.loop.call_soon(self._check)
 
     def start_late(
         self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
@@ -197,7 +203,7 @@ class Scope:
             self.starts[index] = self.loop.time()
         if self.timeouts is not None and not self.timeouts.begin((index,), (awaitable,))[0]:
             return
-        wrapper = self._child(index, awaitable, late=True)
+        wrapper = self._child(index, awaitable)
         wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
         try:
             # A keyword `context` is not taken by each task factory.
@@ -207,21 +213,31 @@ class Scope:
             self.fail(error)
             close_unstarted((awaitable,))
             return
-        if type(task) is not _TASK or task.get_coro() is not wrapper:
+        if not isinstance(task, _TASK) or task.done() or task.get_coro() is not wrapper:
             _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
             return
         self.unfinished[index] = task
         if not wrapper.cr_suspended:  # otherwise it has been started eagerly
+            self._priming = True
             wrapper.send(None)  # to where it waits for the Task's first step
+            self._priming = False
 
-    async def _child(self, index: int, awaitable: Awaitable[Any], *, late: bool = False) -> None:
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Make one batch of the children that are started late in this context."""
+        self._batches.append(((), ()))
         try:
-            if late:
+            yield
+        finally:
+            self.loop.call_soon(self._check)
+
+    async def _child(self, index: int, awaitable: Awaitable[Any]) -> None:
+        try:
+            if self._priming:
                 await _FIRST_STEP
             value = await awaitable
         except asyncio.CancelledError as error:
-            if late:
-                close_unstarted((awaitable,))
+            close_unstarted((awaitable,))  # unless it has run
             self.settle_cancelled(index, without_our_frame(error))
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
@@ -331,14 +347,20 @@ class Scope:
             self.wake()
         else:  # the child's, in its last step: let the group's done callback run before ours
             task.add_done_callback(self.wake)
+            if self.stopping:
+                # Its caller is not cancelled again: no interrupt may cost the call this wake-up.
+                task.add_done_callback(self.wake)
 
     def wake(self, _: object = None) -> None:
         """Let the body run on. Happens by itself when the last child has settled."""
         waiter = self._waiter
         if waiter is not None:
-            self._waiter = waiter.stop = None
-            if not waiter.done():
+            waiter.stop = None
+            try:  # not `if not waiter.done()`: Ctrl-C cancels the main Task between any two lines
                 waiter.set_result(None)
+            except asyncio.InvalidStateError:
+                pass
+            self._waiter = None
 
     # How children are stopped ...
 
@@ -374,10 +396,15 @@ class Scope:
 
     def fail(self, error: BaseException) -> None:
         """Stop, and raise `error` from the call: something other than a child has failed."""
-        if self._thrown is None:
+        if self._thrown is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
             self._thrown = error
             self._policy.on_abort()
         self.stop()
+
+    def keep_error(self, error: BaseException) -> None:
+        """Raise `error` from the call, unless there is something else to raise."""
+        if self._thrown is None:
+            self._thrown = error
 
     def has_first_steps_due(self) -> bool:
         """Tell whether some children may have yet to make their first step."""
@@ -397,8 +424,24 @@ class Scope:
             # own code, interrupted. The group has cancelled its caller for it.
             self.broken = True
             self._thrown = error.exceptions[0]
-        elif self._thrown is None:  # the caller was cancelled when all children had settled
-            self._thrown = error.with_traceback(None)
+        elif isinstance(error, asyncio.CancelledError):
+            # The caller was cancelled when all children had settled.
+            self.keep_error(error.with_traceback(None))
+        else:
+            self.fail(error)
+
+    async def join_adopted(self) -> None:
+        """Join the adopted children that are left where our own code was interrupted.
+
+        The group does not know them, and a done callback may be what was interrupted.
+        """
+        self.stop()
+        while left := [child for child in self.unfinished.values() if not child.done()]:
+            try:
+                await asyncio.wait(left)
+            except asyncio.CancelledError as error:
+                self.keep_error(error.with_traceback(None))
+        self.settle_done()
 
     def wait(self) -> Waiter:
         """Return what the body awaits until the next `wake()`, where it may survive cancellation."""
@@ -449,13 +492,17 @@ class Scope:
             self.stop()
         self.decide_by(_ABANDONED, _ignore_value)
 
+    def has_failed(self) -> bool:
+        """Tell whether the call has to raise something that is not a child's failure."""
+        return self._thrown is not None or self._interrupt is not None
+
     def take_error(self) -> BaseException | None:
         """Return what the call has to raise, if anything; what was thrown in is raised once.
 
         That is what was thrown into the body; failing that, the interrupt of a child.
         """
         error, self._thrown = self._thrown, None
-        if error is None and self._interrupt is not None:
+        if self._interrupt is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             error = self._interrupt
             if self._raising is not None:
                 self._raising.cancel()  # the event loop gets it from the call
@@ -470,9 +517,10 @@ class Scope:
             self._watch.end()
             self._watch = None
         self.group.caller = None
+        del self.group, self.caller
         self._policy = _ABANDONED
         self._on_value = _ignore_value
-        if self._thrown is None and self._interrupt is None:
+        if not self.has_failed():
             return None
         error = self.take_error()
         self._interrupt = self._raising = None

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from structgather._arguments import check_seconds
-from structgather._group import keeps_a_history
+from structgather._group import coroutine_of, keeps_a_history
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Iterator
 
 logger = logging.getLogger("structgather")
 
@@ -160,27 +161,47 @@ def describe(child: Awaitable[Any]) -> str:
     """Name a child by its function and its Task."""
     if isinstance(child, asyncio.Task):
         task: asyncio.Task[Any] = child
-        return f"{name_of(task.get_coro())} ({task.get_name()})"
+        coroutine = coroutine_of(task)
+        if coroutine is None:
+            return "a Task that finished eagerly"
+        return f"{name_of(coroutine)} ({task.get_name()})"
     return name_of(child)
 
 
 def where(child: asyncio.Future[Any]) -> str:
-    """Tell the line at which a child stands: the innermost that can be seen outside asyncio."""
-    awaited: object = child.get_coro() if isinstance(child, asyncio.Task) else None
-    innermost = None
+    """Tell the innermost line of the user's code at which a child stands.
+
+    Where a child is a call of this package as it is, that is a line of the children it waits for.
+    """
+    pending, seen = [child], set[int]()
+    while pending:
+        child = pending.pop()
+        if id(child) in seen:
+            continue
+        seen.add(id(child))
+        frames = list(_frames(child))
+        users = [frame for frame in frames if not _is_of(frame, "asyncio", "structgather")]
+        if users:
+            code = users[-1].f_code
+            return f"{code.co_filename}:{users[-1].f_lineno} in {code.co_name}"
+        for frame in frames:
+            unfinished = getattr(frame.f_locals.get("self"), "unfinished", None)
+            if isinstance(unfinished, Mapping):
+                pending += reversed(unfinished.values())
+    return "an unknown line"
+
+
+def _frames(child: asyncio.Future[Any]) -> Iterator[FrameType]:
+    awaited = coroutine_of(child) if isinstance(child, asyncio.Task) else None
     for _ in range(_DEEPEST):
         try:
             frame, awaited = _look_into(awaited)
         except Exception:  # noqa: BLE001 - a proxy's `__getattr__` may raise anything
-            break
-        if frame is not None and (innermost is None or not _is_asyncio(frame)):
-            innermost = frame
+            return
+        if frame is not None:
+            yield frame
         if awaited is None:
-            break
-    if innermost is None:
-        return "an unknown line"
-    code = innermost.f_code
-    return f"{code.co_filename}:{innermost.f_lineno} in {code.co_name}"
+            return
 
 
 def _look_into(awaited: object) -> tuple[FrameType | None, object]:
@@ -191,5 +212,5 @@ def _look_into(awaited: object) -> tuple[FrameType | None, object]:
     return None, None
 
 
-def _is_asyncio(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).startswith("asyncio.")
+def _is_of(frame: FrameType, *packages: str) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in packages

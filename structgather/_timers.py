@@ -67,8 +67,13 @@ class ChildTimeouts:
         self._deadlines.clear()
         self._generation += 1
         timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        try:
+            if timer is not None:
+                timer.cancel()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - of a loop that refuses, see `_group`
+            self._scope.keep_error(error)
 
     def _error(self, index: int, name: str) -> TimeoutError:
         return TimeoutError(

@@ -259,8 +259,11 @@ def test_a_group_cancels_its_children_in_the_order_of_a_set() -> None:
     """All: by their addresses, that is in any order; ours in the order in which they started."""
 
     async def main(group: Group) -> list[int]:
+        def factory(loop: Any, coroutine: Any, **options: Any) -> OrderedTask:
+            return OrderedTask(coroutine, loop=loop, **options)
+
         loop = asyncio.get_running_loop()
-        loop.set_task_factory(lambda loop, *args, **options: OrderedTask(*args, loop=loop, **options))
+        loop.set_task_factory(factory)
         log: list[int] = []
 
         async def cleans_up(number: int) -> None:

@@ -147,7 +147,8 @@ def test_an_added_child_runs_in_the_context_of_the_add(
 
     async def main() -> None:
         span.set("call")
-        async with as_completed_scoped([], limit=limit, ordered=ordered) as outcomes:
+        empty: list[Awaitable[None]] = []
+        async with as_completed_scoped(empty, limit=limit, ordered=ordered) as outcomes:
 
             async def page(name: str, links: list[str]) -> None:
                 seen[name] = span.get()

@@ -22,7 +22,7 @@ from simloop.faults import (
     no_memory,
     too_deep,
 )
-from simloop.run_log import story
+from simloop.run_log import log_of
 from support.fault_scenarios import EAGER, LAZY, Scenario, as_it_is, check, each_scenario
 
 
@@ -61,7 +61,7 @@ def test_an_interrupt_in_every_step_of_a_child(scenario: Scenario, fault: Fault)
     count = 0
     for run, fired in child_faults(scenario.program, fault):
         count += fired
-        ends = [child.ending.what for child in story(run).children.values() if child.ending]
+        ends = [child.ending.what for child in log_of(run).children.values() if child.ending]
         of_children = [end for end in ends if str(end).startswith(("KeyboardI", "SystemExit"))]
         assert run.interrupts[: len(of_children)] == of_children
         check(run, scenario)

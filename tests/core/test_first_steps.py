@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 import pytest
@@ -234,7 +234,7 @@ async def test_siblings_of_an_adopted_value_make_their_first_step() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3])
 @either_start
 def test_queued_children_are_not_started(end: Ends, limit: int, *, eager: bool) -> None:
-    """Those for which there was room make their first step; the others never run, and are closed."""
+    """Those for which there was room make their first step; the others are closed."""
     log: Log = []
     queued = [starts(log, name) for name in "abc"]
 
@@ -341,7 +341,7 @@ def test_an_interrupt_in_an_eager_first_step_is_raised_once(kind: type[BaseExcep
     async def interrupts() -> None:
         raise kind
 
-    async def numbers() -> Any:
+    async def numbers() -> AsyncGenerator[int]:
         try:
             yield 1
             yield 2

@@ -6,7 +6,7 @@ import asyncio
 import collections.abc
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 

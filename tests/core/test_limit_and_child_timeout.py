@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import types
 from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
 from typing import Any
@@ -162,8 +163,8 @@ def test_a_duplicate_takes_one_turn(*, eager: bool) -> None:
 
 @lazy_and_eager
 @pytest.mark.parametrize("adopted", [False, True])
-def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
-    """Who waits for a turn when one has failed never runs, and is closed."""
+def test_queued_children_do_not_start_after_a_failure(*, adopted: bool, eager: bool) -> None:
+    """They are closed, also behind an adopted child that had failed before."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -182,8 +183,8 @@ def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
     assert crowd.started == []
 
 
-def test_after_a_cancellation_nobody_starts() -> None:
-    """Who waits for a turn when the caller is cancelled never runs, and is closed."""
+def test_queued_children_do_not_start_after_a_cancellation() -> None:
+    """They are closed."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -345,26 +346,30 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main())
 
 
-def test_a_timer_that_has_rung_already_sets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All have settled in the tick in which it rings, and one more is started in that tick."""
-    expired: list[int] = []
+def test_a_timer_that_has_fired_sets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All children have settled in the tick in which it fires, and another one starts in it."""
+    cancelled: list[int] = []
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         tick = loop.create_future()
         loop.call_later(1, tick.set_result, None)
         timers = timers_from_now_on(monkeypatch)
-        timeouts = ChildTimeouts(1, loop, expired.append)
-        timeouts.started(0, now())
-        await tick  # it rings, and will look when all that arrives in this tick has arrived
+        scope: Any = types.SimpleNamespace(
+            loop=loop, function="call", unfinished={1: tick}, late={}, cancel=cancelled.extend
+        )
+        timeouts = ChildTimeouts(scope, 1)
+        timeouts.begin((0,), (tick,))
+        await tick  # the timer fires, and will look behind all that happens in this tick
         timeouts.settled(0)
         timeouts.end()
-        timeouts.started(1, now())
+        scope.unfinished[1] = loop.create_future()
+        timeouts.begin((1,), (scope.unfinished[1],))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert [timer.when() for timer in timers] == [1, 2]
         await asyncio.sleep(2)
-        assert expired == [1]
+        assert cancelled == [1]
 
     run(main())
 

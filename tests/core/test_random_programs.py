@@ -123,17 +123,17 @@ FAULTS = [
     Fault(wrong.drops_the_message, "cancel_message_kept", 2),
     Fault(wrong.raises_the_last_failure, "first_failure_raised", 3),
     Fault(wrong.results_as_they_come, "outcomes_match", 3),
-    Fault(wrong.forgets_the_unstarted, "never_awaited_nothing", 3),
+    Fault(wrong.forgets_the_unstarted, "no_coroutine_never_awaited", 3),
     Fault(wrong.leaves_a_cycle, "nothing_kept_alive", 2),
     Fault(wrong.right, "failures_are_shown", 3),  # what asyncio.gather drops, it drops
-    Fault(wrong_outcomes.HandsOutByIndex, "in_the_order_of_their_ends", 3, "stream", ("body",)),
+    Fault(wrong_outcomes.DeliversByIndex, "in_completion_order", 3, "stream", ("body",)),
     Fault(wrong_outcomes.LeavesWithoutJoining, "no_child_pending", 3, "stream", ("body",)),
-    Fault(wrong_outcomes.DropsWhatNobodyTook, "nothing_dropped", 3, "stream", ("body",)),
-    Fault(wrong_outcomes.GoesOnAfterTheTimeout, "deadlines_hold", 2, "stream", ("timeout",)),
+    Fault(wrong_outcomes.DropsTheUndelivered, "nothing_dropped", 3, "stream", ("body",)),
+    Fault(wrong_outcomes.KeepsRunningAfterTheTimeout, "deadlines_hold", 2, "stream", ("timeout",)),
     Fault(wrong_outcomes.TakesZeroForNone, "deadlines_hold", 3, "stream", ("timeout",)),
     Fault(wrong_outcomes.RunsAhead, "limit_holds", 5, "stream", ("limit", "feed", "body")),
     Fault(wrong_outcomes.race_that_counts_losers, "the_first_values", 3, "first", ("n",)),
-    Fault(wrong_outcomes.race_that_forgets_why, "losers_are_told", 2, "first", ("within",)),
+    Fault(wrong_outcomes.race_that_forgets_why, "losers_are_reported", 2, "first", ("within",)),
 ]
 
 each_fault = pytest.mark.parametrize(
@@ -145,7 +145,7 @@ each_fault = pytest.mark.parametrize(
 def found_by_chance(fault: Fault) -> Broken:
     """The fault, in programs of plain children and of what the wrong call can do."""
     kind = {"gather": "Gather", "first": "First", "stream": "Stream"}[fault.at]
-    sort = Sort((kind,), frozenset(fault.options), handed_over=False, asyncio=False, eager=False)
+    sort = Sort((kind,), frozenset(fault.options), adopted=False, asyncio=False, eager=False)
     for seed in range(2_000):
         try:
             judge_random(seed, sort, only=fault.oracle, functions={fault.at: fault.call})

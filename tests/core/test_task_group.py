@@ -251,10 +251,13 @@ async def stream_is_cancelled_in_its_body() -> None:
 
 
 async def stream_whose_body_raises() -> None:
-    with pytest.raises(KeyError):
+    async def use() -> None:
         async with as_completed_scoped(children()) as outcomes:
             async for _ in outcomes:
                 raise KeyError
+
+    with pytest.raises(KeyError):
+        await use()
 
 
 async def stream_cancels() -> None:
@@ -272,7 +275,8 @@ async def stream_adds() -> None:
 
 
 async def stream_adds_with_a_limit() -> None:
-    async with as_completed_scoped([], limit=1) as outcomes:
+    empty: list[Awaitable[Any]] = []
+    async with as_completed_scoped(empty, limit=1) as outcomes:
         for child in three():
             outcomes.add(child)
         await anext(outcomes)
@@ -356,7 +360,7 @@ def test_a_task_group_owns_every_task_of_a_call(groups: Groups, use: Use, *, eag
 def test_a_task_group_owns_the_children_of_an_interrupted_call(
     groups: Groups, call: Call, kind: type[BaseException]
 ) -> None:
-    """The interrupt reaches the loop; if the loop runs on, the call raises it when all is joined."""
+    """The interrupt reaches the loop; if that runs on, the call raises it after the join."""
 
     async def interrupts() -> None:
         await asyncio.sleep(0)

@@ -27,7 +27,7 @@ async def rows() -> AsyncGenerator[int, None]:
 
 
 class Own(Coroutine[Any, Any, int]):
-    """A coroutine of a class of its own, as compilers create them: `close()` closes what it wraps."""
+    """A coroutine of a class of its own, as compilers create them."""
 
     def __init__(self, generator: AsyncGenerator[int, None]) -> None:
         self._next: Any = generator.__anext__()
@@ -82,13 +82,13 @@ async def fails() -> None:
     raise KeyError
 
 
-async def gather_refuses(awaitable: Any) -> None:
+async def gather_refuses(awaitable: Awaitable[Any]) -> None:
     bad: Any = 3
     with pytest.raises(TypeError):
         await gather_structured(awaitable, bad)
 
 
-async def gather_refuses_an_option(awaitable: Any) -> None:
+async def gather_refuses_an_option(awaitable: Awaitable[Any]) -> None:
     with pytest.raises(ValueError, match="limit"):
         await gather_structured(awaitable, limit=0)
 
@@ -99,37 +99,38 @@ async def gather_refuses_a_list(awaitable: Any) -> None:
         await gather_structured(bad)
 
 
-async def gather_fails(awaitable: Any) -> None:
+async def gather_fails(awaitable: Awaitable[Any]) -> None:
     with pytest.raises(KeyError):
         await gather_structured(fails(), awaitable, limit=1)
 
 
-async def gather_is_cancelled(awaitable: Any) -> None:
+async def gather_is_cancelled(awaitable: Awaitable[Any]) -> None:
     await cancelled(gather_structured(forever(), awaitable, limit=1))
 
 
-async def gather_is_cancelled_at_its_start(awaitable: Any) -> None:
+async def gather_is_cancelled_at_its_start(awaitable: Awaitable[Any]) -> None:
     await cancelled(gather_structured(forever(), awaitable))
 
 
-async def gather_never_starts(awaitable: Any) -> None:
+async def gather_never_starts(awaitable: Awaitable[Any]) -> None:
     task = asyncio.create_task(gather_structured(awaitable))
     task.cancel()
     await asyncio.wait([task])
 
 
-async def gather_is_never_awaited(awaitable: Any) -> None:
+async def gather_is_never_awaited(awaitable: Awaitable[Any]) -> None:
+    call: Any = gather_structured
     with pytest.warns(RuntimeWarning, match="'gather_structured' was never awaited") as warned:
-        gather_structured(awaitable)
+        call(awaitable)
     warned.clear()
 
 
-async def gather_without_time(awaitable: Any) -> None:
+async def gather_without_time(awaitable: Awaitable[Any]) -> None:
     with pytest.raises(TimeoutError):
         await gather_structured(awaitable, child_timeout=0)
 
 
-async def gather_without_tasks(awaitable: Any) -> None:
+async def gather_without_tasks(awaitable: Awaitable[Any]) -> None:
     def factory(*_: Any, **__: Any) -> Any:
         raise MemoryError
 
@@ -165,8 +166,9 @@ async def first_without_time(awaitable: Any) -> None:
 
 
 async def first_is_never_awaited(awaitable: Any) -> None:
+    call: Any = first_n_within
     with pytest.warns(RuntimeWarning, match="'first_n_within' was never awaited") as warned:
-        first_n_within([awaitable])
+        call([awaitable])
     warned.clear()
 
 

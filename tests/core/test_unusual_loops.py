@@ -10,7 +10,7 @@ import pytest
 from simloop.choosers import First
 from simloop.loop import DeterministicLoop
 from structgather import gather_structured
-from structgather._timers import is_closed, keeps_a_history
+from structgather._group import is_closed, keeps_a_history
 from support.virtual_tests import stops_slowly
 from support.virtual_time import after
 

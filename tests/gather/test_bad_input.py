@@ -106,6 +106,10 @@ def mixed(coroutines: list[Coro]) -> tuple[Any, ...]:
     return {"a": [one]}, {two}, deque([(three, 3, None, "text", b"bytes")])
 
 
+def values(coroutines: list[Coro]) -> Any:
+    return by_name(coroutines).values()
+
+
 def cyclic(coroutines: list[Coro]) -> list[Any]:
     collection: list[Any] = [*coroutines]
     collection.append(collection)
@@ -125,7 +129,7 @@ COLLECTIONS: list[tuple[Any, str]] = [
     (cyclic, STAR),
     (dict.fromkeys, VALUES),
     (by_name, VALUES),
-    (lambda coroutines: by_name(coroutines).values(), STAR),
+    (values, STAR),
 ]
 each_collection = pytest.mark.parametrize(("collection", "hint"), COLLECTIONS)
 
@@ -160,7 +164,8 @@ async def stream_with_a_limit(inputs: Any) -> None:
 
 
 async def adding(inputs: Any) -> None:
-    async with as_completed_scoped([]) as outcomes:
+    empty: list[Any] = []
+    async with as_completed_scoped(empty) as outcomes:
         outcomes.add(inputs)
 
 

@@ -26,7 +26,9 @@ from support.virtual_time import after, now
 
 @gathers_differ(["after 1 s"], ["cleaned up", "after 2 s"])
 @virtual
-async def test_a_failure_cancels_and_joins_the_siblings(gather: Gather, expected: list[str]) -> None:
+async def test_a_failure_cancels_and_joins_the_siblings(
+    gather: Gather, expected: list[str]
+) -> None:
     """When the failure is raised, asyncio's siblings run on; ours have cleaned up."""
     log: list[str] = []
     sibling = asyncio.create_task(stops_slowly(log))

@@ -1,6 +1,6 @@
-"""The notes of the exception that a call raises: which child raised it, and how its siblings failed.
+"""The notes of the exception that a call raises: by which child, and how its siblings failed.
 
-They are bounded: by the number of siblings, of nested calls, and of calls that raise the same object.
+They are bounded, however many siblings, nested calls, or calls that raise the same object.
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ async def test_nested_calls_each_name_their_child() -> None:
 async def test_a_shared_failure_is_noted_once_per_position() -> None:
     """A thousand calls that raise the same object at the same index add one note."""
     shared = asyncio.create_task(fetch_orders(), name="shared")
+    found: list[str] = []
     for _ in range(1_000):
         found = await notes(gather_structured(shared, after(9, "b")))
     assert found == [raised_by(0, "fetch_orders (shared)")]
@@ -185,10 +186,11 @@ async def test_a_shared_failure_is_noted_once_per_position() -> None:
 async def test_a_shared_failure_at_many_positions_keeps_few_notes() -> None:
     """The last ones."""
     shared = asyncio.create_task(fetch_orders(), name="shared")
+    found: list[str] = []
     for index in range(100):
         others = [after(9, "a") for _ in range(index)]
         found = await notes(gather_structured(*others, shared, after(9, "b")))
-    assert found == [raised_by(index, "fetch_orders (shared)") for index in range(95, 100)]
+    assert found == [raised_by(number, "fetch_orders (shared)") for number in range(95, 100)]
 
 
 @virtual
@@ -198,6 +200,7 @@ async def test_notes_of_the_user_stay() -> None:
     own = [f"note {number}" for number in range(50)]
     for note in own:
         error.add_note(note)
+    found: list[str] = []
     for index in range(20):
         others = [after(9, "a") for _ in range(index)]
         found = await notes(gather_structured(*others, after(1, error), after(9, "b")))
@@ -288,6 +291,7 @@ async def test_a_body_that_raises_again_keeps_few_notes() -> None:
             await asyncio.sleep(1)
             raise error
 
+    found: list[str] = []
     for number in range(100):
         found = await notes(body(number))
     assert len(found) == 5

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from rate_limit.test_window import enter, window_of
-
-from structgather import RateLimit, gather_structured
 from support.virtual_tests import virtual
 from support.virtual_time import now
+
+from structgather import RateLimit, gather_structured
 
 
 @virtual

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from rate_limit.test_window import window_of
-
-from structgather import RateLimit
 from support.virtual_tests import virtual
 from support.virtual_time import now
+
+from structgather import RateLimit
 
 
 async def admitted(limit: RateLimit, **weights: float) -> float:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.virtual_tests import virtual
+from support.virtual_time import now, run
 
 from structgather import RateLimit
 from structgather._window import PARTS
 from structgather._window import Window as SlidingWindow
-from support.virtual_tests import virtual
-from support.virtual_time import now, run
 
 if TYPE_CHECKING:
     from structgather._rate_limit import Admission

@@ -1,10 +1,16 @@
-"""The long search: `python tests/searches`. It can be stopped at any time, and goes on from there.
+"""Searches over the schedules of small worlds.
 
-plan      what is searched, and in which order
-calls     asyncio's functions in the shape of the calls under test
-work      a piece of a search: so many runs, judged and counted
-state     what has been found, in a file
-campaign  goes through the plan, in several processes if there are several
-report    the figures, as Markdown
-examples  small plans, some of which must find something
+worlds         the worlds that are searched
+counted        the searches of the tests; `schedules.toml` has their numbers of schedules
+renewing       `python tests/searches --renew`, which updates the numbers
+
+The long search, `python tests/searches long`, can be stopped at any time, and resumes there:
+
+plan           what it does, in which order
+asyncio_calls  asyncio's functions, called as the functions under test
+work           pieces of a search: some runs, judged and counted
+state          the results in a file
+campaign       runs the plan, in several processes if there are several
+report         the figures as Markdown
+examples       small plans, some of which must find something
 """

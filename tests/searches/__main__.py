@@ -1,12 +1,12 @@
 """The long search: every schedule of small worlds, samples of bigger ones, and random programs.
 
     python tests/searches                  a minute: the three children, as Markdown
-    python tests/searches long --jobs 2    hours: everything; stop it, and it goes on from there
-    python tests/searches long --publish   write what all Pythons have found into tests/README.md
-    python tests/searches --renew          count the schedules of the tests anew: schedules.toml
+    python tests/searches long --jobs 2    hours: everything; resumes where it was stopped
+    python tests/searches long --publish   write the results of all Pythons into tests/README.md
+    python tests/searches --renew          update schedules.toml, which the tests assert
 
-It runs on the Python that starts it. Counts belong to a version of the package: they are dropped
-when it changes. The exit code is 1 if a promise was broken; how to repeat that is printed.
+It runs on the Python that starts it. Counts belong to a version of the package and are dropped when
+it changes. The exit code is 1 if a promise is broken; the output shows how to repeat the violation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def say(line: str) -> None:
-    """Failures and progress go where they do not mix with the tables."""
+    """Print failures and progress to stderr, apart from the tables."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -42,9 +42,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("plan", nargs="?", default="quick", help="quick, long, endless, or module:function")
     add("--schedules", type=int, default=2_000_000, help="random schedules in all (2,000,000)")
     add("--programs", type=int, default=100_000, help="random programs in all (100,000)")
-    add("--minutes", type=float, help="stop after so many; the next time goes on")
+    add("--minutes", type=float, help="stop after so many minutes; the next run resumes")
     add("--jobs", type=int, default=1, help="processes (1)")
-    add("--state", type=Path, help="the file to go on from (one for each Python in .search_cache)")
+    add("--state", type=Path, help="the file to resume from (.search_cache has one per Python)")
     add("--publish", action="store_true", help="search nothing; write the README's figures")
     add("--renew", nargs="?", const="", metavar="REGEX", help="only those whose names match")
     add("--readme", type=Path, default=README, help=argparse.SUPPRESS)
@@ -67,9 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     campaign = Campaign(options.plan, state, budget, path, options.jobs, say)
 
     def stop(number: int, _frame: object) -> None:
-        say("stopping: what is begun is finished and saved")
+        say("stopping: finishing and saving what has begun")
         campaign.stopping = True
-        signal.signal(number, signal.SIG_DFL)  # the second time it is meant
+        signal.signal(number, signal.SIG_DFL)  # a second signal kills
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     say(f"{len(campaign.items)} searches")
@@ -81,12 +81,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(report(campaign.items, [state]))
     left = sum(not campaign.is_done(item) for item in campaign.items)
     if left:
-        say(f"{left} searches are not done: start it again to go on")
+        say(f"{left} searches are not done: start it again to resume")
     return 1 if totals(campaign.items, state)[2] else 0
 
 
 def publish_all(options: argparse.Namespace) -> int:
-    """Put the figures of all Pythons, of this version of the package only, into the README."""
+    """Write the figures of all Pythons for this version of the package into the README."""
     paths = [options.state] if options.state else sorted(FOLDER.glob("*.json"))
     now, states = State.new(), list[State]()
     for path in paths:

@@ -24,14 +24,14 @@ async def asyncio_task_group(*coroutines: Coro) -> list[Any]:
             tasks += map(group.create_task, coroutines)
         return [task.result() for task in tasks]
     finally:
-        del group, tasks  # the frame, to which an exception refers, must not refer to them
+        del group, tasks  # an exception refers to the frame, which must not refer to them
 
 
 async def asyncio_as_completed(
     *coroutines: Coro, timeout: float | None = None, breaks: bool = False
 ) -> list[Any]:
     """Return the values in the order in which they arrive, or only the first one."""
-    # It puts what it is given into a set: Tasks of the simulated loop have an order there.
+    # It puts its arguments into a set, where Tasks of the simulated loop have an order.
     arriving: Any = asyncio.as_completed(map(asyncio.create_task, coroutines), timeout=timeout)
     values, earliest = Arrived(), None
     try:

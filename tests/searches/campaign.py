@@ -1,4 +1,4 @@
-"""Goes through a plan, search by search and piece by piece, in one process or in several."""
+"""Runs a plan search by search and piece by piece, in one process or several."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAVE_EVERY = 10.0  # seconds
 
 @dataclass
 class Budget:
-    """When it is enough."""
+    """When to stop."""
 
     samples: int = 0  # random schedules, all worlds together
     programs: int = 0
@@ -30,7 +30,7 @@ class Budget:
 
 @dataclass
 class Campaign:
-    """A plan, what has been found of it, and what is being done."""
+    """A plan, its results, and the pieces that are running."""
 
     plan: str
     state: State
@@ -53,7 +53,7 @@ class Campaign:
         self._blocks = -(-self.budget.samples // (BLOCK * max(1, samples)))
 
     def go(self) -> None:
-        """Do what is left, until the budget is spent or `stopping` is set; save it in the end."""
+        """Run what is left until the budget is spent or `stopping` is set; then save the state."""
         try:
             with _workers(self.jobs) as submit:
                 while True:
@@ -71,7 +71,7 @@ class Campaign:
             self._save()
 
     def _next(self) -> tuple[Item, Piece] | None:
-        """The next piece of the first search that has one to give away."""
+        """Return the next piece of the first search that has one."""
         minutes = self.budget.minutes
         late = minutes is not None and time.monotonic() - self._begun > 60 * minutes
         if self.stopping or late:
@@ -97,7 +97,7 @@ class Campaign:
         result, record = future.result(), self.state.record(item.key)
         told = len(record.found)
         record.add(result)
-        # So many parts that every process has one, when this search is the last one.
+        # The last search is split so that every process has a part.
         few = len(record.left) < self.jobs > 1
         record.left += [part for left in result.left for part in (split(left) if few else [left])]
         self.runs += sum(kinds["schedules"] for kinds in result.counts.values())
@@ -105,7 +105,7 @@ class Campaign:
             self.tell(line)
 
     def _save(self) -> None:
-        """Save what has been found; what is being done is still to be done."""
+        """Save the results; pieces that are running count as not done."""
         self._saved = time.monotonic()
         self.state.seconds = self._seconds + self._saved - self._begun
         if self.path is None:
@@ -125,7 +125,7 @@ class Campaign:
         )
 
     def is_done(self, item: Item) -> bool:
-        """Whether nothing is left to do, in this budget."""
+        """Whether nothing is left in this budget."""
         record: Record = self.state.record(item.key)
         if isinstance(item, Sample | Programs):
             return not record.left and record.blocks >= self._blocks_of(item)

@@ -1,9 +1,9 @@
 """Searches whose numbers of schedules are asserted.
 
-A search runs every schedule of a world and asks every oracle about each run. How many schedules
-there are is asserted as well: a search that became smaller has lost something, one that became
-larger has met choices that nobody expected. The numbers are the same on all Pythons. They stand in
-`schedules.toml`, one line per search: the schedules with at most 0, 1, ... outer cancellations.
+A search runs every schedule of a world and judges each run by every oracle. The number of schedules
+is asserted as well: a search that became smaller has lost cases, one that became larger meets
+choices that were not expected. The numbers are the same on all Pythons. `schedules.toml` has them,
+one line per search: the schedules with at most 0, 1, ... cancellations of the caller.
 
     python tests/searches --renew "gather.*racing"    run the searches whose names match, and write
                                                       what they count into schedules.toml
@@ -36,7 +36,7 @@ from simloop.worlds import Behaviour, Call
 
 TABLE = Path(__file__).with_name("schedules.toml")
 HEADING = """\
-# How many schedules each search visits, with at most 0, 1, ... outer cancellations.
+# How many schedules each search visits, with at most 0, 1, ... cancellations of the caller.
 # `python tests/searches --renew` writes this file.
 """
 
@@ -52,7 +52,7 @@ class World(NamedTuple):
     children: Children = THREE
     deadline: float | None = None
     child_deadline: float | None = None
-    excused: frozenset[str] = frozenset()  # the oracles that are not asked
+    excused: frozenset[str] = frozenset()  # oracles that do not judge it
     smaller: Children | None = None  # the children of the default run, where all take too long
     cancels: int = 2  # at most so many in the exhaustive search
 
@@ -67,7 +67,7 @@ class World(NamedTuple):
 
 
 class Search(NamedTuple):
-    """One line of the table, and what counts the schedules anew."""
+    """One line of the table, and the function that counts its schedules."""
 
     function: str
     name: str
@@ -126,7 +126,7 @@ def count(
 
 
 def schedules(function: str, worlds: Iterable[World]) -> Iterator[Search]:
-    """Every schedule, the outside acting when the loop is idle; with lazy and with eager tasks."""
+    """Every schedule in mode `fifo`, with lazy and with eager tasks."""
     for world in worlds:
         for eager in (False, True):
             name = world.name + (", eager" if eager else "")
@@ -145,7 +145,7 @@ def schedules(function: str, worlds: Iterable[World]) -> Iterator[Search]:
 
 
 def racing(function: str, worlds: Iterable[World]) -> Iterator[Search]:
-    """Every schedule, the outside acting at every boundary between two callbacks of the loop."""
+    """Every schedule in mode `racy`."""
     for world in worlds:
 
         def some(world: World = world) -> list[int]:
@@ -192,7 +192,7 @@ def count_pairs(call: Call, *, cancels: int, eager: bool) -> list[int]:
 
 
 def sweeps(function: str, worlds: Iterable[World]) -> Iterator[Search]:
-    """A cancellation at every step of a larger call, otherwise as asyncio would run it."""
+    """A cancellation at every step of a larger call that otherwise runs as under asyncio."""
     for world in worlds:
         for cancels in (1, 2):
 

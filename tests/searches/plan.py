@@ -1,7 +1,7 @@
-"""What is searched, and in which order.
+"""What the long search does, in which order.
 
-The worlds are those of the tests, in `searches.worlds`, with what is excused there. The tests
-enumerate what takes seconds; here is what takes minutes and hours.
+The worlds are those of the tests, in `searches.worlds`. The tests enumerate what takes seconds;
+this plan has what takes minutes and hours.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ EAGER_TASKS = sys.version_info >= (3, 12)
 class Search:
     """One world, searched in one way."""
 
-    call: str  # as it stands in the table
+    call: str  # its name in the table
     world: str
     program: Program
     mode: Mode = "fifo"
     cancels: int = 0  # of the outer task, at most
     eager: bool = False
-    but: frozenset[str] = frozenset()  # what is excused
-    ours: bool = True  # whether it must find nothing
+    but: frozenset[str] = frozenset()  # oracles that do not judge it
+    ours: bool = True  # whether it must not find a violation
 
     @cached_property
     def key(self) -> str:
@@ -60,7 +60,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Sample(Search):
-    """The same with random schedules, as many as are asked for."""
+    """The same with random schedules."""
 
     @cached_property
     def key(self) -> str:
@@ -97,7 +97,7 @@ class Row:
         program = world_of(
             self.call, THREE, deadline=self.deadline, child_deadline=self.child_deadline
         )
-        # What asyncio leaves to the collector is not what is compared.
+        # The comparison is not about what asyncio leaves to the garbage collector.
         but = frozenset[str]() if self.ours else LEAKS
         return Search(self.name, THREE_CHILDREN, program, mode, cancels, but=but, ours=self.ours)
 
@@ -123,7 +123,7 @@ ROWS = [
     Row("`as_completed_scoped(timeout=1)`", partial(stream, timeout=1), "hours", deadline=1),
 ]
 
-# Bigger worlds than the tests can afford.
+# Worlds that are too large for the tests.
 FOUR: dict[str, Behaviour] = THREE | {"d": ignores_one_cancellation(points=2)}
 FIVE: dict[str, Behaviour] = {
     "a": returns(points=2),
@@ -140,22 +140,22 @@ CROWDS: list[tuple[str, Call, dict[str, Behaviour]]] = [
     ("as_completed_scoped", as_completed.in_crowd, as_completed.CROWD),
     ("as_completed_scoped(limit=2)", partial(as_completed.in_crowd, limit=2), as_completed.CROWD),
 ]
-# The time of a child begins before its first step.
+# A child's time counts from its start, before its first step.
 OF_RACING = frozenset({"no_timeout_too_early"})
 
 
 def fifo() -> Plan:
-    """The three children, the outside acting when the loop is idle: 0, 1 and 2 cancellations."""
+    """The three children in mode `fifo`, with up to 2 cancellations."""
     return [row.search("fifo", 2) for row in ROWS]
 
 
 def racing(cancels: int, *times: str) -> Plan:
-    """The three children, the outside acting at every boundary."""
+    """The three children in mode `racy`."""
     return [row.search("racy", cancels) for row in ROWS if row.racing in times]
 
 
 def pairs() -> Iterator[Item]:
-    """Each thing that a child can do beside each that its sibling can do, with events racing."""
+    """Every pair of behaviours in mode `racy`."""
     for row in ROWS:
         if not row.ours:
             continue
@@ -181,7 +181,7 @@ def four() -> Iterator[Item]:
 
 
 def samples() -> Iterator[Item]:
-    """Every world of the tests and bigger ones, with up to three cancellations."""
+    """Every world of the tests and larger ones, with up to three cancellations."""
     worlds: list[tuple[str, World]] = [
         *(("gather_structured", each) for each in gather.WORLDS),
         *(("first_n_within", each) for each in first_n.WORLDS),
@@ -189,7 +189,7 @@ def samples() -> Iterator[Item]:
     ]
     for function, each in worlds:
         but = each.excused | OF_ADOPTION if "adopted" in each.name else each.excused
-        # With events racing its body may add too late, which is refused.
+        # In mode `racy` its body may call `add` too late, which raises.
         modes: list[Mode] = ["fifo"] if each.name == "adds timeout" else MODES
         yield from _sampled(function, each.name, each.program(), but, modes)
     for row in ROWS:
@@ -201,7 +201,7 @@ def samples() -> Iterator[Item]:
     for name, call, crowd in CROWDS:
         but = OF_A_TIMEOUT_AROUND_A_BODY
         yield from _sampled(name, "a crowd", world_of(call, crowd), but, ["fifo"])
-        # The timeout around one of them may be too late to end it, and raise all the same.
+        # The timeout around one of them may expire too late to cancel it, and raise all the same.
         smaller = {label: behaviour for label, behaviour in crowd.items() if label != "e"}
         yield from _sampled(name, "a smaller crowd", world_of(call, smaller), but, MODES)
 
@@ -222,12 +222,12 @@ def programs() -> Plan:
 
 
 def quick() -> Plan:
-    """What a minute is enough for."""
+    """What takes a minute."""
     return [*fifo(), *racing(0, "seconds")]
 
 
 def long() -> Plan:
-    """All of it, the enumerations that take longest at the end."""
+    """Everything, with the longest enumerations at the end."""
     return [
         *fifo(),
         *pairs(),
@@ -240,11 +240,11 @@ def long() -> Plan:
 
 
 def endless() -> Plan:
-    """The long plan, and what takes hours besides."""
+    """The long plan, and more that takes hours."""
     return [*long(), *racing(2, "seconds", "minutes"), *racing(1, "hours")]
 
 
 def load(name: str) -> Plan:
-    """A plan by its name: of this module, or `module:name` of another one."""
+    """Load a plan by its name in this module, or by `module:name`."""
     module, _, function = name.rpartition(":")
     return list(getattr(importlib.import_module(module or __name__), function)())

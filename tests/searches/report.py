@@ -1,4 +1,4 @@
-"""The figures of a search, as Markdown, and where they stand in the README."""
+"""The figures of a search as Markdown, and their place in the README."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODES = {"fifo": "when idle", "racy": "at every boundary"}
 
 
 def table(plan: Plan, state: State) -> str:
-    """The three children under each call: complete enumerations, up to so many cancellations."""
+    """The table of complete enumerations of the three children under each call."""
     best: dict[tuple[str, str], tuple[Search, Record]] = {}
     for item in plan:
         if isinstance(item, Search) and item.world == THREE_CHILDREN:
@@ -52,7 +52,7 @@ def _row(search: Search, record: Record) -> str:
 
 
 def rest(plan: Plan, state: State) -> str:
-    """What was searched besides, by kinds."""
+    """The table of the other searches, by kind."""
     groups: dict[str, list[Record]] = {}
     for item in plan:
         record = state.record(item.key)
@@ -66,7 +66,7 @@ def rest(plan: Plan, state: State) -> str:
 
 
 def _kind(item: Item) -> str:
-    """How a search is called in the second table; empty if it is in the first one."""
+    """The name of a search in the second table; empty if it is in the first one."""
     if isinstance(item, Programs):
         return f"{item.key} | at random"
     if isinstance(item, Sample):
@@ -85,7 +85,7 @@ def _sum(records: Iterable[Record], kind: str = "schedules") -> int:
 
 
 def totals(plan: Plan, state: State) -> tuple[int, int, int]:
-    """Schedules of ours, random programs, and those of both that break a promise."""
+    """Count the schedules of our calls, the random programs, and the violations in both."""
     ours = [item for item in plan if item.ours]
     programs = [state.record(item.key) for item in ours if isinstance(item, Programs)]
     searches = [state.record(item.key) for item in ours if not isinstance(item, Programs)]
@@ -103,14 +103,14 @@ def by_python(plan: Plan, states: Iterable[State]) -> str:
 
 
 def report(plan: Plan, states: list[State]) -> str:
-    """All of it: the tables of the first Python, and the totals of each."""
+    """The whole report: the tables of the first Python, and the totals of each."""
     parts = [f"On CPython {states[0].python}:", table(plan, states[0]), rest(plan, states[0])]
     parts += ["Of structgather's calls:", by_python(plan, states)]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def publish(document: str, text: str) -> str:
-    """The document with this text between its two markers."""
+    """Return the document with this text between its markers."""
     before, begin, after = document.partition(f"{BEGIN}\n")
     _, end, after = after.partition(f"{END}\n")
     if not begin or not end:

@@ -1,4 +1,4 @@
-"""What has been found, in a file: the counts of each search, and what is left of it."""
+"""The results in a file: the counts of each search, and what is left of it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from searches.work import MOST_FOUND, Counts, Result
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / ".search_cache"
 PACKAGE = ["structgather/*.py"]
-# No call makes use of them.
+# No call uses them.
 RATE_LIMIT = {"_gate.py", "_rate_limit.py", "_window.py"}
-# What makes the schedules, and what judges them.
+# The code that generates and judges the schedules.
 SEARCH = ["tests/simloop/*.py", "tests/searches/**/*.py"]
 
 
 def fingerprint(patterns: list[str]) -> str:
-    """A hash of all these files of the repository."""
+    """Hash these files of the repository."""
     digest = hashlib.sha256()
     paths = {path for pattern in patterns for path in ROOT.glob(pattern)}
     for path in sorted(path for path in paths if path.name not in RATE_LIMIT):
@@ -31,17 +31,17 @@ def fingerprint(patterns: list[str]) -> str:
 
 @dataclass
 class Record:
-    """How far one search is."""
+    """The progress of one search."""
 
     counts: Counts = field(default_factory=dict[str, dict[str, int]])
     found: list[str] = field(default_factory=list[str])
-    # Pieces that are still to be done: trees of schedules; or blocks of seeds that were begun.
+    # Pieces that are not done: trees of schedules, or blocks of seeds that were begun.
     left: list[Any] = field(default_factory=list[Any])
     blocks: int = 0  # blocks of seeds that were begun, or done
     begun: bool = False
 
     def add(self, result: Result) -> None:
-        """Take in what a piece has found."""
+        """Add the result of a piece."""
         for cancels, kinds in result.counts.items():
             mine = self.counts.setdefault(cancels, {})
             for kind, count in kinds.items():
@@ -49,7 +49,7 @@ class Record:
         self.found += result.found[: max(0, MOST_FOUND - len(self.found))]
 
     def total(self, kind: str = "schedules", most: int | None = None) -> int:
-        """How many runs of a kind there were, with at most so many cancellations."""
+        """Count the runs of a kind with at most so many cancellations."""
         return sum(
             kinds.get(kind, 0)
             for cancels, kinds in self.counts.items()
@@ -64,7 +64,7 @@ class Record:
 
 @dataclass
 class State:
-    """What has been found on one Python in one version of the package."""
+    """The results on one Python for one version of the package."""
 
     python: str
     package: str
@@ -74,15 +74,15 @@ class State:
 
     @classmethod
     def new(cls) -> State:
-        """Nothing has been found yet."""
+        """Return an empty state."""
         return cls(platform.python_version(), fingerprint(PACKAGE), fingerprint(SEARCH))
 
     def record(self, key: str) -> Record:
-        """How far this search is."""
+        """Return the progress of this search."""
         return self.records.setdefault(key, Record())
 
     def differs(self, now: State) -> str:
-        """What has changed since, so that these counts say nothing any more."""
+        """Return what has changed since, which makes these counts stale; empty if nothing has."""
         if self.package != now.package:
             return "structgather has changed"
         if self.search != now.search:
@@ -92,7 +92,7 @@ class State:
         return ""
 
     def save(self, path: Path) -> None:
-        """Write the file, the whole of it or nothing; its folder is not for git."""
+        """Write the file atomically, into a folder that git ignores."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.parent == FOLDER:
             (FOLDER / ".gitignore").write_text("*\n", "utf-8")
@@ -109,7 +109,7 @@ class State:
 
 
 def open_state(path: Path) -> tuple[State, str]:
-    """Go on where the file left off, or anew; with a word about what became of the file."""
+    """Load the file, or start anew if it is stale; return the state and a message."""
     now = State.new()
     if not path.exists():
         return now, ""
@@ -117,6 +117,6 @@ def open_state(path: Path) -> tuple[State, str]:
     if change := state.differs(now):
         stale = path.with_name(path.name + ".stale")
         path.replace(stale)
-        return now, f"{change}: the counts in {path.name} are dropped, begun anew"
+        return now, f"{change}: the counts in {path.name} are dropped, starting anew"
     done = sum(record.total() for record in state.records.values())
-    return state, f"going on after {done:,} schedules and programs in {state.seconds:,.0f} s"
+    return state, f"resuming after {done:,} schedules and programs in {state.seconds:,.0f} s"

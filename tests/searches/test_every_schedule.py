@@ -10,7 +10,7 @@ from simloop.every_schedule import needs_eager_tasks
 
 
 def parameter(search: Search) -> object:
-    """Mark what an older Python cannot do, and what takes too long for the default run."""
+    """Mark searches with eager tasks, and those that take too long for the default run."""
     marks = [pytest.mark.exhaustive] if search.exhaustive else []
     if search.eager:
         marks.append(needs_eager_tasks)
@@ -24,7 +24,7 @@ def test_every_schedule(search: Search) -> None:
 
 
 def test_the_table_has_a_line_for_each_search_and_no_other() -> None:
-    """A search that is gone leaves no numbers behind, and names are unique."""
+    """Each search has numbers, no other line is left, and names are unique."""
     keys = [search.key for search in SEARCHES]
     assert len({*keys}) == len(keys)
     assert {*table()} == {*keys}

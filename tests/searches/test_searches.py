@@ -1,4 +1,4 @@
-"""The long search can be stopped and gone on with, finds what is wrong, forgets what is stale."""
+"""The long search can be stopped and resumed, finds wrong calls, and drops stale counts."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_killed_search_goes_on(whole: Path, sizes: list[int], tmp_path: Path) 
         assert process.wait() == 0
     assert counts(path) != counts(whole)
     again = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    assert "going on after" in again.stderr
+    assert "resuming after" in again.stderr
     assert in_the_table(sizes) in again.stdout
     assert counts(path) == counts(whole)
 
@@ -185,7 +185,7 @@ def test_counts_of_another_version_are_dropped(
     assert main([PLAN, "--minutes", "0", "--state", str(path)]) == 0
     told = capsys.readouterr()
     assert f"{what} has changed: the counts in state.json are dropped" in told.err
-    assert "going on" not in told.err
+    assert "resuming" not in told.err
     assert not any(record.counts for record in State.load(path).records.values())
     assert path.with_name("state.json.stale").read_bytes() == whole.read_bytes()
 

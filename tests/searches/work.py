@@ -1,4 +1,4 @@
-"""A piece of a search: so many runs, judged and counted. What other processes do."""
+"""Pieces of a search: some runs, judged and counted, in any process."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from simloop.every_schedule import OF_AN_INTERRUPT
 from simloop.loop import Chooser
 from simloop.run import Run, run
 
-# Runs, or programs, in a piece: about a second of work.
+# Runs or programs in a piece: about a second of work.
 RUNS, BLOCK, PROGRAMS = 5_000, 250, 50
 MOST_FOUND = 5  # so many failures of a search are printed; all are counted
 
 ORPHANS = oracles.no_child_pending.__name__
 LOST = oracles.outer_cancel_surfaces.__name__
 
-# A piece in plain data: what is left of a tree of schedules, or the number of a block of seeds.
+# A piece as plain data: the rest of a tree of schedules, or the number of a block of seeds.
 Piece = Subtree | int
 Counts = dict[str, dict[str, int]]  # by the number of cancellations, then by what was counted
 
 
 @dataclass
 class Result:
-    """What a piece has found, and what is left of it."""
+    """The result of a piece, and what is left of it."""
 
     counts: Counts = field(default_factory=dict[str, dict[str, int]])
     found: list[str] = field(default_factory=list[str])
@@ -50,7 +50,7 @@ class Result:
             found[kind] = found.get(kind, 0) + 1
 
     def broken(self, line: str) -> None:
-        """Remember how a failure is had again."""
+        """Remember how to repeat a violation."""
         if len(self.found) < MOST_FOUND:
             self.found.append(line)
 
@@ -62,13 +62,13 @@ def _items(plan: str) -> dict[str, Item]:
 
 
 def begin_process() -> None:
-    """Leave signals to the process that started this one: it wants what has been found."""
+    """Leave signals to the parent process, which saves the results."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def work(plan: str, key: str, piece: Piece) -> Result:
-    """Do one piece of a search."""
+    """Run one piece of a search."""
     item = _items(plan)[key]
     if isinstance(item, Programs):
         assert isinstance(piece, int)
@@ -88,7 +88,7 @@ def _explore(search: Search, left: Subtree) -> Result:
             if not chooser.advance():
                 return result
         except (AssertionError, RuntimeError) as error:
-            # Not a run, but the search is broken: the program is not deterministic, or has no end.
+            # The search itself failed: the program is not deterministic, or never finishes.
             result.count(0, ["broken"])
             result.broken(f"{search.key}: {error!r} at {chooser.left[0]}")
             return result
@@ -105,7 +105,7 @@ def _sample(search: Sample, block: int) -> Result:
 
 
 def _judges(search: Search) -> list[oracles.Oracle]:
-    # What is said of outcomes is judged before they are released. asyncio's calls make none.
+    # Outcomes are judged before they are released. asyncio's calls have none.
     ours = outcome_oracles.ORACLES if search.ours else []
     return [each for each in (*ours, *oracles.ORACLES) if each.__name__ not in search.but]
 
@@ -145,7 +145,7 @@ def _programs(programs: Programs, block: int) -> Result:
         names: list[str] = []
         try:
             programs.judge(seed)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it has been found
+        except Exception as error:  # noqa: BLE001 - any exception is a finding
             names.append("broken")
             message = f"{type(error).__name__}: {error}".partition("\n")[0]
             result.broken(f"{programs.key}: {message} [replay judge_random({seed})]")

@@ -1,6 +1,6 @@
-"""What asyncio asks of any event loop: queues, tasks, hooks. Which handle runs when is in `loop`.
+"""What asyncio requires of an event loop: queues, tasks, hooks. `loop` decides which handle runs.
 
-Where a method has a twin in `asyncio.BaseEventLoop`, it behaves as that one does.
+Methods that `asyncio.BaseEventLoop` has behave as they do there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# The nested scopes of a world in which a task was made: "/scope/scope of a". A task inherits it
+# The nested scopes of a world in which a task was created: "/scope/scope of a". A task inherits it
 # with its context.
 born_in: ContextVar[str] = ContextVar("born_in", default="")
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
@@ -74,7 +74,7 @@ class BaseLoop(asyncio.AbstractEventLoop):
         self._asyncgens: list[weakref.ref[AsyncGenerator[Any, Any]]] = []
 
     def _drive(self) -> None:
-        """Run handles until `_stopping` is set, then to the end of the turn, as asyncio does."""
+        """Run handles until `_stopping` is set, then to the end of the iteration."""
         raise NotImplementedError
 
     # -- queues ---------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class BaseLoop(asyncio.AbstractEventLoop):
         factory = self._task_factory
         if factory is None:
             return LoopTask(coro, loop=self, **kwargs)
-        # Until 3.13 a factory knows nothing of names.
+        # Until 3.13 a factory is not given the name.
         name = kwargs.pop("name", None) if sys.version_info < (3, 14) else None
         task: asyncio.Task[Any] = factory(self, coro, **kwargs)
         if name is not None:
@@ -142,12 +142,12 @@ class BaseLoop(asyncio.AbstractEventLoop):
 
     def set_task_factory(self, factory: Any) -> None:
         if sys.version_info >= (3, 12) and factory is asyncio.eager_task_factory:
-            # Which would make plain tasks, whose hashes are addresses.
+            # It would create plain tasks, whose hashes are addresses.
             factory = asyncio.create_eager_task_factory(cast("Any", LoopTask))
         self._task_factory = factory
 
     def start_eagerly(self) -> None:
-        """Run each task's first step where it is made."""
+        """Run each task's first step where it is created."""
         if sys.version_info < (3, 12):
             raise RuntimeError("there are no eager tasks before 3.12")
         else:  # noqa: RET506 - only so is it clear to type checkers
@@ -157,7 +157,7 @@ class BaseLoop(asyncio.AbstractEventLoop):
         return self._task_factory
 
     def live_tasks(self, inside: str = "") -> list[LoopTask[Any]]:
-        """The tasks that are not done, oldest first; those born in a scope, or in one inside it."""
+        """The tasks that are not done, oldest first, of a scope and the scopes inside it."""
         tasks = [ref() for ref in self.task_refs]
         return [
             task
@@ -191,7 +191,7 @@ class BaseLoop(asyncio.AbstractEventLoop):
         return future.result()
 
     def run_until_done(self, future: asyncio.Future[Any]) -> None:
-        """Run to the end of the turn in which `future` gets done, and leave its result in it."""
+        """Run to the end of the iteration in which `future` is done; do not retrieve its result."""
         self._stopping = False
         future.add_done_callback(self._stop)
         try:

@@ -1,7 +1,7 @@
-"""How a child can behave. `points` is the number of points that it awaits before it does it.
+"""How a child can behave. `points` is the number of points that it awaits first.
 
-Another one is easily written: a behaviour is an `async def behave(child)` that awaits
-`child.point()`, or `child.watch(anything)`. It must not keep an exception in a local variable.
+A behaviour is an `async def behave(child)` that awaits `child.point()` or `child.watch(anything)`.
+It must not keep an exception in a local variable.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def sleeps(seconds: float) -> Behaviour:
 
 
 def hangs() -> Behaviour:
-    """Waits until it is cancelled: for something that never happens."""
+    """Waits until it is cancelled."""
 
     async def behave(child: Child) -> None:
         await child.watch(asyncio.get_running_loop().create_future())
@@ -72,11 +72,11 @@ def exits(points: int = 1, error: type[BaseException] = KeyboardInterrupt) -> Be
 
 
 def cancels_itself(points: int = 1) -> Behaviour:
-    """Raises a CancelledError though nobody has cancelled it."""
+    """Raises a CancelledError without having been cancelled."""
 
     async def behave(child: Child) -> str:
         await child.points(points)
-        child.disturbed = True  # by nobody: it is not to be counted as a cancellation
+        child.disturbed = True  # so that it does not count as a cancellation
         child.log("cancels itself")
         raise asyncio.CancelledError
 
@@ -84,7 +84,7 @@ def cancels_itself(points: int = 1) -> Behaviour:
 
 
 def cleans_up_slowly(points: int = 1) -> Behaviour:
-    """Returns its label; however it ends, it awaits one point more in its `finally`."""
+    """Returns its label; in any case it awaits one more point in its `finally`."""
 
     async def behave(child: Child) -> str:
         try:
@@ -110,7 +110,7 @@ def fails_in_cleanup(points: int = 1) -> Behaviour:
 
 
 def ignores_one_cancellation(points: int = 2) -> Behaviour:
-    """Returns its label; the first cancellation only ends the point that it awaits."""
+    """Returns its label; the first cancellation only interrupts the point that it awaits."""
 
     async def behave(child: Child) -> str:
         patience = 1
@@ -127,7 +127,7 @@ def ignores_one_cancellation(points: int = 2) -> Behaviour:
 
 
 def returns_while_cancelled(points: int = 1) -> Behaviour:
-    """Returns its label, or, if it is cancelled, another value."""
+    """Returns its label, or another value if it is cancelled."""
 
     async def behave(child: Child) -> str:
         try:
@@ -140,7 +140,7 @@ def returns_while_cancelled(points: int = 1) -> Behaviour:
 
 
 def nests(call: Call, **children: Behaviour) -> Behaviour:
-    """Awaits a scope of its own over `children`, and returns its label."""
+    """Awaits a call of its own with `children`, and returns its label."""
 
     async def behave(child: Child) -> str:
         child.log("is a program")

@@ -1,14 +1,14 @@
-"""The functions that speak in outcomes, in the shape of a call of a world, and what they did.
+"""The functions with outcomes as calls of a world, with what they did in the log.
 
 `first` and `stream` take the coroutines of a world, as `gather_structured` does, and log in plain
-data what they were handed, so that `outcome_oracles` can judge also a call that was cancelled.
+data what they received, so that `outcome_oracles` can also judge a call that was cancelled.
 
     caller of <scope>    "limit"   how many children may run at a time
-    caller of <scope>    "handed over"  the label of a child that is a Task or a Future
-    source of <scope>    "pulled"  one more child was asked for
+    caller of <scope>    "adopted" the label of a child that is a Task or a Future
+    source of <scope>    "pulled"  one more child was requested
     source of <scope>    "opened", "closed"
     consumer of <scope>  "asks"    for the next outcome
-    consumer of <scope>  "kept"    a tuple of `Kept`: all that it has got, at the end
+    consumer of <scope>  "kept"    a tuple of `Kept`: all that it received, at the end
     caller of <scope>    "found"   a `Found`
 """
 
@@ -38,7 +38,7 @@ Feed: TypeAlias = Callable[[Iterator[Coro]], Inputs]
 
 
 class SourceError(Exception):
-    """What an iterable raises half-way."""
+    """What an input raises."""
 
 
 class BodyError(Exception):
@@ -65,7 +65,7 @@ class Found(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """Outcomes of all children: what the oracles take for complete."""
+    """The outcomes of all children, which the oracles take for complete."""
 
     outcomes: list[Outcome[Any]]
 
@@ -81,7 +81,7 @@ def keep(outcomes: Iterable[Outcome[Any]]) -> tuple[Kept, ...]:
     )
 
 
-# Where the children come from. What is left of `children` was not asked for.
+# The inputs. What is left of `children` was not requested.
 
 
 def collection(children: Iterator[Coro]) -> Inputs:
@@ -95,14 +95,14 @@ def adopted(children: Iterator[Coro]) -> Inputs:
 
 
 def generator(children: Iterator[Coro]) -> Inputs:
-    """A generator, which is pulled."""
+    """A generator."""
     for child in children:
         log("source", "pulled")
         yield child
 
 
 def raising(children: Iterator[Coro]) -> Inputs:
-    """A generator which raises when it is asked for the third child."""
+    """A generator that raises in place of the third child."""
     for child in itertools.islice(children, 2):
         log("source", "pulled")
         yield child
@@ -110,13 +110,13 @@ def raising(children: Iterator[Coro]) -> Inputs:
 
 
 async def slow(children: Iterator[Coro]) -> AsyncIterator[Coro]:
-    """An async generator, which awaits a point before each child, before its end and in cleanup."""
+    """An async generator that awaits a point before each child, at its end and in its cleanup."""
     log("source", "opened")
-    turn = 0
+    number = 0
     try:
         while True:
-            await point(f"source{turn}")
-            turn += 1
+            await point(f"source{number}")
+            number += 1
             for child in children:
                 log("source", "pulled")
                 yield child
@@ -131,7 +131,7 @@ async def slow(children: Iterator[Coro]) -> AsyncIterator[Coro]:
 
 
 async def stubborn(children: Iterator[Coro]) -> AsyncIterator[Coro]:
-    """One that goes on when it is cancelled for the first time."""
+    """An async generator that ignores its first cancellation."""
     log("source", "opened")
     try:
         with contextlib.suppress(asyncio.CancelledError):
@@ -144,7 +144,7 @@ async def stubborn(children: Iterator[Coro]) -> AsyncIterator[Coro]:
 
 
 async def breaking(children: Iterator[Coro]) -> AsyncIterator[Coro]:
-    """One that awaits a point and raises when it is asked for the third child."""
+    """An async generator that awaits a point and raises in place of the third child."""
     log("source", "opened")
     try:
         for child in itertools.islice(children, 2):
@@ -156,13 +156,13 @@ async def breaking(children: Iterator[Coro]) -> AsyncIterator[Coro]:
         log("source", "closed")
 
 
-# What the body of a loop does with each outcome. True: it breaks.
+# What the body of the loop does with each outcome; it breaks if this returns True.
 
 Body: TypeAlias = Callable[[Any, Outcome[Any], Iterator[Coro]], Awaitable[bool]]
 
 
 async def takes(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bool:
-    """Goes on."""
+    """Continues."""
     return False
 
 
@@ -173,7 +173,7 @@ async def pauses(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> 
 
 
 async def pauses_and_breaks(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bool:
-    """Awaits a point, and breaks."""
+    """Awaits a point and breaks."""
     await point("pause")
     return True
 
@@ -189,28 +189,28 @@ async def raises(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> 
 
 
 async def cancels(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bool:
-    """Cancels the others, and goes on."""
+    """Cancels the other children and continues."""
     outcomes.cancel()
     return False
 
 
 async def adds(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bool:
-    """Adds a child if there is one more to be had."""
+    """Adds a child if one is left."""
     for child in more:
         outcomes.add(child)
         break
     return False
 
 
-# A child that adds another one to the stream that it belongs to.
+# A child that adds another one to its stream.
 
-# The open streams, by scope, and the children that are still to be had. Neither a context variable
-# nor a local one may lead to a stream: what it has not handed out leads back to the child.
+# The open streams, by scope, and the children that are left. Neither a context variable nor a local
+# one may refer to a stream: the outcomes that it has not yielded refer to the child.
 _open: dict[str, tuple[Any, Iterator[Coro]]] = {}
 
 
 def adds_a_child(points: int = 1) -> Behaviour:
-    """Adds a child, also while it is being cancelled: that may be refused."""
+    """Adds a child, also while it is being cancelled, which the stream may refuse."""
 
     async def behave(child: Child) -> str:
         try:
@@ -236,7 +236,7 @@ def _add_another() -> None:
 async def first(
     *children: Coro, feed: Feed = collection, of: Any = first_n_within, **options: Any
 ) -> Any:
-    """Call `first_n_within`, or `of`; a complete result is returned as it is, others as a list."""
+    """Call `first_n_within`, or `of`; return a complete result as it is, others as a list."""
     left = iter(children)
     log("caller", "limit", options.get("limit"))
     try:
@@ -262,7 +262,7 @@ async def stream(
     of: Any = as_completed_scoped,
     **options: Any,
 ) -> Any:
-    """Iterate over `as_completed_scoped`, or `of`; the last children are for `body` to add."""
+    """Iterate over `as_completed_scoped`, or `of`; `body` may add the last children."""
     count = len(children) - held_back
     left, more = iter(children[:count]), iter(children[count:])
     got: list[Outcome[Any]] = []
@@ -292,6 +292,6 @@ async def stream(
 
 
 def close(children: Iterable[Coro]) -> None:
-    """Close what the call under test never saw."""
+    """Close the coroutines that the call under test did not take."""
     for child in children:
         child.close()

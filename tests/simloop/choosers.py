@@ -1,4 +1,4 @@
-"""Who makes the choices: every schedule in turn, a seed, hypothesis, or a schedule once printed."""
+"""Choosers: every schedule in turn, at random, drawn by hypothesis, or a printed schedule."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class First(Chooser):
         return 0
 
 
-# The [choice, options] of every choice of a run, cancellations included, and how many of them, from
-# the first on, may not be changed: the schedules that are left to visit.
+# The [choice, options] of every choice of a run, cancellations included, and how many of the first
+# ones are fixed: the schedules that are left to visit.
 Subtree: TypeAlias = tuple[list[list[int]], int]
 
 
 class DepthFirst(Chooser):
-    """Visits every schedule once: `advance()` between the runs, until it returns False.
+    """Visits every schedule once: call `advance()` between the runs, until it returns False.
 
-    `left` says where it is. Another one that is given that goes on from there.
+    `left` is its position, from which another one can continue.
     """
 
     def __init__(self, left: Subtree = ([], 0)) -> None:
@@ -73,7 +73,7 @@ class DepthFirst(Chooser):
         """Go to the next schedule; False if there is none."""
         path = self._path
         if self._depth < len(path):
-            raise Diverged(f"the run ended after {self._depth} choices, it had {len(path)}")
+            raise Diverged(f"the run finished after {self._depth} choices, it had {len(path)}")
         while len(path) > self._fixed:
             path[-1][0] += 1
             if path[-1][0] < path[-1][1]:
@@ -132,11 +132,11 @@ class Seeded(Steps):
 
 
 class Biased(Seeded):
-    """Chooses at random, but not evenly, and otherwise in each run.
+    """Chooses at random with a bias that differs from run to run.
 
-    Even choices make events happen early. Here some runs mostly do what asyncio would do, as on an
-    idle machine, and some take the newest event first. Every second cancellation follows closely
-    on the one before, where it meets what that one has begun.
+    Uniform choices make events happen early. Here some runs mostly do what asyncio would do, as on
+    an idle machine, and some take the newest event first. Every second cancellation follows closely
+    on the one before, while that one takes effect.
     """
 
     def __init__(self, seed: int | str, horizon: int = 40) -> None:
@@ -177,7 +177,7 @@ class Drawn(Steps):
 
 
 class Replay(Steps):
-    """Repeats a printed schedule; what it leaves open at its end is choice 0."""
+    """Repeats a printed schedule; after its end it takes choice 0."""
 
     def __init__(self, choices: list[tuple[int, int | None]], steps: list[int]) -> None:
         super().__init__(*steps)
@@ -201,11 +201,11 @@ class Replay(Steps):
         return choice
 
     def check_used(self) -> None:
-        """Fail if the run was over before the schedule was."""
+        """Fail if the run finished before the end of the schedule."""
         if self._depth < len(self._choices):
             raise Diverged(f"the run made {self._depth} choices, not {len(self._choices)}")
         if self._left:
-            raise Diverged(f"the run was over before the cancellation at step {self._left[0]}")
+            raise Diverged(f"the run finished before the cancellation at step {self._left[0]}")
 
 
 def explore(program: Program, **options: Unpack[Options]) -> Iterator[Run]:
@@ -220,7 +220,7 @@ def explore(program: Program, **options: Unpack[Options]) -> Iterator[Run]:
 def sample(
     program: Program, runs: int, *, seed: int = 0, **options: Unpack[Options]
 ) -> Iterator[Run]:
-    """So many runs with random schedules; the same ones for the same seed."""
+    """Run random schedules; the same ones for the same seed."""
     undisturbed = options.copy()
     undisturbed["cancels"] = 0
     horizon = run(program, First(), **undisturbed).steps + 2
@@ -229,9 +229,9 @@ def sample(
 
 
 def sweep(program: Program, **options: Unpack[Options]) -> Iterator[Run]:
-    """Cancellation at step k for every k, and with `cancels=2` at every pair; else choice 0.
+    """Cancel at step k for every k, and with `cancels=2` at every pair; otherwise choice 0.
 
-    It goes on until no cancellation fires any more, so a longer program needs no longer test.
+    It stops when no cancellation arrives any more, so a longer program needs no other test.
     """
     pairs = options.get("cancels", 1) > 1
     for first in itertools.count():
@@ -251,7 +251,7 @@ def sweep(program: Program, **options: Unpack[Options]) -> Iterator[Run]:
 def replay(program: Program, schedule: str, **options: Unpack[Options]) -> Run:
     """Run `program` by a schedule as `Run.schedule` prints it: `fifo:0/3.2/3.1/2@c5`.
 
-    The numbers of options may be left out: `fifo:0.2.1@c5`. Where they stand they are checked.
+    The numbers of options may be left out: `fifo:0.2.1@c5`. Where they are given they are checked.
     """
     match = re.fullmatch(r"(fifo|racy)(-eager)?:([\d/.]*)((?:@c\d+)*)", schedule)
     if match is None:

@@ -1,4 +1,4 @@
-"""What searches over every schedule have in common: small worlds, and who judges their runs."""
+"""What the searches over every schedule share: small worlds, and how their runs are judged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ THREE: dict[str, Behaviour] = {
 SMALL: dict[str, Behaviour] = {"a": returns(), "b": fails(), "c": cleans_up_slowly()}
 TWO: dict[str, Behaviour] = {"a": returns(), "b": cleans_up_slowly()}
 
-# All that a child can do, to be put beside all that its sibling can do.
+# All that a child can do; the searches combine each with each.
 ANYTHING: dict[str, Behaviour] = {
     "returns": returns(),
     "returns_at_once": returns_at_once(),
@@ -56,19 +56,18 @@ ANYTHING: dict[str, Behaviour] = {
     "nests": nests(gather_structured, x=fails(), y=cleans_up_slowly()),
 }
 
-# What the oracles find that is not the call's doing.
+# Oracles that are excused, as they would find what the call is not responsible for.
 LEAKS = frozenset({"nothing_in_cycles", "nothing_kept_alive"})
-# A timeout and an outer cancellation in one: asyncio raises the CancelledError of the timeout.
+# Where a timeout and a cancellation coincide, asyncio raises the CancelledError of the timeout.
 OF_THE_TIMEOUT = frozenset({"cancel_message_kept"})
-# Its frame refers to the task that its TimeoutError ends: a cycle, with all that the body held.
+# Its frame refers to the task, whose exception refers to the frame: a cycle with the whole body.
 OF_A_TIMEOUT_AROUND_A_BODY = OF_THE_TIMEOUT | LEAKS
-# Tasks that are handed over run already, and may have ended in another order; their time counts
-# from then on.
-OF_ADOPTION = frozenset({"limit_holds", "in_the_order_of_their_ends", "elapsed_to_the_tick"})
-# It went through the event loop, so its traceback leads to the handle of the Task that raised it,
+# Adopted Tasks run already, and may finish in another order; their time counts from their adoption.
+OF_ADOPTION = frozenset({"limit_holds", "in_completion_order", "elapsed_to_the_tick"})
+# An interrupt propagates through the event loop, so its traceback refers to the handle of the Task,
 # and it is raised whatever failed before it.
 OF_AN_INTERRUPT = LEAKS | {"first_failure_raised"}
-# Until 3.13 the frame of a child that raised in its eager step keeps those that started it.
+# Until 3.13 the frame of a child that raised in its eager first step refers to its callers.
 OF_AN_EAGER_STEP = LEAKS if sys.version_info < (3, 14) else frozenset[str]()
 
 needs_eager_tasks = pytest.mark.skipif(
@@ -100,7 +99,7 @@ def world_of(
 
 
 def in_a_timeout(call: Call) -> Call:
-    """A timeout of the caller's around the call, which fires or doesn't, and is never lost."""
+    """Put a timeout around the call; if it expires, it is never lost."""
 
     async def around(*coroutines: Coro) -> Any:
         timeout = asyncio.timeout(1)

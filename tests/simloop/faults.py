@@ -1,8 +1,8 @@
-"""A fault at step 1, 2, 3, ... of a program, until it does not fire any more.
+"""Faults at step 1, 2, 3, ... of a program, until the fault is not reached any more.
 
-There are two kinds of steps. A *child's step* is one resumption of a child: what is injected there
-takes the place of what would have arrived, be it a value or a cancellation, also in a cleanup. A
-*boundary* lies between two callbacks of the loop: what strikes there comes from outside.
+There are two kinds of steps. A *child's step* is one resumption of a child: the fault replaces the
+value or the cancellation that would have been sent into it, also in its cleanup. A *boundary* is
+between two callbacks of the loop: there the loop is stopped, interrupted or closed.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def an_exit(label: str) -> BaseException:
 
 
 class Injector:
-    """Counts the steps of all children of one run, and spoils one of them.
+    """Counts the steps of all children of one run, and injects the fault into one of them.
 
-    Without a fault it counts only the cancellations that arrive, and lets a child ignore one: the
-    child cleans up, goes on for one point more, and returns.
+    Without a fault it counts only cancellations, and lets a child ignore one: the child cleans up,
+    awaits one more point, and returns.
     """
 
     def __init__(self, fault: Fault | None, at: int) -> None:
@@ -68,7 +68,7 @@ class Injector:
         self.fired = False
 
     def wrap(self, behaviour: Behaviour) -> Behaviour:
-        """Make a child whose steps are counted."""
+        """Count the steps of a behaviour."""
 
         async def behave(child: Child) -> Any:
             return await _Stepped(behaviour(child), child.label, self)
@@ -76,13 +76,13 @@ class Injector:
         return behave
 
     def fault(self, label: str) -> BaseException | None:
-        """What is to be raised in this step of a child, if anything."""
+        """Return what to raise in this step of a child, if anything."""
         if self._fault is not None and self._is_next():
             return self._fault(label)
         return None
 
     def ignores(self, arrived: BaseException | None) -> bool:
-        """Tell whether this cancellation is to be ignored."""
+        """Whether to ignore this cancellation."""
         if self._fault is not None or not isinstance(arrived, asyncio.CancelledError):
             return False
         return self._is_next()
@@ -120,7 +120,7 @@ class _Stepped:
                         raise
                     break
                 finally:
-                    arrived = None  # its traceback leads to this frame
+                    arrived = None  # its traceback refers to this frame
                 try:
                     yield future
                 except GeneratorExit:
@@ -136,7 +136,7 @@ class _Stepped:
 def child_faults(
     scenario: Scenario, fault: Fault | None, **options: Unpack[Options]
 ) -> Iterator[tuple[Run, bool]]:
-    """Run with a fault in the 1st, 2nd, 3rd, ... step of the children, until there is none."""
+    """Run with a fault in the 1st, 2nd, 3rd, ... step of the children, until it is not reached."""
     for at in itertools.count(1):
         faults = Injector(fault, at)
         yield run(scenario(faults.wrap), First(), **options), faults.fired
@@ -147,7 +147,7 @@ def child_faults(
 def child_faults_and_cancellations(
     scenario: Scenario, fault: Fault | None, **options: Unpack[Options]
 ) -> Iterator[tuple[Run, bool]]:
-    """The same, and in each run one cancellation of the caller too, at each boundary in turn."""
+    """The same with a cancellation of the caller in each run, at each boundary in turn."""
     options["cancels"] = 1
     for at in itertools.count(1):
         ever = False
@@ -162,17 +162,17 @@ def child_faults_and_cancellations(
             return
 
 
-# From outside.
+# Faults of the loop.
 
 How = Literal["stands", "interrupt", "Ctrl-C"]
 
 
 class _Struck(KeyboardInterrupt):
-    """What comes out of the loop."""
+    """What the loop raises."""
 
 
 class StruckLoop(DeterministicLoop):
-    """Something strikes before one step, between two callbacks."""
+    """A fault occurs before one step, between two callbacks."""
 
     def __init__(self, at: int, strike: Callable[[], None]) -> None:
         super().__init__(First())
@@ -183,25 +183,25 @@ class StruckLoop(DeterministicLoop):
     def _drop_cancelled(self) -> None:
         if self.step == self._at and not self.fired:
             self.fired = True
-            self._batch = 0  # what goes on, goes on with a new turn of the loop
+            self._batch = 0  # the loop continues with a new iteration
             self.log("the loop", "struck")
             self._strike()
         super()._drop_cancelled()
 
     def note_cancelled_from_outside(self) -> None:
-        """Log that asyncio is about to cancel every child."""
-        over = {event.who for event in self.events if event.what == "ended"}
+        """Log that asyncio cancels every child."""
+        done = {event.who for event in self.events if event.what == "finished"}
         for who in [event.who for event in self.events if event.what == "started"]:
-            if who not in over:
+            if who not in done:
                 self.log(who, "cancelled from outside")
 
 
 def strikes(program: Program, how: How, *, eager: bool = False) -> Iterator[tuple[Run, bool]]:
-    """Stop the loop at the 1st, 2nd, 3rd, ... boundary; each run, and whether it came to that.
+    """Stop the loop at the 1st, 2nd, 3rd, ... boundary; yield each run, and whether it got there.
 
-    stands     the loop is stopped there, and goes on later
-    interrupt  a KeyboardInterrupt goes through `asyncio.run`, which cancels all tasks and joins
-    Ctrl-C     the signal comes, and `asyncio.run` cancels the main task
+    stands     the loop is stopped, and runs on later
+    interrupt  KeyboardInterrupt propagates to `asyncio.run`, which cancels and joins all tasks
+    Ctrl-C     the signal arrives, and `asyncio.run` cancels the main task
     """
     for at in itertools.count():
         result, fired = _struck(program, at, how, eager=eager)
@@ -254,13 +254,13 @@ def _ctrl_c() -> None:
 
 
 async def _main(program: Program) -> None:
-    # What a main program does that fails while the loop is being shut down, is not of interest.
+    # A failure of the main program while the loop shuts down does not matter here.
     with contextlib.suppress(Exception):
         await program()
 
 
 def _run_and_shut_down(loop: StruckLoop, program: Program) -> Iterator[str]:
-    """Run it as `asyncio.run` does; yields what comes out of that."""
+    """Run it as `asyncio.run` does; yield what that raises."""
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             try:
@@ -272,9 +272,9 @@ def _run_and_shut_down(loop: StruckLoop, program: Program) -> Iterator[str]:
 
 
 def closings(program: Program, *, eager: bool = False) -> Iterator[tuple[list[str], bool]]:
-    """Close the loop at the 1st, 2nd, 3rd, ... boundary, and let go of everything.
+    """Close the loop at the 1st, 2nd, 3rd, ... boundary, and drop all references to it.
 
-    Yields what is said about it, by asyncio, Python or a destructor, and whether it came to that.
+    Yields what asyncio, Python and destructors report, and whether the run got to the boundary.
     """
     for at in itertools.count():
         said: list[str] = []

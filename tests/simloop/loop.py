@@ -1,22 +1,20 @@
-"""An event loop on which nothing is left to chance.
+"""A deterministic event loop with virtual time: a chooser makes every choice.
 
-Time is virtual, and every choice is made by a chooser.
-
-What asyncio leaves open is only the order in which the outside acts: which awaited event happens
-next, when a clock runs out, when somebody cancels. Here the outside is explicit. A program awaits
-`point(label)`, a future that the outside completes; at each boundary between two handles the
-chooser takes one of
+asyncio leaves open only the order in which the environment acts: which awaited event happens next,
+when a timer expires, when the caller is cancelled. Here the environment ("the outside") is
+explicit. A program awaits `point(label)`, a future that the outside completes; at each boundary
+between two handles the chooser takes one of
 
     run the head of the ready queue    complete a pending point
     tick the clock to the next timer   cancel the outer task
 
 In mode `fifo` the outside acts when the loop is idle, in mode `racy` at every boundary, as batches
-of I/O events and `call_soon_threadsafe` can. Cancellation may come at every boundary in both. Both
-modes are sound: they make only orders that asyncio can make. The ready queue is never permuted,
-and timers join it only where a turn of asyncio's own loop begins.
+of I/O events and `call_soon_threadsafe` can. In both, a cancellation may arrive at every boundary.
+Both modes are sound: they produce only orders that asyncio can produce. The ready queue is never
+permuted, and timers join it only where an iteration of asyncio's own loop begins.
 
-Choice 0 is always what asyncio would do, so a program that leaves the outside no choice runs here
-as it does on the stock loop. A program that can never go on is a `Deadlock` at once.
+Choice 0 is always what asyncio would do, so a program that leaves no choice runs here as it does on
+the stock loop. A program that can never finish raises `Deadlock` immediately.
 """
 
 from __future__ import annotations
@@ -32,13 +30,13 @@ from simloop.base_loop import BaseLoop, LoopFuture
 
 Mode = Literal["fifo", "racy"]
 
-# In mode fifo a program that never lets the loop go idle (a cancel scope that cancels again on each
-# turn) would shut the outside out for ever, which no selector does: after so many turns it acts.
+# In mode fifo the outside would never act in a program that keeps the loop busy (a cancel scope
+# that cancels again in each iteration). No selector allows that: after so many iterations it acts.
 PATIENCE = 50
 
 
 class Deadlock(AssertionError):  # noqa: N818 - it says what happened, as TimeoutError does
-    """The program can never finish: nothing is ready, timed or pending, or it spins for ever."""
+    """The program can never finish: nothing is ready, timed or pending, or it spins forever."""
 
 
 class Chooser(ABC):
@@ -88,8 +86,8 @@ class DeterministicLoop(BaseLoop):
         self._racy = mode == "racy"
         self._cancels_left = cancels
         self._max_steps = max_steps
-        self._batch = 0  # handles left in the current turn of the loop
-        self._turns = 0  # turns since the outside last acted
+        self._batch = 0  # handles left in the current iteration
+        self._iterations = 0  # since the outside last acted
         self._points: list[LoopFuture[None]] = []
         chooser.begin(cancels)
 
@@ -107,9 +105,9 @@ class DeterministicLoop(BaseLoop):
             self.events.append(Event(self.step, self._now, who, what, detail))
 
     def track(self, label: str, thing: object) -> None:
-        """Remember `thing` weakly: it must be gone when the last reference to the outcome is.
+        """Refer to `thing` weakly: it must be gone when the last reference to the outcome is.
 
-        What knows no weak references, as KeyboardInterrupt, is passed over.
+        Objects without weak references, such as KeyboardInterrupt, are ignored.
         """
         if self.recording and hasattr(thing, "__weakref__"):
             self.tracked.append((label, weakref.ref(thing)))
@@ -130,8 +128,8 @@ class DeterministicLoop(BaseLoop):
                 asked = self.step
                 self._maybe_cancel()
                 if ready and ready[0].cancelled():
-                    continue  # to cancel the outer task may be to cancel what it has scheduled
-            waiting = not ready or (self._turns > PATIENCE and not self._batch)
+                    continue  # cancelling the outer task may cancel a handle that it scheduled
+            waiting = not ready or (self._iterations > PATIENCE and not self._batch)
             if (
                 (waiting or self._racy)
                 and not self._stopping
@@ -140,7 +138,7 @@ class DeterministicLoop(BaseLoop):
                 continue
             if not self._batch:
                 self._batch = len(ready)
-                self._turns += 1
+                self._iterations += 1
             self._batch -= 1
             self._count_step()
             ready.popleft()._run()
@@ -152,11 +150,11 @@ class DeterministicLoop(BaseLoop):
             self._batch = max(0, self._batch - 1)
 
     def _outside_acts(self, *, waiting: bool) -> bool:
-        """Let the chooser take one of the outside's options; False if it prefers the head."""
+        """Let the chooser take one of the outside's options; False if it takes the head."""
         self._points = points = [point for point in self._points if not point.done()]
         while self._timers and self._timers[0][2].cancelled():
             heapq.heappop(self._timers)
-        # In the middle of a turn a timer may be due and not yet collected: then the clock stands.
+        # During an iteration a timer may be due and not yet collected: then the clock stands still.
         tick = bool(self._timers) and self._timers[0][0] > self._now
         outside = len(points) + tick
         if not outside:
@@ -172,7 +170,7 @@ class DeterministicLoop(BaseLoop):
         if choice < 0:
             return False
         self._count_step()
-        self._turns = 0
+        self._iterations = 0
         if choice < len(points):
             points[choice].set_result(None)
         else:
@@ -208,7 +206,7 @@ class DeterministicLoop(BaseLoop):
         return ", ".join(lines) or "no task is left"
 
     def reap(self) -> None:
-        """End every task that is left, whatever it takes; what happens meanwhile isn't recorded."""
+        """Cancel every task that is left until it is done; nothing is recorded."""
         self.recording = False
         self._cancels_left = 0
         left = self.live_tasks()
@@ -217,7 +215,7 @@ class DeterministicLoop(BaseLoop):
                 for task in self.live_tasks():
                     task.cancel("reaped")
                     del task
-                while self._reap_one_turn():
+                while self._reap_one_iteration():
                     pass
                 if not self.live_tasks():
                     break
@@ -227,10 +225,10 @@ class DeterministicLoop(BaseLoop):
             del task  # a traceback may keep this frame
         del left
         if self.live_tasks():
-            raise RuntimeError(f"tasks that cannot be ended: {self._who_waits()}")
+            raise RuntimeError(f"tasks that ignore every cancellation: {self._who_waits()}")
 
-    def _reap_one_turn(self) -> bool:
-        """Let all happen that can; False if nothing is left that could."""
+    def _reap_one_iteration(self) -> bool:
+        """Run what is ready, complete all points, advance the clock; False if nothing is left."""
         for _ in range(len(self._ready)):
             handle = self._ready.popleft()
             if not handle.cancelled():

@@ -1,4 +1,4 @@
-"""One run of a program on the deterministic loop, and everything that it left behind."""
+"""One run of a program on the deterministic loop, and all that is left of it."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ class Run:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the outer task ended cancelled."""
+        """Whether the outer task was cancelled."""
         return isinstance(self.error, asyncio.CancelledError)
 
     @property
-    def ended(self) -> str:
-        """How the outer task ended, for messages."""
+    def finished(self) -> str:
+        """How the outer task finished, for messages."""
         if self.error is None:
             return f"the value {self.value!r}"
         return repr(self.error)
 
     @property
     def schedule(self) -> str:
-        """The run in one word, for `simloop.choosers.replay`."""
+        """The run as text, for `simloop.choosers.replay`."""
         choices = ".".join(f"{choice}/{options}" for choice, options in self.choices)
         cancels = "".join(f"@c{step}" for step in self.cancel_steps)
         return f"{self.mode}{'-eager' if self.eager else ''}:{choices}{cancels}"
@@ -107,9 +107,9 @@ class Options(TypedDict, total=False):
 def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:
     """Run `program()` as the outer task.
 
-    KeyboardInterrupt and SystemExit come out of the loop as they do out of asyncio's; they are
-    recorded, and the loop goes on until the outer task is done. Whatever is still running at the
-    end is reaped, also when the chooser raises.
+    KeyboardInterrupt and SystemExit propagate from the loop as they do from asyncio's; they are
+    recorded, and the loop runs on until the outer task is done. Tasks that still run then are
+    cancelled until they are done, also when the chooser raises.
     """
     mode, eager = options.get("mode", "fifo"), options.get("eager", False)
     loop = DeterministicLoop(  # type: ignore[abstract]  # no I/O, as asyncio's own loops lack some
@@ -136,7 +136,7 @@ def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:
     if next(_RUNS) % 100 == 0:
         _collect_what_runs_left()
     gc_was_on = gc.isenabled()
-    # No collection in the middle of a run: what it promoted, the one at the end would not see.
+    # No collection during a run: the one at the end would not see what it promoted.
     gc.disable()
     try:
         with listening(result.warnings, result.unraisable):
@@ -161,11 +161,11 @@ def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:
 
 
 def _collect_what_runs_left() -> None:
-    """Free the cycles of earlier runs, which nothing else would ever do.
+    """Free the cycles of earlier runs.
 
     What an outcome held at the end of its run is out of the young generation, and between runs
-    there is too little to do for the collector to start by itself. Tasks of many runs share their
-    hashes, so a hundred thousand that are left make asyncio's own sets crawl.
+    too little is allocated for an automatic collection. Tasks of different runs have equal hashes,
+    so a hundred thousand of them would make asyncio's own sets slow.
     """
     with listening([], []):
         gc.collect(1)

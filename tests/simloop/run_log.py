@@ -1,4 +1,4 @@
-"""The log of a run, sorted by who did what: what the oracles read."""
+"""The log of a run, sorted by child and by scope: what the oracles read."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simloop.run import Run
-from simloop.worlds import After, Ending, Over
+from simloop.worlds import After, Ending, Exited
 
 
 @dataclass(slots=True)
-class ChildStory:
+class ChildLog:
     """What one child did; events by their place in the log."""
 
     started: int | None = None
     cancelled: list[int] = field(default_factory=list[int])
     from_outside: int = 0
     by_itself: bool = False
-    ended: list[int] = field(default_factory=list[int])
+    finished: list[int] = field(default_factory=list[int])
     ending: Ending | None = None
     deadline: float | None = None
     must_end: float | None = None
@@ -26,7 +26,7 @@ class ChildStory:
     groups: int = 0  # the TaskGroups in its task that have failed
 
     def add(self, place: int, what: str, detail: Any) -> None:
-        """Take in one event; a world may log others, for itself."""
+        """Take in one event; a world may log others for its own use."""
         match what:
             case "started":
                 self.started = place
@@ -36,8 +36,8 @@ class ChildStory:
                 self.from_outside += 1
             case "cancels itself":
                 self.by_itself = True
-            case "ended":
-                self.ended.append(place)
+            case "finished":
+                self.finished.append(place)
                 self.ending = detail
             case "deadline":
                 self.deadline = detail
@@ -47,7 +47,7 @@ class ChildStory:
                 self.notes.add(what)
 
     def self_cancelled(self) -> bool:
-        """Whether it ended cancelled though nobody had cancelled it, or another of its owners."""
+        """Whether it finished cancelled without being asked, or was cancelled by another owner."""
         if self.ending is None:
             return self.owners > 1  # before its first step
         if self.ending.how != "cancelled":
@@ -56,24 +56,24 @@ class ChildStory:
 
 
 @dataclass(slots=True)
-class ScopeStory:
+class ScopeLog:
     """What one scope did; events by their place in the log."""
 
     labels: tuple[str, ...]
-    children: list[ChildStory]
+    children: list[ChildLog]
     entered_at: int
-    handed_over: set[str] = field(default_factory=set[str])  # they ran already
+    adopted: set[str] = field(default_factory=set[str])  # the labels of children that ran already
     child_seconds: float | None = None
-    over_at: int | None = None
-    over: Over | None = None
+    exited_at: int | None = None
+    exited: Exited | None = None
     after: After | None = None
     deadline: float | None = None
 
     def add(self, place: int, what: str, detail: Any) -> None:
         """Take in one event."""
         match what:
-            case "over":
-                self.over_at, self.over = place, detail
+            case "exited":
+                self.exited_at, self.exited = place, detail
             case "after":
                 self.after = detail
             case "deadline":
@@ -85,35 +85,35 @@ class ScopeStory:
 
 
 @dataclass(slots=True)
-class Story:
-    """What everybody did, by label."""
+class RunLog:
+    """What each child and each scope did, by label."""
 
-    children: dict[str, ChildStory] = field(default_factory=dict[str, ChildStory])
-    scopes: dict[str, ScopeStory] = field(default_factory=dict[str, ScopeStory])
+    children: dict[str, ChildLog] = field(default_factory=dict[str, ChildLog])
+    scopes: dict[str, ScopeLog] = field(default_factory=dict[str, ScopeLog])
 
 
-def story(run: Run) -> Story:
-    """The run's log, sorted; made once for each run."""
-    if not isinstance(run.memo, Story):
+def log_of(run: Run) -> RunLog:
+    """Return the sorted log of a run, which is made once for each run."""
+    if not isinstance(run.memo, RunLog):
         run.memo = sort_events(run)
     return run.memo
 
 
-def sort_events(run: Run) -> Story:
-    """The run's log, sorted. What was logged under other labels is the world's own affair."""
-    told = Story()
+def sort_events(run: Run) -> RunLog:
+    """Sort the log of a run. Events with other labels are for the use of the world."""
+    log = RunLog()
     for place, (_, _, who, what, detail) in enumerate(run.events):
         if what == "entered":
             # A Task may be a child of several scopes.
-            children = [told.children.setdefault(label, ChildStory()) for label in detail]
+            children = [log.children.setdefault(label, ChildLog()) for label in detail]
             for one in children:
                 one.owners += 1
-            told.scopes[who] = ScopeStory(detail, children, place)
-        elif what == "handed over":
-            told.scopes[who.removeprefix("caller of ")].handed_over.add(detail)
+            log.scopes[who] = ScopeLog(detail, children, place)
+        elif what == "adopted":
+            log.scopes[who.removeprefix("caller of ")].adopted.add(detail)
         elif what == "group failed":
-            if (child := told.children.get(who.rstrip("'"))) is not None:
+            if (child := log.children.get(who.rstrip("'"))) is not None:
                 child.groups += 1
-        elif (someone := told.children.get(who) or told.scopes.get(who)) is not None:
-            someone.add(place, what, detail)
-    return told
+        elif (owner := log.children.get(who) or log.scopes.get(who)) is not None:
+            owner.add(place, what, detail)
+    return log

@@ -101,7 +101,7 @@ FAULTS = [
     Fault(wrong.drops_the_message, "cancel_message_kept", cancels=1),
     Fault(wrong.raises_the_last_failure, "first_failure_raised", two_that_fail),
     Fault(wrong.results_as_they_come, "outcomes_match", two_that_return),
-    Fault(wrong.forgets_the_unstarted, "never_awaited_nothing", cancels=1),
+    Fault(wrong.forgets_the_unstarted, "no_coroutine_never_awaited", cancels=1),
     Fault(wrong.leaves_a_cycle, "nothing_kept_alive"),
     Fault(wrong.leaves_garbage, "nothing_in_cycles"),
     Fault(wrong.keeps_its_tasks, "nothing_kept_alive"),

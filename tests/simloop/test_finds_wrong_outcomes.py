@@ -32,15 +32,15 @@ from simloop.choosers import explore
 from simloop.every_schedule import SMALL, judge, world_of
 from simloop.oracles import ORACLES, Violation
 from simloop.run import Program, Run
-from simloop.run_log import story
+from simloop.run_log import log_of
 from simloop.worlds import SCOPE, Behaviour
 from simloop.wrong_outcomes import (
     CountsFromTheEntry,
+    DeliversByIndex,
     DropsTheTickOfTheDeadline,
-    DropsWhatNobodyTook,
+    DropsTheUndelivered,
     ForgetsWhatIsAddedLate,
-    GoesOnAfterTheTimeout,
-    HandsOutByIndex,
+    KeepsRunningAfterTheTimeout,
     LeavesTheSourceOpen,
     LeavesWithoutJoining,
     RunsAhead,
@@ -59,8 +59,8 @@ RACERS: dict[str, Behaviour] = {"a": returns(), "b": returns_while_cancelled(), 
 
 def of_the_tick(run: Run) -> None:
     """Of the children `CLOCK` the first one ends at 1: if that is the deadline, it is in time."""
-    told = story(run).scopes[SCOPE]
-    if told.labels == tuple(CLOCK) and told.deadline == 1 and told.children[0].cancelled:
+    scope = log_of(run).scopes[SCOPE]
+    if scope.labels == tuple(CLOCK) and scope.deadline == 1 and scope.children[0].cancelled:
         raise Violation("of_the_tick", "cancelled in the tick of its value", run.schedule)
 
 
@@ -103,14 +103,16 @@ FAULTS = [
     Fault(RunsAhead, "limit_holds", partial(streams, body=pauses, feed=generator, limit=1)),
     Fault(LeavesWithoutJoining, "no_child_pending", partial(streams, body=breaks)),
     Fault(LeavesWithoutJoining, "every_cleanup_has_run", partial(streams, body=breaks)),
-    Fault(DropsWhatNobodyTook, "nothing_dropped", partial(streams, body=raises)),
-    Fault(GoesOnAfterTheTimeout, "deadlines_hold", partial(streams, children=CLOCK, timeout=1)),
+    Fault(DropsTheUndelivered, "nothing_dropped", partial(streams, body=raises)),
+    Fault(
+        KeepsRunningAfterTheTimeout, "deadlines_hold", partial(streams, children=CLOCK, timeout=1)
+    ),
     Fault(TakesZeroForNone, "deadlines_hold", partial(streams, children=CLOCK, timeout=0)),
-    Fault(HandsOutByIndex, "in_the_order_of_their_ends", partial(streams, body=pauses)),
+    Fault(DeliversByIndex, "in_completion_order", partial(streams, body=pauses)),
     Fault(CountsFromTheEntry, "elapsed_to_the_tick", partial(streams, children=SLEEP, limit=1)),
     Fault(LeavesTheSourceOpen, "source_closed", partial(streams, feed=slow, body=breaks)),
     Fault(race_that_counts_losers, "the_first_values", partial(races, n=1)),
-    Fault(race_that_forgets_why, "losers_are_told", partial(races, within=1)),
+    Fault(race_that_forgets_why, "losers_are_reported", partial(races, within=1)),
 ]
 
 

@@ -71,7 +71,7 @@ def struck(how: Any) -> Callable[[Scenario], Iterator[Run]]:
         (wrong.swallows_the_cancellation, cancelled, "outer_cancel_surfaces"),
         (wrong.never_retrieves, with_cancellations(a_failure), "handler_never_called"),
         (wrong.awaits_in_turn, with_cancellations(None), "outer_cancel_surfaces"),
-        (wrong.forgets_the_unstarted, cancelled, "never_awaited_nothing"),
+        (wrong.forgets_the_unstarted, cancelled, "no_coroutine_never_awaited"),
         (wrong.cancels_twice, struck("Ctrl-C"), "no_child_cancelled_twice"),
         (catches_exceptions_only, of_children(an_interrupt), "no_child_pending"),
     ],

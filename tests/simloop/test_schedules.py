@@ -138,7 +138,7 @@ def test_a_program_that_is_not_deterministic_is_refused() -> None:
     with pytest.raises(Diverged, match="has 3 options, it had 2"):
         list(explore(other_options))
     runs = itertools.count()
-    with pytest.raises(Diverged, match="ended after"):
+    with pytest.raises(Diverged, match="finished after"):
         list(explore(fewer_choices))
 
 

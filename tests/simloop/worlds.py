@@ -6,16 +6,16 @@
 
 `call` is any `async def call(*coroutines)`. The children await points, which the outside completes.
 A world logs what truly happened, in plain data, so that the oracles can compare it with what the
-call says. These are the events; the first word of each line says who logs them.
+call reports. These are the events; the first word of each line is what logs them.
 
     scope  "entered"   the labels of its children
-    scope  "over"      an `Over`: how the call ended, and what it left behind
-    scope  "after"     an `After`: whether a cancellation showed only after the call was over
+    scope  "exited"    an `Exited`: how the call ended, and what it left behind
+    scope  "after"     an `After`: whether a cancellation was raised only after the call
     child  "started"
-    child  "cancelled" it has seen a CancelledError that somebody sent
+    child  "cancelled" a CancelledError was thrown into it
     child  "cancels itself"
-    child  "ended"     an `Ending`; its outermost `finally` has run
-    both   "deadline"  the time after which nothing may go on undisturbed
+    child  "finished"  an `Ending`; its outermost `finally` has run
+    both   "deadline"  the time after which nothing may run without having been cancelled
     scope  "time of each child"   its `child_timeout`
     child  "must end by"          the earliest deadline of all that is around it
     child  "is a Future"          nothing of it runs
@@ -48,30 +48,30 @@ class ChildError(Exception):
 
 
 class Ending(NamedTuple):
-    """How a child ended, or what the call says about it."""
+    """How a child finished, or what the call reports about it."""
 
-    how: str  # "returned", "raised", "cancelled", "closed" (its coroutine, before it was over)
+    how: str  # "returned", "raised", "cancelled", "closed" (its coroutine, before it finished)
     what: Any = None  # the value returned, or the exception as text
     identity: int = 0  # of the exception; of a cancellation's cause
     cancels: int = 0  # by how much `cancelling()` of its task rose while it ran
     place: int = -1  # the child's index in the call, where the piece says so
 
 
-class Over(NamedTuple):
-    """What was true at the moment when the call under test was over."""
+class Exited(NamedTuple):
+    """What was true at the moment when the call under test returned or raised."""
 
     ending: Ending  # of the call
-    handed: tuple[Ending, ...]  # what the call handed back or raised, piece by piece
+    pieces: tuple[Ending, ...]  # what the call returned or raised, piece by piece
     complete: bool  # whether it promises one piece for each child
     pending: tuple[str, ...]  # the tasks born inside the call that were not done
     cancels: int  # by how much `cancelling()` of the calling task had risen
 
 
 class After(NamedTuple):
-    """What was true when the calling task had gone once more through the loop."""
+    """What was true one loop iteration later."""
 
     cancelled: bool  # whether it was cancelled there
-    cancels: int  # by how much `cancelling()` had risen since the call was entered
+    cancels: int  # by how much `cancelling()` had risen since the call started
 
 
 class Arrived(list[Any]):
@@ -85,7 +85,7 @@ class _Token:
 
 
 class Child:
-    """What a behaviour is handed: the label of its child, and points to await."""
+    """The argument of a behaviour: the label of its child, and points to await."""
 
     __slots__ = ("_loop", "_points", "disturbed", "label")
 
@@ -100,12 +100,12 @@ class Child:
         self._loop.log(self.label, what, detail)
 
     def was_cancelled(self) -> None:
-        """Record that the child has seen a CancelledError that somebody sent."""
+        """Record that a CancelledError was thrown into the child."""
         self.disturbed = True
         self.log("cancelled")
 
     async def watch(self, awaitable: Awaitable[Any]) -> Any:
-        """Await anything, and log a cancellation that arrives meanwhile."""
+        """Await anything, and log a cancellation that arrives during the wait."""
         try:
             return await awaitable
         except asyncio.CancelledError:
@@ -142,9 +142,9 @@ def _cancels_of_this_task() -> int:
 async def live(
     label: str, behaviour: Behaviour, deadline: float | None = None, end: float = math.inf
 ) -> Any:
-    """One child: runs `behaviour` and logs what becomes of it.
+    """Run one child: run `behaviour` and log how it finishes.
 
-    It has `deadline` seconds, and at the time `end` what is around it ends.
+    It has `deadline` seconds; the earliest deadline around it is at the time `end`.
     """
     loop = current()
     child = Child(label, loop)
@@ -166,7 +166,7 @@ async def live(
         if isinstance(error, asyncio.CancelledError):
             if not child.disturbed:
                 child.was_cancelled()
-            # What a call that was cancelled has to tell of its children's failures is the cause.
+            # A cancelled call has the failures of its children as the cause of its CancelledError.
             ending = Ending("cancelled", identity=id(error.__cause__) if error.__cause__ else 0)
         elif not isinstance(error, GeneratorExit):
             ending = describe(error)
@@ -176,7 +176,7 @@ async def live(
         ending = Ending("returned", value)
         return value
     finally:
-        loop.log(label, "ended", ending._replace(cancels=_cancels_of_this_task() - before))
+        loop.log(label, "finished", ending._replace(cancels=_cancels_of_this_task() - before))
 
 
 async def scope(
@@ -186,11 +186,11 @@ async def scope(
     deadline: float | None = None,
     child_deadline: float | None = None,
 ) -> Any:
-    """Run `call` over the children, go once more through the loop, and log how it went."""
+    """Run `call` over the children, yield to the loop once more, and log what happened."""
     loop = current()
     before = _cancels_of_this_task()
     ending, complete = Ending("closed"), False
-    handed: tuple[Ending, ...] = ()
+    pieces: tuple[Ending, ...] = ()
     loop.log(name, "entered", tuple(children))
     end = must_end.get()
     if deadline is not None:
@@ -203,20 +203,20 @@ async def scope(
         )
     except BaseException as error:
         ending = describe(error)
-        handed = tuple(describe(piece) for piece in _pieces_of(error))
+        pieces = tuple(describe(piece) for piece in _pieces_of(error))
         raise
     else:
         ending = Ending("returned")
-        handed, complete = _pieces(value)
+        pieces, complete = _pieces(value)
         return value
     finally:
         pending = tuple(task.get_name() for task in loop.live_tasks(born_in.get()))
         born_in.reset(outside)
         cancels = _cancels_of_this_task() - before
-        loop.log(name, "over", Over(ending, handed, complete, pending, cancels))
+        loop.log(name, "exited", Exited(ending, pieces, complete, pending, cancels))
         cancelled = True
         try:
-            # A cancellation that was accepted must show by now.
+            # An accepted cancellation must have been raised by now.
             await asyncio.sleep(0)
             cancelled = False
         finally:
@@ -230,10 +230,10 @@ def world(
     child_deadline: float | None = None,
     **children: Behaviour,
 ) -> Program:
-    """A program that awaits `call(*children)` in the outer task; the children go by their labels.
+    """Make a program that awaits `call(*children)` in the outer task.
 
-    `deadline` and `child_deadline` are promises of the call that `deadlines_hold` will check: in
-    seconds from the moment when the call, or the child, was started.
+    `deadline` and `child_deadline` are promises of the call that `deadlines_hold` checks: seconds
+    from the start of the call, or of the child.
     """
 
     def program() -> Coroutine[Any, Any, Any]:
@@ -243,7 +243,7 @@ def world(
 
 
 def describe(thing: Any) -> Ending:
-    """What a value, an exception or an outcome says about a child, in plain data."""
+    """Describe in plain data what a value, an exception or an outcome reports about a child."""
     if isinstance(thing, asyncio.CancelledError):
         return Ending("cancelled", thing.args)
     if isinstance(thing, BaseException):
@@ -262,10 +262,10 @@ def _is_outcome(thing: Any) -> bool:
 
 
 def _pieces(value: Any) -> tuple[tuple[Ending, ...], bool]:
-    """What a call handed back, piece by piece, and whether it promises one for each child.
+    """Return what a call returned, piece by piece, and whether it promises one for each child.
 
-    A plain list stands in the order of the children, as gather's does. Outcomes, or what carries
-    them as `.outcomes`, know their `index`; only the latter promise to be complete.
+    A plain list is in the order of the children, as gather's is. Outcomes have an `index`; only
+    an object with `.outcomes` promises to be complete.
     """
     if isinstance(value, Arrived):
         return tuple(describe(piece) for piece in value), False
@@ -274,13 +274,13 @@ def _pieces(value: Any) -> tuple[tuple[Ending, ...], bool]:
         return (), False
     found: list[Any] = list(cast("list[Any]", pieces))
     if any(_is_outcome(piece) for piece in found):
-        handed = [describe(piece)._replace(place=getattr(piece, "index", -1)) for piece in found]
-        return tuple(handed), pieces is not value
+        indexed = [describe(piece)._replace(place=getattr(piece, "index", -1)) for piece in found]
+        return tuple(indexed), pieces is not value
     return tuple(describe(piece)._replace(place=at) for at, piece in enumerate(found)), True
 
 
 def _pieces_of(error: BaseException) -> tuple[BaseException, ...]:
-    """What a call raised: the failures in its group, each of which may be a child's own group."""
+    """Return what a call raised: the failures in its group, each of which may be a group itself."""
     if not isinstance(error, BaseExceptionGroup):
         return (error,)
     return cast("BaseExceptionGroup[BaseException]", error).exceptions

@@ -1,8 +1,8 @@
-"""Calls that look right and are not, each with one fault, and one that has none.
+"""Wrong implementations of `gather_structured`, each with one fault, and one that is right.
 
-A search is worth nothing until it has found a fault that is known to be there. Each function here
-has the shape of `gather_structured(*coroutines)`; its docstring says what is wrong with it, and
-`simloop/test_finds_wrong_gathers.py` names the oracle that must find it.
+A search proves nothing until it has found a known fault. Each function here is called as
+`gather_structured(*coroutines)` is; its docstring is its fault, and `test_finds_wrong_gathers.py`
+names the oracle that must find it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KEPT: list[Task] = []  # what `keeps_its_tasks` keeps; to be cleared by the test
 
 
 async def right(*coroutines: Coro) -> list[Any]:
-    """Nothing is wrong: children fail into a list, are cancelled once, and are always joined."""
+    """No fault: failures are kept in a list, children are cancelled once and always joined."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     cancellation = None
@@ -38,7 +38,7 @@ async def right(*coroutines: Coro) -> list[Any]:
 
 
 async def cancels_without_joining(*coroutines: Coro) -> list[Any]:
-    """Asks the others to stop, and does not wait until they have."""
+    """Cancels the siblings and does not join them."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     try:
@@ -50,7 +50,7 @@ async def cancels_without_joining(*coroutines: Coro) -> list[Any]:
 
 
 async def joins_once(*coroutines: Coro) -> list[Any]:
-    """A cancellation that comes while it joins makes it leave."""
+    """Stops joining when it is cancelled."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     try:
@@ -63,7 +63,7 @@ async def joins_once(*coroutines: Coro) -> list[Any]:
 
 
 async def swallows_the_cancellation(*coroutines: Coro) -> list[Any]:
-    """Joins through a cancellation, and then forgets that it came."""
+    """Joins although it is cancelled, and then does not raise the cancellation."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     try:
@@ -78,7 +78,7 @@ async def swallows_the_cancellation(*coroutines: Coro) -> list[Any]:
 
 
 async def uncancels_too_much(*coroutines: Coro) -> list[Any]:
-    """Raises the caller's CancelledError, but calls `uncancel()`, as if it had dealt with it."""
+    """Raises the caller's CancelledError, but calls `uncancel()` as if it had handled it."""
     try:
         return await right(*coroutines)
     except asyncio.CancelledError:
@@ -87,7 +87,7 @@ async def uncancels_too_much(*coroutines: Coro) -> list[Any]:
 
 
 async def cancels_twice(*coroutines: Coro) -> list[Any]:
-    """Passes each outer cancellation on, also to a child that is cleaning up already."""
+    """Passes each cancellation of the caller on, also to a child that is already cleaning up."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     cancellation = None
@@ -104,7 +104,7 @@ async def cancels_twice(*coroutines: Coro) -> list[Any]:
 
 
 async def never_retrieves(*coroutines: Coro) -> list[Any]:
-    """Does not look at the children's exceptions when the caller is cancelled."""
+    """Does not retrieve the children's exceptions when the caller is cancelled."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     cancellation = None
     try:
@@ -132,7 +132,7 @@ async def checks_cancelling_after_a_group(*coroutines: Coro) -> list[Any]:
 
 
 async def awaits_in_turn(*coroutines: Coro) -> list[Any]:
-    """Awaits one task after the other: the cancellation goes to that child, which may ignore it."""
+    """Awaits one task after the other: a cancellation goes to that child, which may ignore it."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     try:
@@ -144,7 +144,7 @@ async def awaits_in_turn(*coroutines: Coro) -> list[Any]:
 
 
 async def drops_the_message(*coroutines: Coro) -> list[Any]:
-    """Raises a CancelledError of its own in place of the one that came."""
+    """Raises a new CancelledError in place of the one that was sent."""
     try:
         return await right(*coroutines)
     except asyncio.CancelledError:
@@ -152,7 +152,7 @@ async def drops_the_message(*coroutines: Coro) -> list[Any]:
 
 
 async def raises_the_last_failure(*coroutines: Coro) -> list[Any]:
-    """Of two failures it raises the later one."""
+    """Raises the last failure."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     cancellation = None
@@ -168,7 +168,7 @@ async def raises_the_last_failure(*coroutines: Coro) -> list[Any]:
 
 
 async def results_as_they_come(*coroutines: Coro) -> list[Any]:
-    """The results stand in the order in which the children ended."""
+    """Returns the results in completion order."""
     results: list[Any] = []
 
     async def keep(coroutine: Coro) -> None:
@@ -179,7 +179,7 @@ async def results_as_they_come(*coroutines: Coro) -> list[Any]:
 
 
 async def forgets_the_unstarted(*coroutines: Coro) -> list[Any]:
-    """One at a time; who is cancelled while it waits for its turn never closes its coroutine."""
+    """Runs one at a time; a queued child that is cancelled never closes its coroutine."""
     turn = asyncio.Semaphore(1)
 
     async def wrap(coroutine: Coro) -> Any:
@@ -190,7 +190,7 @@ async def forgets_the_unstarted(*coroutines: Coro) -> list[Any]:
 
 
 async def leaves_a_cycle(*coroutines: Coro) -> list[Any]:
-    """Keeps the exception in a local variable of the frame that the exception keeps."""
+    """Keeps the exception in a local variable of a frame that the exception refers to."""
     failure = None
     try:
         return await right(*coroutines)
@@ -200,7 +200,7 @@ async def leaves_a_cycle(*coroutines: Coro) -> list[Any]:
 
 
 async def leaves_garbage(*coroutines: Coro) -> Arrived:
-    """Swallows the failure, and leaves it in a cycle that only the collector can free."""
+    """Swallows the failure, and leaves it in a reference cycle."""
     failures: list[BaseException] = []
     try:
         return Arrived(await right(*coroutines))
@@ -210,24 +210,24 @@ async def leaves_garbage(*coroutines: Coro) -> Arrived:
 
 
 async def keeps_its_tasks(*coroutines: Coro) -> list[Any]:
-    """A list outside the call holds the tasks, and all that they hold, for ever."""
+    """Keeps the tasks, and all that they refer to, in a global list."""
     KEPT.extend(tasks := [asyncio.create_task(coroutine) for coroutine in coroutines])
     return await right(*[_result_of(task) for task in tasks])
 
 
 async def ignores_its_deadline(*coroutines: Coro) -> list[Any]:
-    """Meant to end all that still runs after `WITHIN` seconds, it goes on."""
+    """Runs on after the `WITHIN` seconds of its deadline."""
     return await right(*coroutines)
 
 
 async def times_out_too_early(*coroutines: Coro) -> list[Any]:
-    """Gives the children half of the `WITHIN` seconds that they have."""
+    """Times out after half of the `WITHIN` seconds."""
     async with asyncio.timeout(WITHIN / 2):
         return await right(*coroutines)
 
 
 async def waits_for_all_first(*coroutines: Coro) -> list[Any]:
-    """Looks for failures when all have ended, and so waits for ever for one that never does."""
+    """Looks for failures only when all children are done, and waits forever for one that hangs."""
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     cancellation = None
@@ -253,7 +253,7 @@ def _failed(task: Task) -> bool:
 
 
 def _start(coroutines: tuple[Coro, ...], failures: list[Task]) -> list[Task]:
-    """One task for each; those that fail are in `failures`, first by time."""
+    """Create a task for each; `failures` gets those that fail, in time order."""
 
     def settled(task: Task) -> None:
         if _failed(task):
@@ -274,23 +274,22 @@ def _cancel(tasks: list[Task]) -> None:
 async def _wait_once(
     tasks: list[Task], *, to_failure: bool = False
 ) -> asyncio.CancelledError | None:
-    """Wait for all, or for a failure, or return the cancellation that ended the wait.
+    """Wait for all, or for a failure; return the cancellation that interrupted the wait.
 
-    Not by `asyncio.wait`: if that is cancelled, on 3.14 and later it leaves the task that called it
-    in a cycle with the CancelledError.
+    `asyncio.wait` would leave the calling task in a cycle with the CancelledError on 3.14+.
     """
-    over = asyncio.get_running_loop().create_future()
+    done = asyncio.get_running_loop().create_future()
 
     def look(_task: Task | None = None) -> None:
         failed = to_failure and any(task.done() and _failed(task) for task in tasks)
-        if (failed or all(task.done() for task in tasks)) and not over.done():
-            over.set_result(None)
+        if (failed or all(task.done() for task in tasks)) and not done.done():
+            done.set_result(None)
 
     for task in tasks:
         task.add_done_callback(look)
     try:
         look()
-        await over
+        await done
     except asyncio.CancelledError as cancellation:
         return cancellation
     finally:
@@ -300,7 +299,7 @@ async def _wait_once(
 
 
 async def _join(tasks: list[Task]) -> asyncio.CancelledError | None:
-    """Wait until all are done, however often the caller is cancelled; return the last time."""
+    """Wait until all are done, although the caller is cancelled; return the last cancellation."""
     cancellation = None
     try:
         while not all(task.done() for task in tasks):

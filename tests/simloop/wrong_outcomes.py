@@ -1,8 +1,8 @@
-"""Streams and races that look right and are not, each with one fault, and two that have none.
+"""Wrong implementations of the functions with outcomes, each with one fault, and right ones.
 
-A search is worth nothing until it has found a fault that is known to be there. A `Stream` has the
-shape of `as_completed_scoped`, a `race` that of `first_n_within`; `test_finds_wrong_outcomes.py`
-names the oracle that must find what is wrong with each.
+A search proves nothing until it has found a known fault. A `Stream` is called as
+`as_completed_scoped` is, a `race` as `first_n_within`; `test_finds_wrong_outcomes.py` names the
+oracle that must find the fault of each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from structgather import Cancelled, Failed, FirstN, Ok, Outcome, TimedOut
 
 
 class Stream:
-    """Nothing is wrong."""
+    """No fault."""
 
     def __init__(self, aws: Any, *, limit: int | None = None, timeout: float | None = None) -> None:
         self.aws, self.limit, self.timeout = aws, limit, timeout
@@ -43,10 +43,10 @@ class Stream:
 
     def set_timer(self) -> None:
         if self.timeout is not None:
-            # What comes in the tick of the deadline is in time.
-            self.loop.call_later(self.timeout, self.two_turns_later)
+            # What arrives in the tick of the deadline is in time.
+            self.loop.call_later(self.timeout, self.two_iterations_later)
 
-    def two_turns_later(self) -> None:
+    def two_iterations_later(self) -> None:
         self.loop.call_soon(self.loop.call_soon, self.deadline)
 
     async def feed(self) -> None:
@@ -80,21 +80,21 @@ class Stream:
         index, started = self.running.pop(task)
         elapsed = self.loop.time() - started
         if task.cancelled():
-            self.hand_out(self.ended(index, elapsed))
+            self.deliver(self.cancelled(index, elapsed))
         elif error := task.exception():
             try:
-                self.hand_out(Failed(error, index, elapsed))
+                self.deliver(Failed(error, index, elapsed))
             finally:
                 del error
         else:
-            self.hand_out(Ok(task.result(), index, elapsed))
+            self.deliver(Ok(task.result(), index, elapsed))
 
-    def ended(self, index: int, elapsed: float) -> Outcome[Any]:
+    def cancelled(self, index: int, elapsed: float) -> Outcome[Any]:
         if self.late:
             return TimedOut(TimeoutError(), index, elapsed)
         return Cancelled(asyncio.CancelledError(), index, elapsed)
 
-    def hand_out(self, outcome: Outcome[Any]) -> None:
+    def deliver(self, outcome: Outcome[Any]) -> None:
         self.ready.append(outcome)
         self.wake()
 
@@ -173,7 +173,7 @@ class Stream:
 
 
 class ForgetsWhatIsAddedLate(Stream):
-    """Starts what a child adds while the block is being left, and doesn't wait for it."""
+    """Does not join a child that is added while the block exits."""
 
     def add(self, aw: Any) -> None:
         if self.stopping:
@@ -183,7 +183,7 @@ class ForgetsWhatIsAddedLate(Stream):
 
 
 class DropsTheTickOfTheDeadline(Stream):
-    """Cancels at the tick of the deadline, before what arrives in that tick has arrived."""
+    """Cancels at the tick of the deadline, before the values of that tick arrive."""
 
     def set_timer(self) -> None:
         if self.timeout is not None:
@@ -191,18 +191,18 @@ class DropsTheTickOfTheDeadline(Stream):
 
 
 class RunsAhead(Stream):
-    """Pulls as children end, not as the consumer takes."""
+    """Pulls when children finish, not when the consumer takes an outcome."""
 
     def has_room(self) -> bool:
         return self.limit is None or len(self.running) < self.limit
 
-    def hand_out(self, outcome: Outcome[Any]) -> None:
-        super().hand_out(outcome)
+    def deliver(self, outcome: Outcome[Any]) -> None:
+        super().deliver(outcome)
         self.pull()
 
 
 class LeavesWithoutJoining(Stream):
-    """Cancels, and does not wait until all have ended."""
+    """Cancels and does not join."""
 
     async def join(self) -> None:
         self.running.clear()
@@ -212,15 +212,15 @@ class LeavesWithoutJoining(Stream):
             super().settled(task)
 
 
-class DropsWhatNobodyTook(Stream):
-    """Of what was not handed out it keeps the values alone."""
+class DropsTheUndelivered(Stream):
+    """Of the outcomes that were not yielded it keeps only those with values."""
 
     def left_over(self) -> list[Outcome[Any]]:
         return [outcome for outcome in super().left_over() if isinstance(outcome, Ok)]
 
 
-class GoesOnAfterTheTimeout(Stream):
-    """Raises TimeoutError and lets the children run to their end."""
+class KeepsRunningAfterTheTimeout(Stream):
+    """Raises TimeoutError and lets the children run on."""
 
     def deadline(self) -> None:
         self.late = True
@@ -231,23 +231,23 @@ class GoesOnAfterTheTimeout(Stream):
 
 
 class TakesZeroForNone(Stream):
-    """`timeout=0` is no timeout to it."""
+    """Takes `timeout=0` for no timeout."""
 
     def set_timer(self) -> None:
         if self.timeout:
             super().set_timer()
 
 
-class HandsOutByIndex(Stream):
-    """Of what has settled it hands out the lowest index first."""
+class DeliversByIndex(Stream):
+    """Yields the settled outcome with the lowest index first."""
 
-    def hand_out(self, outcome: Outcome[Any]) -> None:
-        super().hand_out(outcome)
+    def deliver(self, outcome: Outcome[Any]) -> None:
+        super().deliver(outcome)
         self.ready = deque(sorted(self.ready, key=lambda outcome: outcome.index))
 
 
 class CountsFromTheEntry(Stream):
-    """`elapsed` counts from the entry of the block, not from the start of the child."""
+    """Counts `elapsed` from the entry of the block, not from the start of the child."""
 
     def start(self, aw: Any) -> None:
         super().start(aw)
@@ -256,7 +256,7 @@ class CountsFromTheEntry(Stream):
 
 
 class LeavesTheSourceOpen(Stream):
-    """Does not close the async generator that it has not exhausted."""
+    """Does not close an async generator that is not exhausted."""
 
     async def feed(self) -> None:
         while True:
@@ -269,7 +269,7 @@ class LeavesTheSourceOpen(Stream):
 async def race(
     aws: Any, n: int | None = None, within: float | None = None, *, of: type[Stream] = Stream
 ) -> FirstN[Any]:
-    """Nothing is wrong."""
+    """No fault."""
     values: list[Any] = []
     outcomes: list[Outcome[Any]] = []
     stream = of(aws, timeout=within)
@@ -290,14 +290,14 @@ async def race(
 
 
 async def race_that_counts_losers(aws: Any, **options: Any) -> FirstN[Any]:
-    """A value that comes while its child is being cancelled is a value to it."""
+    """Counts the value of a child that returns while it is being cancelled."""
     found = await race(aws, **options)
     found.values = [outcome.value for outcome in found.outcomes if isinstance(outcome, Ok)]
     return found
 
 
 async def race_that_forgets_why(aws: Any, **options: Any) -> FirstN[Any]:
-    """Calls children cancelled that the deadline has ended."""
+    """Reports children as Cancelled that the deadline cancelled."""
     found = await race(aws, **options)
     for place, outcome in enumerate(found.outcomes):
         if isinstance(outcome, TimedOut):

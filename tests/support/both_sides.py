@@ -1,7 +1,7 @@
-"""asyncio's functions and ours side by side: for tests that run over both.
+"""asyncio's functions and ours, for tests that run over both.
 
-A test that is decorated with one of these runs once for each side. `tests/differences.py` says
-which difference, or which likeness, each of them proves.
+A test with one of these decorators runs once for each. `support/differences.py` lists what these
+tests prove: that the functions behave alike, or differ on purpose.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ both_modes = pytest.mark.parametrize("return_exceptions", [False, True])
 
 
 def gathers_differ(theirs: Any, ours: Any) -> pytest.MarkDecorator:
-    """Run over both gathers; `expected` is what is seen with asyncio's, and with ours."""
+    """Run over both gathers; `expected` is the result of asyncio's, then of ours."""
     sides = [(asyncio.gather, theirs), (gather_structured, ours)]
     return pytest.mark.parametrize(("gather", "expected"), sides, ids=SIDES)
 
@@ -38,7 +38,7 @@ def gathers_differ(theirs: Any, ours: Any) -> pytest.MarkDecorator:
 
 @asynccontextmanager
 async def plain(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
-    """Put asyncio.as_completed, iterated with `for`, into the shape of ours: it does no more."""
+    """Call asyncio.as_completed, iterated with `for`, as ours is called."""
 
     async def each() -> AsyncIterator[Awaitable[Any]]:
         for earliest in asyncio.as_completed(aws, **options):
@@ -49,16 +49,16 @@ async def plain(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
 
 @asynccontextmanager
 async def asynchronous(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
-    """Put asyncio.as_completed, iterated with `async for`, into the shape of ours."""
+    """Call asyncio.as_completed, iterated with `async for`, as ours is called."""
     iterated: Any = asyncio.as_completed(aws, **options)
     yield iterated
 
 
-def ending_the_rest(as_completed: Loop) -> Loop:
-    """Add to asyncio's what ours does by itself: what is left running is ended."""
+def cancelling_the_rest(as_completed: Loop) -> Loop:
+    """Cancel and join what asyncio's leaves running, as ours does."""
 
     @asynccontextmanager
-    async def ended(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
+    async def wrapped(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
         before = asyncio.all_tasks()
         try:
             async with as_completed(aws, **options) as completed:
@@ -66,7 +66,7 @@ def ending_the_rest(as_completed: Loop) -> Loop:
         finally:
             await end(asyncio.all_tasks() - before)
 
-    return ended
+    return wrapped
 
 
 async def end(tasks: set[asyncio.Task[Any]]) -> None:
@@ -76,16 +76,16 @@ async def end(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-WITH_FOR = ending_the_rest(plain)
+WITH_FOR = cancelling_the_rest(plain)
 BOTH: list[Loop] = [WITH_FOR, as_completed_scoped]
 _names = SIDES
 if sys.version_info >= (3, 13):
-    BOTH = [*BOTH, ending_the_rest(asynchronous)]
+    BOTH = [*BOTH, cancelling_the_rest(asynchronous)]
     _names = [*SIDES, "asyncio, async for"]
 of_both = pytest.mark.parametrize("as_completed", BOTH, ids=_names)
 
 
 def as_completed_differ(theirs: Any, ours: Any) -> pytest.MarkDecorator:
-    """Run over both; `expected` is what is seen with asyncio's as it is, and with ours."""
+    """Run over both; `expected` is the result of plain asyncio, then of ours."""
     sides = [(plain, theirs), (as_completed_scoped, ours)]
     return pytest.mark.parametrize(("as_completed", "expected"), sides, ids=SIDES)

@@ -1,4 +1,4 @@
-"""The three functions in one shape, for tests of what holds for each of them."""
+"""The three functions with one signature, for tests of what holds for each of them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Leave: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
 def ended(outcome: Outcome[Any]) -> Any:
-    """What gather has in its place: the value, or the exception."""
+    """Return what gather would return in its place: the value or the exception."""
     return outcome.value if isinstance(outcome, Ok) else outcome.error
 
 
-# All children run to their end. Returned is what each ended with, in the order of the arguments.
+# All children run to completion. The calls return values and exceptions in argument order.
 
 
 async def gather(*children: Awaitable[Any], **options: Any) -> list[Any]:
@@ -48,11 +48,11 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name_
 with_and_without_limit = pytest.mark.parametrize("limit", [None, 2])
 
 
-# After a second the call has what it waited for, and leaves the children that still run.
+# After a second the call is done, and cancels the children that still run.
 
 
 class EnoughError(Exception):
-    """What ends a gather."""
+    """The failure that makes gather cancel the others."""
 
 
 async def gather_leaves(*children: Awaitable[Any]) -> None:

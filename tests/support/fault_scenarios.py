@@ -1,4 +1,4 @@
-"""What the tests of faults run: every function and RateLimit, in every way that matters."""
+"""The scenarios of the tests of faults: every function and RateLimit, with their options."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ from structgather import RateLimit, gather_structured
 
 gather = gather_structured
 
-LAZY = 0.8  # of the steps and boundaries must be left, whatever becomes of the inside of a call
-EAGER = 0.5  # where first steps are made at once, too
+LAZY = 0.8  # of the steps and boundaries must remain, however the implementation changes
+EAGER = 0.5  # with eager first steps
 collect = partial(gather, return_exceptions=True)
 
 
@@ -64,7 +64,7 @@ def three(wrap: Wrap) -> dict[str, Behaviour]:
 
 
 def all_well(wrap: Wrap) -> dict[str, Behaviour]:
-    """Nothing goes wrong by itself."""
+    """Three that do not fail."""
     return {
         "a": wrap(returns_at_once()),
         "b": wrap(cleans_up_slowly()),
@@ -73,7 +73,7 @@ def all_well(wrap: Wrap) -> dict[str, Behaviour]:
 
 
 def timed(wrap: Wrap) -> dict[str, Behaviour]:
-    """One that is in time, two that are not."""
+    """One that is in time, and three that are late."""
     return {
         "a": wrap(sleeps(1)),
         "b": wrap(hangs()),
@@ -191,13 +191,13 @@ def as_it_is(behaviour: Behaviour) -> Behaviour:
 def check(
     run: Run, scenario: Scenario, but: frozenset[str] = frozenset(), *, eager: bool = False
 ) -> None:
-    """Every oracle, and nothing is left of a RateLimit."""
+    """Judge the run by every oracle; a RateLimit must be empty."""
     judge(run, scenario.but | but | (OF_AN_EAGER_STEP if eager else frozenset[str]()))
     left = [event.detail for event in run.events if event.what == "left"]
     assert left in ([], [(0, 0)])
 
 
 def came_out(run: Run) -> bool:
-    """Tell whether `asyncio.run` raised KeyboardInterrupt, or everything was over before."""
+    """Whether `asyncio.run` raised KeyboardInterrupt, or everything had finished before."""
     events = [event.what for event in run.events if event.who in ("scope", "the loop")]
     return bool(run.interrupts) or events[-1] == "struck"

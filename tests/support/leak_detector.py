@@ -1,4 +1,4 @@
-"""Refers weakly to all that the children of a call are made of, and tells who keeps it alive."""
+"""Finds what keeps the tasks, frames and exceptions of children alive after a call."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from typing import Any, cast
 
 
 class Thing:
-    """Something that a frame or a context holds, and that is gone when that is."""
+    """An object that lives as long as the frame or the context that refers to it."""
 
 
 class ChildError(Exception):
-    """How a child fails. It can be referred to weakly, which a ValueError cannot."""
+    """The failure of a child. It supports weak references, as a ValueError does not."""
 
 
 in_the_context: ContextVar[Thing] = ContextVar("in_the_context")
 
 
 async def wait(seconds: float) -> None:
-    """Sleep; but no frame refers to the timer, as that of `asyncio.sleep` does, and its context."""
+    """Sleep without a frame that refers to the timer and its context, as `asyncio.sleep` has."""
     loop = asyncio.get_running_loop()
-    over = loop.create_future()
-    loop.call_later(seconds, _end, over)
-    await over
+    done = loop.create_future()
+    loop.call_later(seconds, _finish, done)
+    await done
 
 
-def _end(over: asyncio.Future[None]) -> None:
-    if not over.done():
-        over.set_result(None)
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 class Witness:
-    """Makes children, and refers weakly to all that they are made of."""
+    """Creates children, and refers weakly to all that they consist of."""
 
     def __init__(self) -> None:
         self.refs: list[tuple[str, weakref.ref[Any]]] = []
@@ -47,7 +47,7 @@ class Witness:
         return thing
 
     def saw_task(self, what: str) -> None:
-        """Take note of the current task, and of its context."""
+        """Refer to the current task and its context."""
         task = asyncio.current_task()
         self.saw(f"the task of {what}", task)
         in_the_context.set(self.saw(f"what is in the context of {what}", Thing()))
@@ -55,11 +55,11 @@ class Witness:
             self.saw(f"the context of {what}", task.get_context())
 
     def alive(self) -> list[str]:
-        """What is still there."""
+        """Return the names of what is alive."""
         return [what for what, ref in self.refs if ref() is not None]
 
     def check(self, *kept: str) -> None:
-        """Fail if there is more than what may be kept, by its first words; say who keeps it."""
+        """Fail if more is alive than what begins with one of `kept`; name the referrers."""
         left = [what for what in self.alive() if not what.startswith(kept or ("nothing",))]
         if left:
             lines = (line for what, ref in self.refs if what in left for line in _keepers(ref))
@@ -68,7 +68,7 @@ class Witness:
     async def child(
         self, name: str, seconds: float = 0, *, fails: bool = False, turns: int = 1
     ) -> Any:
-        """Return or fail after a time."""
+        """Return or fail after some seconds or loop iterations."""
         frame = self.saw(f"the frame of {name}", Thing())
         self.saw_task(name)
         try:
@@ -83,15 +83,15 @@ class Witness:
         return self.saw(f"the value of {name}", Thing())
 
     def children(self) -> list[Coroutine[Any, Any, Any]]:
-        """One that returns, one that fails, one that is late."""
+        """Return three children: one returns, one fails, one is late."""
         return [self.child("a", 1), self.child("b", 2, fails=True), self.child("c", 9)]
 
 
-#: A cancelled timer stays with the loop, and its context with it, until it would have been due.
+#: The loop keeps a cancelled timer, with its context, until it would have been due.
 OF_CANCELLED_TIMERS = ("the context", "what is in the context")
 
 
-# Who keeps it.
+# What refers to it.
 
 
 def _keepers(ref: weakref.ref[Any]) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _keepers(ref: weakref.ref[Any]) -> Iterator[str]:
 
 
 def _referrers(thing: object, depth: int, seen: set[int]) -> Iterator[str]:
-    """What refers to a thing, and to that, four levels up."""
+    """Yield what refers to a thing, and what refers to that, up to four levels."""
     found = gc.get_referrers(thing)
     seen.add(id(found))
     for referrer in found:

@@ -1,4 +1,4 @@
-"""Tests that are coroutine functions, in virtual time: an hour of theirs takes no time.
+"""Tests that are coroutine functions and run in virtual time.
 
 @virtual
 async def test_it() -> None:
@@ -19,7 +19,7 @@ P = ParamSpec("P")
 
 
 def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Make a test of a coroutine function. A task that it leaves behind is a failure."""
+    """Make a test of a coroutine function. It fails if it leaves a task behind."""
 
     @functools.wraps(test)
     def run_it(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -34,9 +34,10 @@ async def _leaving_nothing(test: Coroutine[Any, Any, None]) -> None:
 
 
 def run_stock(main: Coroutine[Any, Any, Any], *, eager: bool = False) -> None:
-    """Run on asyncio's own loop what 3.12 and 3.13 can't run eagerly on one written in Python.
+    """Run `main` on asyncio's own loop.
 
-    There a task whose first step raises is hashed while its exception is set.
+    On 3.12 and 3.13 a task whose eager first step raises is hashed while its exception is set,
+    which the tasks of the simulated loop don't allow.
     """
 
     async def on_the_loop() -> None:
@@ -48,7 +49,7 @@ def run_stock(main: Coroutine[Any, Any, Any], *, eager: bool = False) -> None:
 
 
 async def forever(log: list[str] | None = None) -> Any:
-    """Wait until it is cancelled, and say so."""
+    """Wait until cancelled, and log that."""
     try:
         await asyncio.get_running_loop().create_future()
     finally:
@@ -57,7 +58,7 @@ async def forever(log: list[str] | None = None) -> Any:
 
 
 async def stops_slowly(log: list[str], seconds: float = 1) -> Any:
-    """Wait until it is cancelled, then clean up for so many seconds, and say so."""
+    """Wait until cancelled, clean up for so many seconds, and log that."""
     try:
         await asyncio.get_running_loop().create_future()
     finally:

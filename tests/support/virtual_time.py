@@ -1,4 +1,4 @@
-"""Runs a test's coroutine on the deterministic loop: time is virtual, nobody really sleeps."""
+"""Runs the coroutine of a test on the deterministic loop, in virtual time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T], *, eager: bool = False) -> T:
-    """Run `main`; fail on what asyncio would log, and on a coroutine that was never awaited."""
+    """Run `main`; fail if asyncio would log something, or a coroutine was never awaited."""
     loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
     if eager:
         loop.start_eagerly()
@@ -29,19 +29,19 @@ def run(main: Coroutine[Any, Any, T], *, eager: bool = False) -> T:
         finally:
             del main
             gc.collect(0)
-    # What was warned of is known only here.
+    # Warnings are complete only here.
     assert complaints == []
     assert loop.handler_calls == []
     return result
 
 
 def now() -> float:
-    """The virtual time; it starts at 0."""
+    """Return the virtual time, which starts at 0."""
     return asyncio.get_running_loop().time()
 
 
 def timers_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHandle]:
-    """Return a list to which each timer is added that the running loop is asked for."""
+    """Return a list that records the timers of the running loop from now on."""
     loop = asyncio.get_running_loop()
     call_at, timers = loop.call_at, list[asyncio.TimerHandle]()
 
@@ -54,7 +54,7 @@ def timers_from_now_on(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHan
 
 
 def still_to_ring(timers: list[asyncio.TimerHandle]) -> list[asyncio.TimerHandle]:
-    """Those that are neither over nor cancelled."""
+    """Return the timers that are neither due nor cancelled."""
     return [timer for timer in timers if timer.when() > now() and not timer.cancelled()]
 
 

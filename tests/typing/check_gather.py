@@ -12,8 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Coroutine
 from typing import Any, assert_type
 
-from structgather import Gathered, Outcome, gather_structured
-from structgather._failures import ChildFailures
+from structgather import ChildFailures, Gathered, Outcome, gather_structured
 
 
 async def integer() -> int:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NoReturn, assert_never, assert_type
 
 from structgather import (
     Cancelled,
+    ChildFailures,
     Failed,
     FirstN,
     Ok,
@@ -23,7 +24,6 @@ from structgather import (
     first_n_within,
     gather_structured,
 )
-from structgather._failures import ChildFailures
 
 
 async def integer() -> int:

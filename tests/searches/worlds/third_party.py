@@ -1,9 +1,9 @@
-"""Somebody else cancels one child, at every boundary between two callbacks of the loop.
+"""A third party cancels one child, at every boundary between two callbacks of the loop.
 
-Whoever calls `asyncio.all_tasks()` finds the children of a call, and may cancel one of them: a
-supervisor, a debugger, a shutdown that picks its victims. It may come before the child's first
-step, where a coroutine never runs and can't say how it ended. In mode `racy` the search has it at
-every boundary, among all orders of the other events, and with a cancellation of the caller besides.
+A supervisor, a debugger or a shutdown finds the children of a call in `asyncio.all_tasks()` and may
+cancel one of them, also before its first step, so that its coroutine never runs. In mode `racy` the
+search does so at every boundary, in all orders of the other events; in some cases the caller is
+cancelled too.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from simloop.choosers import explore
 from simloop.every_schedule import judge, world_of
 from simloop.loop import DeterministicLoop, current
 from simloop.run import Run
-from simloop.run_log import story
+from simloop.run_log import log_of
 from simloop.worlds import Behaviour, Call
 from structgather import Cancelled, gather_structured
 
 CHILDREN: dict[str, Behaviour] = {"a": returns(), "b": cleans_up_slowly()}
 STUBBORN: dict[str, Behaviour] = {"a": returns_while_cancelled(), "b": returns()}
 
-SOMEBODY = "somebody"
-MESSAGE = "by somebody else"
+THIRD_PARTY = "third party"
+MESSAGE = "by a third party"
 
-# It takes every cancelled child for one that the call has cancelled.
-OF_OTHERS = frozenset({"losers_are_told"})
-# A call that raises what its children do raises the CancelledError of one, as asyncio.gather does:
-# these know of none but the caller's. `as_it_was` asks for its message.
+# This oracle takes every cancelled child for one that the call cancelled.
+OF_A_THIRD_PARTY = frozenset({"losers_are_reported"})
+# A call that raises what its children raise also raises the CancelledError of one, as
+# asyncio.gather does. These oracles expect only the caller's; `reports_the_child` has its message.
 OF_A_RAISING_CALL = frozenset({"no_cancel_invented", "cancel_message_kept"})
-# Of a child that never starts this one sees no end, which has made room for the next.
-OF_THE_UNSEEN = frozenset({"limit_holds"})
+# A child that never starts logs no finish, although it makes room for the next.
+OF_AN_UNSTARTED_CHILD = frozenset({"limit_holds"})
 
 
-class Blow(LoopFuture[None]):
-    """A point like any other for the chooser: to complete it cancels the Task of one child."""
+class Cancellation(LoopFuture[None]):
+    """A point for the chooser: completing it cancels the Task of one child."""
 
     def __init__(self, loop: DeterministicLoop, place: int) -> None:
-        super().__init__(loop=loop, label=SOMEBODY)
+        super().__init__(loop=loop, label=THIRD_PARTY)
         self._in = loop
         self._place = place
         loop._points.append(self)
@@ -52,40 +52,40 @@ class Blow(LoopFuture[None]):
     def set_result(self, result: None) -> None:
         super().set_result(result)
         loop, place = self._in, self._place
-        made = [ref() for ref in loop.task_refs[1:]]  # the first one is the caller
-        child = made[place] if place < len(made) else None
+        created = [ref() for ref in loop.task_refs[1:]]  # the first one is the caller
+        child = created[place] if place < len(created) else None
         if child is None or child not in asyncio.all_tasks(loop):
             return
         label = "ab"[place]
         started = any((event.who, event.what) == (label, "started") for event in loop.events)
         if child.cancel(MESSAGE):
             loop.log(label, "cancelled from outside")
-            loop.log(SOMEBODY, "cancels", "after its first step" if started else "before")
+            loop.log(THIRD_PARTY, "cancels", "after its first step" if started else "before")
 
 
-def struck(call: Call, place: int) -> Call:
-    """The call, while somebody is about to cancel one of its children."""
+def with_third_party(call: Call, place: int) -> Call:
+    """Make the call while a third party may cancel one of its children."""
 
     async def around(*coroutines: Coro) -> Any:
-        Blow(current(), place)
+        Cancellation(current(), place)
         return await call(*coroutines)
 
     return around
 
 
-def how(run: Run) -> list[str]:
-    """When somebody cancelled the child: empty if it was done, or not yet there."""
-    return [event.detail for event in run.events if event.who == SOMEBODY]
+def moments_of(run: Run) -> list[str]:
+    """When the third party cancelled the child; empty if it was done, or not created yet."""
+    return [event.detail for event in run.events if event.who == THIRD_PARTY]
 
 
 class Case(NamedTuple):
-    """A call, two children, and how often the caller may be cancelled besides."""
+    """A call, two children, and how often the caller may be cancelled as well."""
 
     name: str
     call: Call
     children: dict[str, Behaviour] = CHILDREN
     cancels: int = 0
-    raises: bool = False  # whether a child that ends cancelled ends the call
+    raises: bool = False  # whether the call raises the CancelledError of a child
 
     def run(self, *, eager: bool) -> list[int]:
         """Judge every schedule in which each child is the victim; return how many there are."""
@@ -93,20 +93,20 @@ class Case(NamedTuple):
 
     def run_with(self, victim: str, *, eager: bool) -> int:
         """Judge every schedule in which this child is the victim; return how many there are."""
-        excused = OF_A_RAISING_CALL if self.raises else OF_OTHERS
+        excused = OF_A_RAISING_CALL if self.raises else OF_A_THIRD_PARTY
         place = [*self.children].index(victim)
-        program = world_of(struck(self.call, place), self.children)
+        program = world_of(with_third_party(self.call, place), self.children)
         moments: set[str] = set()
         runs = 0
         for run in explore(program, mode="racy", cancels=self.cancels, eager=eager):
-            as_it_was(run, self, victim)
+            reports_the_child(run, self, victim)
             if not self.raises:
-                siblings_go_on(run, victim)
-            moments.update(how(run))
-            judge(run, excused | OF_THE_UNSEEN if "before" in how(run) else excused)
+                siblings_run_on(run, victim)
+            moments.update(moments_of(run))
+            judge(run, excused | OF_AN_UNSTARTED_CHILD if "before" in moments_of(run) else excused)
             runs += 1
-        # Eager children have no time before their first step.
-        assert moments == {"after its first step", *(() if eager else ("before",))}
+        # An eager child can only be cancelled before its first step if it waited for the limit.
+        assert moments >= {"after its first step", *(() if eager else ("before",))}
         return runs
 
 
@@ -138,8 +138,8 @@ CASES = [
 # fmt: on
 
 
-def cancellation_told(run: Run, place: int, *, raises: bool) -> tuple[Any, ...] | None:
-    """What the CancelledError of the child in that place says, if the call has one for it."""
+def message_reported(run: Run, place: int, *, raises: bool) -> tuple[Any, ...] | None:
+    """Return the arguments of the CancelledError that the call has for the child in that place."""
     if raises:
         return run.error.args if isinstance(run.error, asyncio.CancelledError) else None
     pieces: list[Any] = list(getattr(run.value, "outcomes", run.value))
@@ -151,26 +151,26 @@ def cancellation_told(run: Run, place: int, *, raises: bool) -> tuple[Any, ...] 
     return None
 
 
-def as_it_was(run: Run, case: Case, victim: str) -> None:
-    """The call says of the child that was struck what became of it, with the message that came."""
-    if not how(run) or run.cancels_accepted:
+def reports_the_child(run: Run, case: Case, victim: str) -> None:
+    """The call reports how the cancelled child finished, with the message of its cancellation."""
+    if not moments_of(run) or run.cancels_accepted:
         return
-    ending = story(run).children[victim].ending
+    ending = log_of(run).children[victim].ending
     cancelled = ending is None or ending.how == "cancelled"
-    told = cancellation_told(run, [*case.children].index(victim), raises=case.raises)
-    assert told == ((MESSAGE,) if cancelled else None), run.schedule
+    reported = message_reported(run, [*case.children].index(victim), raises=case.raises)
+    assert reported == ((MESSAGE,) if cancelled else None), run.schedule
 
 
-def siblings_go_on(run: Run, victim: str) -> None:
-    """Nobody else was disturbed."""
+def siblings_run_on(run: Run, victim: str) -> None:
+    """No sibling was cancelled."""
     if run.cancels_accepted:
         return
-    for label, child in story(run).children.items():
+    for label, child in log_of(run).children.items():
         assert label == victim or not child.cancelled, run.schedule
 
 
 def searches() -> Iterator[Search]:
-    """Each case, with lazy and with eager tasks."""
+    """Yield a search of each case, with lazy and with eager tasks."""
     for case in CASES:
         for eager in (False, True):
             name = case.name + (", eager" if eager else "")

@@ -1,23 +1,23 @@
-"""Programs as trees: calls of all three functions, one inside the other, and asyncio's own around.
+"""Programs as trees: nested calls of all three functions, in asyncio's timeouts and groups.
 
     Gather(Leaf("fails"), Timeout(First(Leaf("sleeps", points=2), n=1), seconds=1), limit=1)
 
-A tree prints as the Python that builds it. Each node runs in the task of the one that it is in;
-calls and groups start their parts as children. A child's label is its place: "root.a.b" is the
-second child of the first one; what runs in the task of its parent has an apostrophe more.
+The repr of a tree is the Python that builds it. Each node runs in the task of its parent; calls and
+groups start their parts as children. A child's label is its place: "root.a.b" is the second child
+of the first one; what runs in the task of its parent has one more apostrophe.
 
     judge_random(7)            draws one program from a seed; raises `Broken` if a promise is broken
     reproduce(tree, schedule)  repeats one run, and raises the `Violation` that was found in it
 
-`Broken` carries a program of a few lines that shows what is wrong: to be copied into a file, and
-run from the root of the repository by `PYTHONPATH=.:tests python FILE`.
+`Broken` has a script of a few lines that repeats the violation: copy it into a file and run it from
+the root of the repository with `PYTHONPATH=.:tests python FILE`.
 
-nodes      what prints as the Python that builds it; leaves; Tasks, shields
+nodes      the base class, leaves, Tasks and shields
 scopes     calls of the three functions
 around     asyncio's timeouts and groups, cleanups, and the whole program
 drawing    random trees
-judging    every oracle, but for what is asyncio's own doing
-shrinking  what was found is made small, and printed
+judging    every oracle, with what asyncio itself does excused
+shrinking  shrinks and prints what was found
 """
 
 from simloop.random_programs.around import Finally, Group, Timeout, program

@@ -1,4 +1,4 @@
-"""asyncio's own timeouts and groups around calls, cleanups with calls in them, and the program."""
+"""asyncio's timeouts and groups around calls, cleanups with calls, and the whole program."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ class Group(Node):
     def __init__(self, *parts: Node) -> None:
         super().__init__(*parts)
         if not parts or not isinstance(parts[0], Call):
-            raise TypeError("what keeps a cancellation from a group keeps it from its tasks")
+            raise TypeError(
+                "a body that ignores a cancellation keeps it from the tasks of the group"
+            )
 
     async def run(self, child: Child) -> Any:
         child.log("is a program")
@@ -55,8 +57,8 @@ class Group(Node):
         try:
             async with group:
                 for letter, part in zip(ascii_lowercase, others, strict=False):
-                    # No deadline of what is around them: the group cancels them when its body,
-                    # with all its cleanups, is over.
+                    # They have no deadline from around them: the group cancels them when its body
+                    # has finished, cleanups included.
                     start_in(group, live(f"{child.label}.{letter}", part.run))
                 return await body.run(inside(child))
         except BaseException as error:
@@ -69,12 +71,12 @@ class Group(Node):
 def start_in(group: asyncio.TaskGroup, coroutine: Coroutine[Any, Any, Any]) -> None:
     try:
         group.create_task(coroutine)
-    except RuntimeError:  # an eager task has failed at once: on 3.12 the next one is refused
+    except RuntimeError:  # on 3.12 a group refuses a task after an eager one has failed
         coroutine.close()
 
 
 class Finally(Node):
-    """The first part, and in the `finally` the second one, which must not fail."""
+    """The first part, with the second one, which must not fail, in its `finally`."""
 
     def __init__(self, first: Node, then: Node) -> None:
         super().__init__(first, then)
@@ -96,15 +98,15 @@ class Finally(Node):
 
 
 def inside(child: Child) -> Child:
-    # Of its own: a cancellation that ends in here is none of the child's.
+    # A cancellation that is handled in here is not the child's.
     return Child(f"{child.label}'", current())
 
 
-# The whole.
+# The program.
 
 
 def program(tree: Node, functions: Functions | None = None) -> Program:
-    """The tree as the root of a program; `functions` stand in for those under test."""
+    """Make a program of the tree; `functions` replace those under test."""
 
     async def outermost(root: Coro) -> list[Any]:
         current().log("root", "in the outer task")

@@ -1,4 +1,4 @@
-"""Random trees: each choice is made by a function, be it of `random` or of hypothesis."""
+"""Random trees: a function makes each choice, with `random` or with hypothesis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simloop.random_programs.nodes import (
     Node,
     Shared,
     Shielded,
-    is_handed_over,
+    is_adopted,
 )
 from simloop.random_programs.scopes import First, Gather, Stream
 from simloop.run import Options
@@ -41,7 +41,7 @@ class Sort(NamedTuple):
 
     calls: tuple[str, ...] = ("Gather", "First", "Stream")
     options: frozenset[str] = frozenset({"*"})
-    handed_over: bool = True
+    adopted: bool = True
     asyncio: bool = True  # timeouts, groups and cleanups
     leaves: tuple[str, ...] = LEAVES
     eager: bool = EAGER_TASKS
@@ -131,14 +131,14 @@ class Drawing:
     def feeding(
         self, parts: list[Node], feeds: tuple[str, ...], **makers: Callable[[], Any]
     ) -> dict[str, Any]:
-        """Some of these, and where the children come from."""
+        """Draw some of these options, and the kind of input."""
         options = self.options(**makers, feed=lambda: self.one_of(feeds))
-        if options.get("feed") == "raising" and any(map(is_handed_over, parts)):
+        if options.get("feed") == "raising" and any(map(is_adopted, parts)):
             options.setdefault("limit", self.limit())
         return options
 
     def options(self, **makers: Callable[[], Any]) -> dict[str, Any]:
-        """Some of these, as far as they may be drawn."""
+        """Draw some of these options, of those that may be drawn."""
         allowed = self.sort.options
         return {
             name: make()
@@ -170,8 +170,8 @@ class Drawing:
         ]
 
     def part(self, depth: int, *, adding: bool) -> Node:
-        """A child, as it is handed over."""
-        if self.sort.handed_over:
+        """Draw an argument of a call."""
+        if self.sort.adopted:
             match self.choose(10):
                 case 6 | 7:
                     return Adopted(self.node(depth))
@@ -186,7 +186,7 @@ class Drawing:
         return self.node(depth)
 
     def node(self, depth: int) -> Node:
-        """What a child does."""
+        """Draw what a child does."""
         kind = self.choose(10) if depth else 0
         if kind < 5:
             return self.leaf()
@@ -203,12 +203,12 @@ class Drawing:
 
     def leaf(self, does: tuple[str, ...] = ()) -> Node:
         name = self.one_of(does or self.sort.leaves)
-        # An exit in an eager first step comes out of the making of the task, not through the loop.
+        # An exit in an eager first step propagates to what creates the task, not to the loop.
         return Leaf(name, points=self.choose(3) or int(name == "exits"))
 
     def tame(self) -> Node:
-        """A call that raises nothing but the caller's own cancellation."""
-        sort = self.sort._replace(handed_over=False, asyncio=False, leaves=LEAVES[:-1])
+        """Draw a call that raises nothing but the cancellation of its caller."""
+        sort = self.sort._replace(adopted=False, asyncio=False, leaves=LEAVES[:-1])
         quiet = Drawing(self.choose, sort)
         if self.sort.calls == ("Gather",) or self.choose(2):
             return quiet.gather(1, tame=True)

@@ -1,4 +1,4 @@
-"""A program is judged by every oracle, but for what is asyncio's own doing; and a run repeated."""
+"""Judge a program by every oracle except where asyncio itself breaks a promise; repeat a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from simloop.oracles import ORACLES, Violation
 from simloop.random_programs.around import program
 from simloop.random_programs.nodes import Node
 from simloop.run import Run
-from simloop.run_log import story
+from simloop.run_log import log_of
 
 # What asyncio itself does; `test_finds_wrong_gathers.py` shows some of it. On 3.11 and 3.12 a
 # TaskGroup that fails loses the cancellation of the task that it is in; on all versions one that
@@ -29,7 +29,7 @@ OUTERMOST = {"root", "root'", "root''"}  # what runs in the outer task
 
 
 def excused(found: Run) -> set[str]:
-    """The oracles that would find what is asyncio's own doing in this very run."""
+    """The oracles that would report what asyncio itself did in this run."""
     timeouts = [event.who for event in found.events if event.what == "timeout expired"]
     groups = {event.who: event.detail for event in found.events if event.what == "group failed"}
     outside = [raised for who, raised in groups.items() if who in OUTERMOST]
@@ -37,7 +37,7 @@ def excused(found: Run) -> set[str]:
     excuses: list[tuple[object, Iterable[str]]] = [
         (found.eager, OF_AN_EAGER_STEP),
         (found.interrupts, OF_AN_INTERRUPT),
-        (timeouts, LEAKS),  # its TimeoutError leads to a frame that leads to the task
+        (timeouts, LEAKS),  # its TimeoutError refers to a frame that refers to the task
         (OUTERMOST.intersection(timeouts), OF_THE_TIMEOUT),
         (groups, OF_A_GROUP),
         (any("Group" in raised for raised in outside), OF_A_GROUP_OUTSIDE),
@@ -51,9 +51,9 @@ def failures_are_shown(found: Run) -> None:
     """The traceback of what `gather_structured` raises shows the failures of all children."""
     if found.interrupts:
         return
-    for name, told in story(found).scopes.items():
+    for name, scope in log_of(found).scopes.items():
         for text in outcome_oracles.logged(found, f"caller of {name}", "shows"):
-            for child in told.children:
+            for child in scope.children:
                 failed = re.fullmatch(
                     r"ChildError\('(.*)'\)", str(child.ending and child.ending.what)
                 )
@@ -63,7 +63,7 @@ def failures_are_shown(found: Run) -> None:
 
 
 def violation(found: Run, only: str | None = None) -> Violation | None:
-    """The first promise that a run breaks, or `only` this one."""
+    """Return the first promise that a run breaks, or only that one."""
     but = excused(found)
     for oracle in (*ORACLES, *outcome_oracles.ORACLES, failures_are_shown):
         if oracle.__name__ not in but and only in (None, oracle.__name__):

@@ -1,4 +1,4 @@
-"""Nodes of a tree: what prints as the Python that builds it, leaves, and ways to hand over."""
+"""Nodes of a tree, whose repr is the Python that builds it: leaves, and kinds of arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from simloop.calls import Coro, log
 from simloop.loop import current
 from simloop.worlds import SCOPE, Child, Ending, describe, live
 
-# Tasks of the running program. No frame may refer to them: their exceptions refer to frames.
+# Tasks of the running program. No frame may refer to them, as their exceptions refer to frames.
 _shared: dict[str, asyncio.Task[Any]] = {}
 _shielded: list[asyncio.Task[Any]] = []
 
@@ -20,7 +20,7 @@ WIDTH = 80
 
 
 class Node:
-    """A part of a program. Two that print alike are alike."""
+    """A part of a program. Two with the same repr are the same."""
 
     defaults: ClassVar[dict[str, Any]] = {}
 
@@ -31,15 +31,15 @@ class Node:
         self.options = {**self.defaults, **options}
 
     async def run(self, child: Child) -> Any:
-        """Do what it does, in the running task, as `child`."""
+        """Run it in the current task, as `child`."""
         raise NotImplementedError
 
     def is_quiet(self) -> bool:
-        """Whether it raises nothing but the cancellation of the task that it is in."""
+        """Whether it raises nothing but the cancellation of its task."""
         return False
 
     def arguments(self) -> list[str]:
-        """What does not have its default, as Python."""
+        """The options that do not have their defaults, as Python."""
         return [
             f"{name}={value!r}"
             for name, value in self.options.items()
@@ -60,7 +60,7 @@ QUIET = ("returns", "sleeps", "cleans_up_slowly", "returns_while_cancelled")
 
 
 class Leaf(Node):
-    """What `simloop.behaviours` calls `does`, with so many points (or seconds)."""
+    """The behaviour of that name in `simloop.behaviours`, with so many points (or seconds)."""
 
     defaults: ClassVar = {"points": 1}
 
@@ -79,11 +79,11 @@ class Leaf(Node):
         return await make(self.options["points"])(child)
 
 
-# How a child can be handed over to a call, other than as a coroutine.
+# Arguments of a call that are not coroutines.
 
 
 class Wrapped(Node):
-    """Elsewhere it is what it wraps."""
+    """Where it is no argument of a call, it is what it wraps."""
 
     async def run(self, child: Child) -> Any:
         return await self.parts[0].run(child)
@@ -100,33 +100,33 @@ class Shared(Wrapped):
 
 
 class Shielded(Wrapped):
-    """A Task in an `asyncio.shield`, which the program joins at its end."""
+    """A Task in an `asyncio.shield`; the program joins it at its end."""
 
     def __init__(self, part: Node) -> None:
         super().__init__(part)
         if not part.is_quiet():
-            raise TypeError("who would retrieve its exception?")
+            raise TypeError("its exception would never be retrieved")
 
 
-def is_handed_over(part: Node) -> bool:
+def is_adopted(part: Node) -> bool:
     return isinstance(part, Wrapped)
 
 
-def hand_over(part: Node, label: str, coroutine: Coro) -> Any:
-    """What the call gets for the coroutine of a child."""
+def argument(part: Node, label: str, coroutine: Coro) -> Any:
+    """Return what the call gets for the coroutine of a child."""
     match part:
         case Adopted():
-            log("caller", "handed over", label)
+            log("caller", "adopted", label)
             return asyncio.create_task(coroutine)
         case Shared():
-            log("caller", "handed over", label)
+            log("caller", "adopted", label)
             if label in _shared:
                 coroutine.close()
             else:
                 _shared[label] = asyncio.create_task(coroutine)
             return _shared[label]
         case Shielded():
-            log("caller", "handed over", label)
+            log("caller", "adopted", label)
             coroutine.close()
             return shield(part, label)
         case _:
@@ -144,26 +144,26 @@ def shield(part: Node, label: str) -> asyncio.Future[Any]:
     loop.log(label, "started")
     loop.log(label, "is a Future")
     if outer.done():
-        shield_ended(label, outer)
+        shield_finished(label, outer)
     else:
-        outer.add_done_callback(partial(shield_ended, label))
+        outer.add_done_callback(partial(shield_finished, label))
     return outer
 
 
-def shield_ended(label: str, outer: asyncio.Future[Any]) -> None:
+def shield_finished(label: str, outer: asyncio.Future[Any]) -> None:
     loop = current()
     if outer.cancelled():
         loop.log(label, "cancelled")
-        loop.log(label, "ended", Ending("cancelled", cancels=1))
+        loop.log(label, "finished", Ending("cancelled", cancels=1))
     else:
-        loop.log(label, "ended", describe(outer.result()))
+        loop.log(label, "finished", describe(outer.result()))
 
 
 # The end of a program.
 
 
 async def settle() -> None:
-    """Join what was shielded, whatever arrives meanwhile."""
+    """Join the shielded Tasks, also when cancelled."""
     cancelled: asyncio.CancelledError | None = None
     try:
         while not all(task.done() for task in _shielded):
@@ -180,17 +180,17 @@ async def settle() -> None:
 
 
 async def one_of(tasks: list[asyncio.Task[Any]]) -> None:
-    # Not by `asyncio.wait`: cancelled, on 3.14 and later it leaves its caller in a cycle.
-    over = current().create_future()
+    # `asyncio.wait` leaves its caller in a cycle if it is cancelled, on 3.14 and later.
+    done = current().create_future()
 
     def wake(_: object) -> None:
-        if not over.done():
-            over.set_result(None)
+        if not done.done():
+            done.set_result(None)
 
     for task in tasks:
         task.add_done_callback(wake)
     try:
-        await over
+        await done
     finally:
         for task in tasks:
             task.remove_done_callback(wake)

@@ -15,7 +15,7 @@ from simloop import calls
 from simloop.base_loop import born_in
 from simloop.calls import BodyError, Coro, Feed, log
 from simloop.loop import current, point
-from simloop.random_programs.nodes import Node, Shared, hand_over, is_handed_over
+from simloop.random_programs.nodes import Node, Shared, argument, is_adopted
 from simloop.worlds import Child, scope
 from structgather import Outcome, as_completed_scoped, first_n_within, gather_structured
 
@@ -32,21 +32,21 @@ under_test: contextvars.ContextVar[Functions] = contextvars.ContextVar("under_te
 class Call(Node):
     """A call under test, with its parts as children."""
 
-    deadline: ClassVar[str] = ""  # the option that says when the whole call ends
+    deadline: ClassVar[str] = ""  # the option with the deadline of the whole call
 
     def __init__(self, *parts: Node, **options: Any) -> None:
         super().__init__(*parts, **options)
         shared = [part.options["name"] for part in parts if isinstance(part, Shared)]
         if len(shared) != len({*shared}):
             raise TypeError("one Task can't be given twice")
-        # A call without a limit takes all inputs before it starts one; if that fails it takes
-        # nothing over, and what runs already runs on.
+        # A call without a limit pulls its whole input before it starts a child; if that raises, it
+        # adopts nothing, and the Tasks run on.
         if (
             self.options.get("feed") == "raising"
             and self.options["limit"] is None
-            and any(map(is_handed_over, parts))
+            and any(map(is_adopted, parts))
         ):
-            raise TypeError("who would end the Tasks?")
+            raise TypeError("the Tasks would run on")
 
     async def run(self, child: Child) -> str:
         child.log("is a program")
@@ -66,8 +66,8 @@ class Call(Node):
         return child.label
 
     def child_deadline(self) -> float | None:
-        # What runs already waits for its turn all the same, and its time begins with that.
-        waits = self.options["limit"] is not None and any(map(is_handed_over, self.parts))
+        # An adopted Task waits under the limit as well, and its time counts from its admission.
+        waits = self.options["limit"] is not None and any(map(is_adopted, self.parts))
         seconds: float | None = None if waits else self.options["child_timeout"]
         return seconds
 
@@ -81,23 +81,23 @@ class Call(Node):
         raise NotImplementedError
 
     def given(self, *but: str) -> dict[str, Any]:
-        """The options to hand on: those that are given."""
+        """The options that do not have their defaults."""
         return {
             name: value
             for name, value in self.options.items()
             if value != self.defaults[name] and name not in but
         }
 
-    def handing_over(self, labels: list[str]) -> Feed:
-        """The feed, with Tasks and Futures for the children that are handed over as such."""
+    def feed(self, labels: list[str]) -> Feed:
+        """The input, with Tasks and Futures for the children that are adopted."""
         feed: Feed = getattr(calls, self.options["feed"])
-        if not any(map(is_handed_over, self.parts)):
+        if not any(map(is_adopted, self.parts)):
             return feed
-        return lambda left: feed(map(hand_over, self.parts, labels, left))
+        return lambda left: feed(map(argument, self.parts, labels, left))
 
 
 class Gather(Call):
-    """`gather_structured`. `twice` are the places of arguments that are given once more."""
+    """`gather_structured`. `twice` has the places of arguments that are passed once more."""
 
     defaults: ClassVar = {
         "return_exceptions": False,
@@ -112,7 +112,7 @@ class Gather(Call):
 
     async def call(self, labels: list[str], *children: Coro) -> Any:
         log("caller", "limit", self.options["limit"])
-        arguments: list[Any] = [*map(hand_over, self.parts, labels, children)]
+        arguments: list[Any] = [*map(argument, self.parts, labels, children)]
         twice = [place % len(children) for place in self.options["twice"] if children]
         arguments += [arguments[place] for place in twice]
         call = under_test.get()["gather"](*arguments, **self.given("twice"))
@@ -142,12 +142,12 @@ class First(Call):
         return "exits" not in repr(self)
 
     def call(self, labels: list[str], *children: Coro) -> Awaitable[Any]:
-        feed, of = self.handing_over(labels), under_test.get()["first"]
+        feed, of = self.feed(labels), under_test.get()["first"]
         return calls.first(*children, feed=feed, of=of, **self.given("feed"))
 
 
 class Stream(Call):
-    """`as_completed_scoped`. `body` is what is done with each outcome, or a call to be awaited."""
+    """`as_completed_scoped`. `body` has an action for each outcome, or a call to await."""
 
     deadline = "timeout"
     defaults: ClassVar = {
@@ -160,9 +160,9 @@ class Stream(Call):
     }
 
     def call(self, labels: list[str], *children: Coro) -> Awaitable[Any]:
-        feed, of = self.handing_over(labels), under_test.get()["stream"]
+        feed, of = self.feed(labels), under_test.get()["stream"]
         held_back = min(self.options["held_back"], len(children))
-        if self.options["feed"] != "collection" or any(map(is_handed_over, self.parts)):
+        if self.options["feed"] != "collection" or any(map(is_adopted, self.parts)):
             held_back = 0  # the index of what is added would not be its place
         return calls.stream(
             *children,
@@ -175,7 +175,7 @@ class Stream(Call):
 
 
 def acting(actions: tuple[str | Node, ...]) -> calls.Body:
-    """The body of a loop that does something else with each outcome."""
+    """Return the body of a loop, with one action for each outcome."""
     left = enumerate(actions)
 
     async def body(outcomes: Any, outcome: Outcome[Any], more: Iterator[Coro]) -> bool:

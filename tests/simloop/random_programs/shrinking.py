@@ -1,4 +1,4 @@
-"""What breaks a promise is made small, and printed as a program that can be run."""
+"""Shrink a program that breaks a promise, and print it as a script."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def script(tree: Node, schedule: str, functions: Functions) -> str:
     return "\n".join([*lines, "", call, ""])
 
 
-# How it is made small.
+# How it is shrunk.
 
 
 class Bent(Steps):
-    """The choices of another run, as far as they fit; then choice 0."""
+    """The choices of another run as far as they fit, then choice 0."""
 
     def __init__(self, choices: list[tuple[int, int]], steps: list[int]) -> None:
         super().__init__(*steps)
@@ -95,7 +95,7 @@ class Bent(Steps):
 
 
 def shrunk(tree: Node, found: Run, broken: Violation, functions: Functions) -> Broken:
-    """The smallest program that breaks the same promise, by leaving out what can be left out."""
+    """Return the smallest program that breaks the same promise, by leaving out parts."""
 
     def broken_by(smaller: Node) -> tuple[Run, Violation] | None:
         for again in runs_like(found, smaller, functions):
@@ -118,7 +118,7 @@ def shrunk(tree: Node, found: Run, broken: Violation, functions: Functions) -> B
 
 
 def runs_like(found: Run, tree: Node, functions: Functions) -> Iterator[Run]:
-    """Runs of a tree: the simplest ones, one as near as can be to `found`, and random ones."""
+    """Yield runs of a tree: the simplest ones, one as near as possible to `found`, random ones."""
     whole = program(tree, functions)
     options: Options = {"mode": found.mode, "eager": found.eager, "deadlock_ok": True}
     simple: Options = {"mode": "fifo", "eager": found.eager, "deadlock_ok": True}
@@ -134,14 +134,14 @@ def runs_like(found: Run, tree: Node, functions: Functions) -> Iterator[Run]:
         yield run(whole, Seeded(seed, horizon(tree)), **options)
 
 
-# What a leaf or a call may be replaced by: the first one that does is the simplest.
+# What may replace a leaf or a call, the simplest first.
 SIMPLE = [
     Leaf(does, points=n) for does in ("returns", "sleeps", "cleans_up_slowly") for n in (1, 2)
 ]
 
 
 def smaller_trees(node: Node) -> Iterator[Node]:
-    """Trees with less in them, the smallest first."""
+    """Yield smaller trees, the smallest first."""
     parts, options, make = node.parts, node.options, type(node)
     yield from parts
     if not isinstance(node, Wrapped):

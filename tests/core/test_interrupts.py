@@ -1,0 +1,100 @@
+"""An interrupt at every line of the package: the TaskGroup is a second lock behind our own code.
+
+A KeyboardInterrupt or a MemoryError is raised at line event 1, 2, 3, ... of the package. Whatever
+the call then raises, every child is done when it is over. Where a wake-up is lost with the line,
+the call waits until its caller is cancelled; then it raises, and has joined every child. Nor can
+Ctrl-C do harm there, which under `asyncio.run` cancels the main Task between any two lines.
+
+One line can't be protected by any code of a context manager: the first one of its `__aexit__`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from simloop.interrupts import Interrupt, Place, Start, interrupts, lines_of
+from structgather import as_completed_scoped
+from support.fault_scenarios import SCENARIOS as LARGER
+from support.fault_scenarios import as_it_is
+from support.interrupt_scenarios import SCENARIOS, Scenario, is_ours
+
+#: So many line events at least has each scenario, whatever becomes of the inside of a call.
+LEAST = 40
+
+UNPROTECTED = Place.first_of(type(as_completed_scoped([])).__aexit__.__code__)
+
+#: What is not left to the exhaustive test.
+QUICK = [
+    scenario
+    for scenario in SCENARIOS
+    if scenario.name
+    in {
+        "gather",
+        "gather one child",
+        "gather fails",
+        "gather return_exceptions",
+        "gather limit fails",
+        "gather cancelled",
+        "gather nested",
+        "gather tasks fails",
+        "first met",
+        "first limit",
+        "first within",
+        "stream breaks",
+        "stream adds",
+        "stream source",
+        "stream tasks",
+    }
+]
+EAGER: Start = "eager" if sys.version_info >= (3, 12) else "lazy"
+STARTS: list[Start] = ["lazy", "plain", *[EAGER][: EAGER == "eager"]]
+
+quick = pytest.mark.parametrize("scenario", QUICK, ids=lambda scenario: scenario.name)
+all_of_them = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+each_interrupt = pytest.mark.parametrize(
+    "interrupt", ["KeyboardInterrupt", "MemoryError", "cancel"]
+)
+
+
+def check(scenario: Scenario, interrupt: Interrupt, start: Start = "lazy") -> None:
+    """Interrupt every line of a scenario."""
+    *runs, last = interrupts(scenario.program, interrupt, lines_of(is_ours), start)
+    broken = [run for run in (*runs, last) if run.broken()]
+    unprotected = [run for run in broken if run.place == UNPROTECTED]
+    assert [run.broken() for run in broken if run not in unprotected] == []
+    assert len(unprotected) == (scenario.left_early and interrupt != "cancel")
+    if interrupt == "cancel":
+        assert {run.ending for run in runs} == {last.ending, "cancelled"}
+    assert len(runs) >= LEAST
+    assert last.place is None
+
+
+@quick
+def test_a_keyboard_interrupt_at_every_line(scenario: Scenario) -> None:
+    """Every child is done when the call is over, and the interrupt is raised somewhere."""
+    check(scenario, "KeyboardInterrupt")
+
+
+@quick
+def test_a_memory_error_at_every_line(scenario: Scenario) -> None:
+    """Every child is done when the call is over, also where Tasks start eagerly."""
+    check(scenario, "MemoryError", EAGER)
+
+
+@quick
+def test_the_caller_is_cancelled_at_every_line(scenario: Scenario) -> None:
+    """By a signal handler: the cancellation is raised, and no child is cancelled twice."""
+    check(scenario, "cancel")
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("start", STARTS)
+@each_interrupt
+@all_of_them
+def test_every_interrupt_at_every_line(
+    scenario: Scenario, interrupt: Interrupt, start: Start
+) -> None:
+    """In all scenarios, with Tasks of every kind."""
+    check(scenario, interrupt, start)

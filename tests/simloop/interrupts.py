@@ -1,0 +1,352 @@
+"""An exception at line 1, 2, 3, ... of some source functions, until no line is left to raise it.
+
+A KeyboardInterrupt can strike in any line, and so can a MemoryError; in those of a library too. It
+surfaces where Python's rules have it: in the call, in a child's Task, in a callback, in what
+cancels the caller, in a destructor. Where a KeyboardInterrupt leaves the loop, the loop is run on
+afterwards, as a REPL or `asyncio.run` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import sys
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from simloop.choosers import First
+from simloop.loop import Deadlock, DeterministicLoop
+from simloop.run import Program, listening
+from simloop.worlds import SCOPE, Over
+
+Interrupt: TypeAlias = Literal["KeyboardInterrupt", "MemoryError", "cancel"]
+
+#: With the label of the child, the name of a Task that a call is to adopt. It is a child once the
+#: call has added a done callback to it.
+ADOPTED = "adopted "
+
+#: A program that takes more handles, points and ticks spins.
+_MOST_STEPS = 2_000
+
+
+class Place(NamedTuple):
+    """Where an exception was raised."""
+
+    code: CodeType
+    line: int
+
+    @classmethod
+    def first_of(cls, code: CodeType) -> Place:
+        """Return the first line of a function, before which none of its own code can protect it."""
+        lines = (line for _, _, line in code.co_lines() if line is not None)
+        return cls(code, next(line for line in lines if line != code.co_firstlineno))
+
+    def __str__(self) -> str:
+        file = self.code.co_filename.rpartition("/")[2]
+        return f"{file}:{self.line} {self.code.co_qualname}"
+
+
+class Lines(ABC):
+    """Acts at one line event of some functions, counted from when it is armed."""
+
+    def __init__(self, is_of_interest: Callable[[CodeType], bool]) -> None:
+        self._is_of_interest = is_of_interest
+        self._count = 0
+        self._act: Callable[[], None] | None = None
+        self.place: Place | None = None
+
+    def arm(self, at: int, act: Callable[[], None]) -> None:
+        """Call `act` at the `at`th line event from now on, the first of which is number 1."""
+        self._count, self._act, self.place = at, act, None
+
+    def disarm(self) -> None:
+        """Do nothing any more."""
+        self._count, self._act = 0, None
+
+    def _line(self, code: CodeType, line: int) -> None:
+        if self._act is None:
+            return
+        self._count -= 1
+        if self._count == 0:
+            act, self._act = self._act, None
+            self.place = Place(code, line)
+            act()
+
+    @abstractmethod
+    def watching(self) -> contextlib.AbstractContextManager[None]:
+        """Receive line events inside of the block."""
+
+
+if sys.version_info >= (3, 12):
+    _events = sys.monitoring.events
+
+    class _MonitoredLines(Lines):
+        # A line of another function costs nothing after its first event.
+
+        def _event(self, code: CodeType, line: int) -> object:
+            if not self._is_of_interest(code):
+                return sys.monitoring.DISABLE
+            self._line(code, line)
+            return None
+
+        @contextlib.contextmanager
+        def watching(self) -> Iterator[None]:
+            tool = next(number for number in (3, 4) if sys.monitoring.get_tool(number) is None)
+            sys.monitoring.use_tool_id(tool, "interrupts")
+            try:
+                sys.monitoring.register_callback(tool, _events.LINE, self._event)
+                sys.monitoring.set_events(tool, _events.LINE)
+                sys.monitoring.restart_events()
+                yield
+            finally:
+                sys.monitoring.set_events(tool, 0)
+                sys.monitoring.register_callback(tool, _events.LINE, None)
+                sys.monitoring.free_tool_id(tool)
+
+
+class _TracedLines(Lines):
+    # A trace function that raises is removed by Python; it is set anew for each run.
+
+    def arm(self, at: int, act: Callable[[], None]) -> None:
+        super().arm(at, act)
+        sys.settrace(self._call)
+
+    def disarm(self) -> None:
+        super().disarm()
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, argument: object) -> Any:
+        return self._event if self._is_of_interest(frame.f_code) else None
+
+    def _event(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "line":
+            self._line(frame.f_code, frame.f_lineno)
+        return self._event
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        before = sys.gettrace()
+        try:
+            yield
+        finally:
+            sys.settrace(before)
+
+
+def lines_of(is_of_interest: Callable[[CodeType], bool]) -> Lines:
+    """Make a `Lines` for the functions whose code is of interest."""
+    if sys.version_info >= (3, 12):
+        return _MonitoredLines(is_of_interest)
+    return _TracedLines(is_of_interest)
+
+
+@dataclass(slots=True)
+class Interrupted:
+    """One run, and what became of it."""
+
+    interrupt: Interrupt
+    #: None if no line was left.
+    place: Place | None
+    #: Children that were not done when their call was over, or whose cleanup had not run.
+    orphans: list[str]
+    #: Whether the loop was idle while the caller waited, so that the caller was cancelled.
+    idle: bool
+    #: Whether the caller has not finished after that.
+    hangs: bool
+    #: Tasks that are not done when the program is over.
+    left: list[str]
+    #: Children that saw a second cancellation.
+    cancelled_twice: list[str]
+    #: Whether the exception surfaced: from the call, the loop, its handler or a destructor. (A
+    #: MemoryError may be in an outcome besides.) Or whether the caller finished cancelled.
+    surfaced: bool
+    #: How the outermost call ended: its result is a value, a cancellation, or an exception.
+    ending: str
+
+    def broken(self) -> str:
+        """Describe what must not be; empty if nothing is."""
+        found: dict[str, object] = {
+            "orphans": self.orphans,
+            "hangs": self.hangs,
+            "left": self.left,
+            "swallowed": self.interrupt != "MemoryError" and not self.surfaced,
+        }
+        if self.interrupt == "cancel":
+            found |= {"idle": self.idle, "cancelled twice": self.cancelled_twice}
+        if self.place is None:
+            del found["swallowed"]
+        said = ", ".join(f"{name} {what}" for name, what in found.items() if what)
+        return said and f"{self.interrupt} at {self.place}: {said}"
+
+
+#: How the Tasks of a run are made. Those of the simulated loop are of a class of its own; "plain" are
+#: asyncio's, whose hashes are addresses.
+Start: TypeAlias = Literal["lazy", "eager", "plain"]
+
+
+class _Loop(DeterministicLoop):
+    """Looks at what is pending at the moment when a call is over."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(First(), max_steps=_MOST_STEPS)
+        self.orphans: list[str] = []
+        self.ending = ""
+        self._plain = start == "plain"
+        if start == "eager":
+            self.start_eagerly()
+
+    def plain_from_now_on(self) -> None:
+        if self._plain:
+            self.set_task_factory(_plain_task)
+
+    def pending(self) -> list[asyncio.Task[Any]]:
+        """List the Tasks that are not done, without the caller's own."""
+        tasks = asyncio.all_tasks(self) if self._plain else self.live_tasks()
+        return [task for task in tasks if task is not self.outer]
+
+    def log(self, who: str, what: str, detail: Any = None) -> None:
+        super().log(who, what, detail)
+        if what == "over" and isinstance(detail, Over):
+            if who == SCOPE:
+                ending = detail.ending
+                self.ending = str(ending.what) if ending.how == "raised" else ending.how
+            # A nested call is not over with what is around it.
+            tasks = [
+                task
+                for task in self.pending()
+                if who == SCOPE or task.get_name() in detail.pending
+            ]
+            self.orphans += [task.get_name() for task in tasks if not is_foreign(task)]
+            foreign = [task.get_name() for task in tasks if is_foreign(task)]
+            self.orphans += [
+                f"cleanup of {child}"
+                for child in self._without_cleanup()
+                if ADOPTED + child not in foreign
+            ]
+
+    def _without_cleanup(self) -> Iterator[str]:
+        """Yield the children of the call that is over which have started and not ended."""
+        children: tuple[str, ...] = ()
+        started, ended = set[str](), set[str]()
+        for event in self.events:
+            if event.who == self.events[-1].who and event.what == "entered":
+                children = event.detail
+            elif event.what == "started":
+                started.add(event.who)
+            elif event.what == "ended" and event.detail.how != "closed":
+                ended.add(event.who)
+        return (child for child in children if child in started - ended)
+
+
+def _plain_task(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+    return asyncio.Task(coroutine, loop=loop, **options)
+
+
+def is_foreign(task: asyncio.Task[Any]) -> bool:
+    """Tell whether a Task that the call is to adopt has not been adopted."""
+    return task.get_name().startswith(ADOPTED) and not task._callbacks
+
+
+def interrupts(
+    program: Program, interrupt: Interrupt, lines: Lines, start: Start = "lazy"
+) -> Iterator[Interrupted]:
+    """Run the program once for each line event, and interrupt it there; at last without that."""
+    said: list[str] = []
+    gc_was_on = gc.isenabled()
+    gc.disable()  # in the middle of a run it could run lines anywhere
+    try:
+        with lines.watching(), listening(said, said):
+            for at in itertools.count(1):
+                run = _interrupted(program, interrupt, at, lines, said, start)
+                yield run
+                if run.place is None:
+                    break
+                if at % 100 == 0:
+                    gc.collect(1)
+            gc.collect()  # while it is listened to what destructors say
+    finally:
+        if gc_was_on:
+            gc.enable()
+
+
+def _interrupted(
+    program: Program, interrupt: Interrupt, at: int, lines: Lines, said: list[str], start: Start
+) -> Interrupted:
+    loop = _Loop(start)  # type: ignore[abstract]  # no I/O
+    del said[:]
+    error: BaseException = (KeyboardInterrupt if interrupt[0] == "K" else MemoryError)(f"at {at}.")
+    raised: list[BaseException | None] = []
+    idle = hangs = False
+    loop.outer = outer = loop.create_task(program(), name="outer")
+    loop.plain_from_now_on()
+
+    def act() -> None:
+        if interrupt != "cancel":
+            raise error
+        outer.cancel()
+
+    lines.arm(at, act)
+    try:
+        while not outer.done() and not hangs:
+            try:
+                loop.run_until_done(outer)
+            except (KeyboardInterrupt, SystemExit) as interruption:
+                raised.append(interruption)
+            except Deadlock:
+                hangs, idle = idle, True
+                outer.cancel()
+    finally:
+        lines.disarm()
+    left = [task.get_name() for task in loop.pending() if not is_foreign(task)]
+    try:
+        surfaced = outer.done() and outer.cancelled()
+        if interrupt != "cancel":
+            if outer.done() and not outer.cancelled():
+                raised.append(outer.exception())
+            surfaced = _is_in(error, raised) or _is_told(error, [*loop.handler_calls, *said])
+        cancelled = Counter(event.who for event in loop.events if event.what == "cancelled")
+        return Interrupted(
+            interrupt,
+            lines.place,
+            orphans=loop.orphans,
+            idle=idle,
+            hangs=hangs,
+            left=left,
+            cancelled_twice=[child for child, times in cancelled.items() if times > 1],
+            surfaced=surfaced,
+            ending=loop.ending,
+        )
+    finally:
+        if left or hangs:
+            with contextlib.suppress(RuntimeError):
+                loop.reap()
+        loop.close()
+        loop.outer = None
+        raised.clear()
+        del error, outer, act
+
+
+def _is_in(error: BaseException, raised: Iterable[BaseException | None]) -> bool:
+    """Tell whether an exception was raised, or is part of what was raised."""
+    pending = [*raised]
+    seen = set[int]()
+    while pending:
+        one = pending.pop()
+        if one is error or str(error) in str(getattr(one, "__notes__", "")):
+            return True
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        pending += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            pending += one.exceptions
+    return False
+
+
+def _is_told(error: BaseException, texts: Iterable[str]) -> bool:
+    return any(str(error) in text for text in texts)
