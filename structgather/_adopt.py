@@ -26,6 +26,7 @@ from structgather._unstarted import close_unstarted
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 
+    from structgather import _stuck
     from structgather._scope import Scope
 
 if sys.version_info >= (3, 14):
@@ -128,6 +129,14 @@ async def join_missed(scope: Scope) -> None:
     if cancelled is not None:
         scope.errors.keep(cancelled)
     settle_missed(scope)
+
+
+def report_cancel(
+    call: _stuck.Watched, index: int, future: asyncio.Future[Any], error: Exception
+) -> None:
+    """Report to the event loop what the `cancel()` of a user's Future has raised."""
+    message = f"{call.function}(): cancel() of child {index} failed"
+    call.loop.call_exception_handler({"message": message, "exception": error, "future": future})
 
 
 def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:

@@ -47,12 +47,14 @@ def start_queued(
         return
     if not isinstance(task, asyncio.Task) or task.done() or task.get_coro() is not wrapper:
         _adopt.adopt_wrapped(scope, index, task, wrapper, awaitable)
-        return
-    scope.unfinished[index] = task
-    if not wrapper.cr_suspended:  # otherwise it has been started eagerly
-        scope.priming = True
-        wrapper.send(None)  # to where it waits for the Task's first step
-        scope.priming = False
+    else:
+        scope.unfinished[index] = task
+        if not wrapper.cr_suspended:  # otherwise it has been started eagerly
+            scope.priming = True
+            wrapper.send(None)  # to where it waits for the Task's first step
+            scope.priming = False
+    if scope.stopping and not scope.batches:  # in an eager first step: outcomes.cancel()
+        scope.cancel((index,))
 
 
 @contextlib.contextmanager

@@ -265,9 +265,7 @@ class Scope:
                 if child.cancel(*message):
                     self.cancelled_at[index] = now
             except Exception as error:  # noqa: BLE001 - the others are to be cancelled all the same
-                what = f"{self.function}(): cancel() of child {index} failed"
-                context = {"message": what, "exception": error, "future": child}
-                self.loop.call_exception_handler(context)
+                _adopt.report_cancel(self, index, child, error)
         if self.cancelled_at and self._watch is None:
             self._watch = _stuck.watch(self)
 

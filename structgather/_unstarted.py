@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: Usual types that hold no coroutines.
+_PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, range, type(None)}
+
 
 def close_unstarted(values: Iterable[object]) -> None:
     """Close coroutines that will not run, so that none is reported as never awaited.
@@ -26,13 +29,16 @@ def refuse(values: object) -> None:
 
     Of a generator nothing is made. An example is `gather_structured([a(), b()])`, without the star.
     """
-    pending, seen = [values], set[int]()
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray)):
-            if id(value) not in seen:
-                seen.add(id(value))
-                with contextlib.suppress(Exception):  # the user's own class
-                    pending += [*value, *value.values()] if isinstance(value, Mapping) else value
-        else:
-            close_unstarted((value,))
+    containers: list[Collection[object]] = [(values,)]
+    seen = set[int]()
+    while containers:
+        with contextlib.suppress(Exception):  # iterating over the user's own class
+            for value in containers.pop():
+                kind = type(value)
+                if kind is CoroutineType:
+                    close_unstarted((value,))
+                elif kind not in _PLAIN and isinstance(value, Collection) and id(value) not in seen:
+                    seen.add(id(value))
+                    containers.append(value)
+                    if isinstance(value, Mapping):
+                        containers.append(value.values())
