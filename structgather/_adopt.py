@@ -19,23 +19,27 @@ from structgather._failures import (
     traceback_of,
     without_our_frame,
 )
-from structgather._group import Joins, coroutine_of
+from structgather._group import TASK, Joins, coroutine_of
 from structgather._outcome import Failed
 from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
+    from types import CoroutineType
 
     from structgather import _stuck
     from structgather._scope import Scope
 
+# They tell `python -m asyncio pstree` who awaits whom.
 if sys.version_info >= (3, 14):
     from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
+else:
+
+    def future_add_to_awaited_by(fut: object, waiter: object, /) -> None: ...
+    def future_discard_from_awaited_by(fut: object, waiter: object, /) -> None: ...
+
 
 _E = TypeVar("_E", bound=BaseException)
-
-#: Whether asyncio can be told who awaits whom, for `python -m asyncio pstree`.
-_TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
 
 
 def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
@@ -45,8 +49,7 @@ def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
         return
     scope.unfinished[index] = future
     future.add_done_callback(functools.partial(_adopted_done, scope, index))
-    if _TRACKS_AWAITED_BY:
-        future_add_to_awaited_by(future, scope.caller)
+    future_add_to_awaited_by(future, scope.caller)
     if scope.stopping and not scope.batches:
         scope.cancel((index,))
 
@@ -55,8 +58,7 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
     # The argument is not used: a proxy of a Future passes a different object.
     future = scope.unfinished.get(index)
     if future is not None:
-        if _TRACKS_AWAITED_BY:
-            future_discard_from_awaited_by(future, scope.caller)
+        future_discard_from_awaited_by(future, scope.caller)
         settle(scope, index, future)
 
 
@@ -64,7 +66,7 @@ def adopt_wrapped(
     scope: Scope,
     index: int,
     task: asyncio.Future[Any],
-    wrapper: Coroutine[Any, Any, Any],
+    wrapper: CoroutineType[Any, Any, None],
     awaitable: Awaitable[Any],
 ) -> None:
     """Make a Task a child that may run more than our `wrapper`, or has finished eagerly."""
@@ -77,7 +79,7 @@ def adopt_wrapped(
 def _wrapped_done(
     scope: Scope,
     index: int,
-    wrapper: Coroutine[Any, Any, Any],
+    wrapper: CoroutineType[Any, Any, None],
     awaitable: Awaitable[Any],
     task: asyncio.Future[Any],
 ) -> None:
@@ -194,7 +196,7 @@ def ancestors_of(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
     pending = [task]
     while pending:
         probe = _Probe()
-        pending.pop().remove_done_callback(probe)
+        pending.pop().remove_done_callback(probe)  # type: ignore[arg-type]  # only compared
         new = set(probe.waiting) - found
         found |= new
         pending += new
@@ -218,9 +220,9 @@ class _Probe:
             if callback.func is _adopted_done:
                 self.waiting.append(callback.args[0].caller)
             return False
-        owner = getattr(callback, "__self__", None)
+        owner: Any = getattr(callback, "__self__", None)
         if isinstance(owner, Joins):  # it is a child of a call
             owner = owner.caller
-        if isinstance(owner, asyncio.Task):  # otherwise it is awaited directly
+        if isinstance(owner, TASK):  # otherwise it is awaited directly
             self.waiting.append(owner)
         return False

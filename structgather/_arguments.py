@@ -7,10 +7,11 @@ import inspect
 import math
 import operator
 from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Mapping
-from types import CoroutineType, GeneratorType
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from structgather._adopt import ancestors_of
+from structgather._group import COROUTINE, TASK
 from structgather._unstarted import refuse
 
 if TYPE_CHECKING:
@@ -80,14 +81,13 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
-    if set(map(type, values)) == {CoroutineType}:
+    if set(map(type, values)) == {COROUTINE}:
         return
     ancestors: set[asyncio.Task[Any]] | None = None
     for index, value in enumerate(values):
-        kind = type(value)
-        if kind is CoroutineType:
+        if type(value) is COROUTINE:
             continue
-        if kind is asyncio.Task or asyncio.isfuture(value):
+        if type(value) is TASK or asyncio.isfuture(value):
             if ancestors is None:
                 ancestors = {caller, *ancestors_of(caller)}
             _check_future(function, index, value, caller, ancestors)
@@ -99,7 +99,7 @@ def check_awaitable(
     function: str, index: int | str, value: object, caller: asyncio.Task[Any]
 ) -> None:
     """Check that `value` can be a child of a call that `caller` makes. Touches nothing."""
-    if type(value) is CoroutineType:
+    if type(value) is COROUTINE:
         return
     if asyncio.isfuture(value):
         _check_future(function, index, value, caller, {caller, *ancestors_of(caller)})

@@ -349,7 +349,7 @@ class AsCompleted(Generic[T]):
     undelivered: list[Outcome[T]]
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - those of the function below
-        self._arguments = arguments
+        self._arguments: tuple[Any, ...] = arguments
         self._state = _NEW
         self._iterating = False
         self.undelivered = []
@@ -519,7 +519,7 @@ class AsCompleted(Generic[T]):
             stream = self._open_stream()
             if stream.scope.stopping:
                 message = f"{FUNCTION}(): nothing can be added, the children are being cancelled"
-                raise RuntimeError(message)
+                raise RuntimeError(message)  # noqa: TRY301 - refused like any other input
             return stream.add(aw)
         except BaseException:
             refuse(aw)

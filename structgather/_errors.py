@@ -60,7 +60,7 @@ class CallErrors:
         self._raising = loop.call_soon(raise_interrupt, interrupt)
 
     def take(self) -> BaseException | None:
-        """Return what is to be raised, if anything: an interrupt first. A second time, only that."""
+        """Return what is to be raised, if anything: interrupts first, and those each time."""
         error, self._thrown = self._thrown, None
         if self._interrupt is not None and not isinstance(error, INTERRUPTS):
             error = self._interrupt

@@ -214,16 +214,21 @@ class _FirstN(Intake):
         self.scope.stop_after_first_steps()
 
     def _result(self) -> FirstN[Any]:
-        wanted, arrived = self._wanted(), len(self._values)
+        reason, short = self._reason_and_short()
         values, outcomes, failed = self._values, self._outcomes, self._failed
         error = self.scope.close() or self.source_error
         del self.scope, self.source_error, self._values, self._outcomes, self._failed
-        if error is not None:
-            try:
-                _failures.note_others(error, FUNCTION, failed)
-                _failures.raise_unchanged(error)
-            finally:
-                del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
+        if error is None:
+            # All children have settled, and those that never started have an outcome too.
+            return FirstN(values, cast("list[Outcome[Any]]", outcomes), reason, failed, short)
+        try:
+            _failures.note_others(error, FUNCTION, failed)
+            _failures.raise_unchanged(error)
+        finally:
+            del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
+
+    def _reason_and_short(self) -> tuple[Reason, Exception | None]:
+        wanted, arrived = self._wanted(), len(self._values)
         reason = self._reason or ("met" if arrived == wanted else "exhausted")
         short: Exception | None = None
         if reason == "deadline":
@@ -235,8 +240,7 @@ class _FirstN(Intake):
             short = LookupError(
                 f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left"
             )
-        # Each has an outcome by now: all have settled, and what never started is accounted for.
-        return FirstN(values, cast("list[Outcome[Any]]", outcomes), reason, failed, short)
+        return reason, short
 
 
 def first_n_within(

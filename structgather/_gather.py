@@ -245,7 +245,8 @@ class _Gather:
         self._return_exceptions = return_exceptions
         self._elapsed = self._queue = None
         if return_exceptions or exception_group:
-            self._elapsed = [None] * len(self._arguments)
+            elapsed: list[float | None] = [None] * len(self._arguments)
+            self._elapsed = elapsed
             self._unsuccessful = {}
         if limit is not None:
             scope.starts = {}

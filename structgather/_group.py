@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# As Any, so that type checkers do not narrow the type of an awaitable to one with unknown parts.
+COROUTINE: Any = CoroutineType
+TASK: Any = asyncio.Task
 
 #: How many nested calls are cancelled in the same instant. Those deeper down are cancelled by the
 #: one above, a loop iteration later each, so that no stack overflows.

@@ -1,4 +1,4 @@
-"""What `first_n_within` and `as_completed_scoped` share: inputs that are started as there is room."""
+"""What `first_n_within` and `as_completed_scoped` share: inputs, started as there is room."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _stuck
+from structgather._group import COROUTINE, TASK
 
 if TYPE_CHECKING:
     import contextvars
@@ -30,7 +30,7 @@ def start_queued(
     scope: Scope, index: int, awaitable: Awaitable[Any], context: contextvars.Context
 ) -> None:
     """Start one child in a copy of `context`, now that there is room for it."""
-    if type(awaitable) is not CoroutineType and asyncio.isfuture(awaitable):
+    if type(awaitable) is not COROUTINE and asyncio.isfuture(awaitable):
         scope.start((index,), (awaitable,))
         return
     if scope.starts is not None:
@@ -41,11 +41,11 @@ def start_queued(
     wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
     try:
         # Not by the keyword `context`, which older task factories do not take.
-        task = context.copy().run(scope.group.create_task, wrapper)
+        task: Any = context.copy().run(scope.group.create_task, wrapper)
     except BaseException as error:  # noqa: BLE001 - a task factory's
         scope.creation_failed(error, wrapper, (awaitable,))
         return
-    if not isinstance(task, asyncio.Task) or task.done() or task.get_coro() is not wrapper:
+    if not isinstance(task, TASK) or task.done() or task.get_coro() is not wrapper:
         _adopt.adopt_wrapped(scope, index, task, wrapper, awaitable)
     else:
         scope.unfinished[index] = task

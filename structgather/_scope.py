@@ -6,9 +6,9 @@ cancels twice, late, and in the order of a set. All of that comes from children 
 group and from a caller that waits in `__aexit__`. So these are the rules:
 
 1. Arguments are validated before the first Task exists.
-2. Nothing but a CancelledError leaves `run_child`, the coroutine around each child, which records how
-   the child finished. The group ignores cancelled Tasks. A KeyboardInterrupt or SystemExit reaches
-   the event loop in a callback of its own, and is raised by the call should the loop run on.
+2. Nothing but a CancelledError leaves `run_child`, the coroutine around each child, which records
+   how the child finished. The group ignores cancelled Tasks. A KeyboardInterrupt or SystemExit
+   reaches the event loop in a callback of its own, and is raised by the call if the loop runs on.
 3. The body waits, in `join()`, not the group's `__aexit__`: the group is left when it is empty.
 4. Stopping cancels each unfinished child once, in start order. A child that ends the call (by its
    failure, by the n-th value) stops its siblings once all of their first steps are made; the
@@ -29,27 +29,22 @@ callback (`_adopt`). Until then it is in `unfinished`.
 from __future__ import annotations
 
 import asyncio
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _stuck
 from structgather._errors import INTERRUPTS, CallErrors
 from structgather._failures import without_our_frame
-from structgather._group import BlockWaiter, Group, Waiter, is_closed
+from structgather._group import COROUTINE, TASK, BlockWaiter, Group, Waiter, is_closed
 from structgather._outcome import Cancelled, Failed, TimedOut
 from structgather._policy import IGNORE, ignore_value
 from structgather._queued import FIRST_STEP
 from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from structgather._policy import Policy, Unsuccessful
     from structgather._timers import ChildTimeouts
-
-# As plain types they leave what type checkers know of an awaitable as it is.
-_COROUTINE: type = CoroutineType
-_TASK: type = asyncio.Task
 
 #: The index of the Task that pulls inputs from an async iterable: joined as children are.
 SOURCE = -1
@@ -78,7 +73,7 @@ class Scope:
         #: Whether children are being cancelled; whether the group has cancelled the caller.
         self.stopping = self.broken = False
         #: Batches whose first steps may be due.
-        self.batches: list[tuple[Sequence[int], Sequence[Awaitable[Any]]]] = []
+        self.batches: list[tuple[Sequence[int], Sequence[Any]]] = []
         #: Whether a late child is being brought to where it waits for its Task's first step.
         self.priming = False
         self._waiter: Waiter | None = None
@@ -91,7 +86,7 @@ class Scope:
 
     # From the start of a child ...
 
-    def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
+    def start(self, indices: Sequence[int], awaitables: Sequence[Any]) -> None:
         """Start a batch: create a Task for each awaitable, or adopt the Future that it is."""
         if self.starts is not None:
             self.starts.update(dict.fromkeys(indices, self.loop.time()))
@@ -102,12 +97,12 @@ class Scope:
         create, unfinished = self.group.create_task, self.unfinished
         try:
             for index, awaitable in zip(indices, awaitables, strict=True):
-                if type(awaitable) is _COROUTINE:
+                if type(awaitable) is COROUTINE:
                     wrapper = child(index, awaitable)
                     # What Task reprs, monitors and tracers show.
                     wrapper.__name__ = awaitable.__name__
                     wrapper.__qualname__ = awaitable.__qualname__
-                elif type(awaitable) is _TASK or asyncio.isfuture(awaitable):
+                elif type(awaitable) is TASK or asyncio.isfuture(awaitable):
                     _adopt.adopt(self, index, awaitable)
                     continue
                 else:
@@ -118,7 +113,7 @@ class Scope:
                 except BaseException as error:  # noqa: BLE001 - a task factory's
                     self.creation_failed(error, wrapper, awaitables)
                     break
-                if isinstance(task, _TASK) and not task.done() and task.get_coro() is wrapper:
+                if isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper:
                     unfinished[index] = task
                 else:  # it has finished eagerly, or comes from a task factory
                     _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
@@ -126,13 +121,15 @@ class Scope:
             self.loop.call_soon(self.check)
 
     def creation_failed(
-        self, error: BaseException, wrapper: Any, awaitables: Iterable[Awaitable[Any]]
+        self, error: BaseException, wrapper: Coroutine[Any, Any, None], awaitables: Iterable[object]
     ) -> None:
+        """Stop, because a task factory has refused a child."""
         wrapper.close()
         self.fail(error)
         close_unstarted(awaitables)
 
     async def run_child(self, index: int, awaitable: Awaitable[Any]) -> None:
+        """Await a child in its Task, and record how it finishes."""
         try:
             if self.priming:
                 await FIRST_STEP
@@ -166,9 +163,9 @@ class Scope:
         self.settle_error(Failed, index, without_our_frame(error))
 
     def check(self) -> None:
-        # Runs behind the first steps of a batch.
+        """Settle what was cancelled before its first step. Runs behind those of a batch."""
         batch = self.batches.pop(0)
-        if any([child.done() for child in self.unfinished.values()]):  # cheaper than a generator
+        if any([child.done() for child in self.unfinished.values()]):  # noqa: C419 - it is faster
             _adopt.settle_unstarted(self, *batch)
         if self.stopping and not self.batches:
             self.stop()
@@ -233,7 +230,8 @@ class Scope:
         waiter = self._waiter
         if waiter is not None:
             waiter.stop = None
-            try:  # not `if not waiter.done()`: Ctrl-C cancels the main Task between any two lines
+            # Not `if not waiter.done()`: Ctrl-C may cancel the main Task between any two lines.
+            try:  # noqa: SIM105 - the same would be true of `suppress()`
                 waiter.set_result(None)
             except asyncio.InvalidStateError:
                 pass
@@ -288,13 +286,13 @@ class Scope:
             # Not a child has failed but its Task: what a task factory has put around it, or our
             # own code, interrupted. The group has cancelled its caller for it.
             self.broken = True
-            self.errors.replace(error.exceptions[0])
+            self.errors.replace(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         else:  # as a cancellation of the caller that came when all children had settled
             self.errors.keep(error)
         self.stop()
 
     def wait(self) -> Waiter:
-        """Return what the body awaits until the next `wake()`, where it may survive cancellation."""
+        """Return what a body awaits that may survive its cancellation, until the next `wake()`."""
         waiter = self._waiter = BlockWaiter(loop=self.loop)
         waiter.stop = self.stop
         return waiter

@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping
 from types import CoroutineType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from structgather._group import COROUTINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# As Any, as in `_group`.
+_COLLECTION: Any = Collection
+_MAPPING: Any = Mapping
 
 #: Usual types that hold no coroutines.
 _PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, range, type(None)}
@@ -29,16 +35,19 @@ def refuse(values: object) -> None:
 
     Of a generator nothing is made. An example is `gather_structured([a(), b()])`, without the star.
     """
-    containers: list[Collection[object]] = [(values,)]
+    containers: list[Any] = [(values,)]
     seen = set[int]()
     while containers:
         with contextlib.suppress(Exception):  # iterating over the user's own class
             for value in containers.pop():
-                kind = type(value)
-                if kind is CoroutineType:
+                if type(value) is COROUTINE:
                     close_unstarted((value,))
-                elif kind not in _PLAIN and isinstance(value, Collection) and id(value) not in seen:
+                elif (
+                    type(value) not in _PLAIN
+                    and isinstance(value, _COLLECTION)
+                    and id(value) not in seen
+                ):
                     seen.add(id(value))
                     containers.append(value)
-                    if isinstance(value, Mapping):
+                    if isinstance(value, _MAPPING):
                         containers.append(value.values())
