@@ -249,10 +249,10 @@ class _Gather:
             self._elapsed = elapsed
             self._unsuccessful = {}
         if limit is not None:
-            scope.starts = {}
+            scope.started_at = {}
             self._queue = _Queue(scope, limit)
         if child_timeout is not None:
-            scope.starts = {}
+            scope.started_at = {}
             scope.timeouts = ChildTimeouts(scope, child_timeout)
         plain = self._elapsed is None and limit is None
         scope.decide_by(self, self._values.__setitem__ if plain else self._record)
@@ -267,7 +267,7 @@ class _Gather:
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
         if scope.unfinished:
-            await _adopt.join_missed(scope)
+            await _adopt.join_remaining(scope)
         del scope
         return self._result(positions, exception_group)
 
@@ -308,7 +308,7 @@ class _Gather:
             scope.stopping = True
             if asyncio.current_task(scope.loop) is not None:
                 # It is the child's last step: adopted children that are done have failed before.
-                _adopt.settle_missed(scope)
+                _adopt.settle_finished(scope)
             self._failures.append((index, error))
             self._traceback = _failures.traceback_of(self._failures[0][1])
             scope.stop_after_first_steps()
@@ -662,24 +662,24 @@ def gather_structured(
     Stands in for `asyncio.gather` line for line: `await gather_structured(a(), b(), *more)`. How it
     differs:
 
-    - When the await is over, every child has finished. After a failure, or when the caller is
-      cancelled, the children still running are cancelled, and joined before anything is raised.
-    - The first failure is raised as the very object that the child raised; those of its siblings
-      show in its traceback, as notes.
+    - When the call returns or raises, every child has finished. After a failure, or when the caller
+      is cancelled, the children still running are cancelled, and joined before anything is raised.
+    - The first failure is raised as the very object that the child raised, with those of its
+      siblings in its notes.
     - A bad argument is refused before anything has started.
     - Without `await` nothing happens: the result is a coroutine, not a Future that runs already.
       Pass it to `asyncio.timeout`, `wait_for`, `shield`, `create_task` or `run` as usual.
 
     Args:
         *aws: Coroutines, Tasks, Futures or other awaitables. One that is given several times runs
-            once and fills each place. A Task or Future is taken over: it is cancelled and joined
+            once and fills each position. A Task or Future is adopted: it is cancelled and joined
             like any child, unless it is wrapped in `asyncio.shield`.
-        return_exceptions: Let every child run to its end and put the exceptions in place of the
-            values, in a `Gathered`: a list that can also hand over or raise the failures.
+        return_exceptions: Let every child run to completion and put the exceptions in place of the
+            values, in a `Gathered`: a list that can also return or raise the failures as a group.
         exception_group: Raise one `ExceptionGroup` of all failures, also of a single one, instead
             of the first failure. It is a `BaseExceptionGroup` if one of them is not an `Exception`.
-        limit: How many children may run at a time. A child's Task is made only when its turn has
-            come. Tasks and Futures run already and take no turn.
+        limit: How many children may run at a time; the others have no Task until there is room.
+            Tasks and Futures run already and take no room.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is
             cancelled and joined, and has then failed with a `TimeoutError` that names it, unless it
             returns a value all the same. With 0 nothing is started.
@@ -688,7 +688,7 @@ def gather_structured(
         The values in the order of the arguments.
 
     Raises:
-        BaseException: The first failure by time. A child that ended cancelled by itself has failed
+        BaseException: The first failure by time. A child that a third party cancelled has failed
             with CancelledError.
         asyncio.CancelledError: The caller was cancelled.
         KeyboardInterrupt, SystemExit: Raised in a child; also with `return_exceptions`.
