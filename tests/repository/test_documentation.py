@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from support.documents import Block, blocks, blocks_of, check, execute
+from support.documents import ROOT, Block, blocks, blocks_of, check, execute
 
 # The one in tests/integrations has a test of its own there: it needs other packages.
 DOCUMENTS = [
