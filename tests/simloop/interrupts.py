@@ -213,6 +213,9 @@ class _Loop(DeterministicLoop):
         tasks = asyncio.all_tasks(self) if self._plain else self.live_tasks()
         return [task for task in tasks if task is not self.outer]
 
+    def take_more_steps(self) -> None:
+        self._max_steps += _MOST_STEPS
+
     def cancel_what_is_left(self) -> None:
         """Let the Tasks that are left finish, if they do. A timer may be set again for ever."""
         self.recording = False
@@ -312,6 +315,7 @@ def _interrupted(
                 raised.append(interruption)
             except Deadlock:
                 hangs, idle = idle, True
+                loop.take_more_steps()  # timers that are set anew keep it from being idle
                 outer.cancel()
         hangs = hangs or lines.spins
         place = lines.place

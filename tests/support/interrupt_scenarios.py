@@ -34,10 +34,11 @@ from simloop.calls import (
     stream,
 )
 from simloop.every_schedule import world_of
-from simloop.interrupts import ADOPTED
+from simloop.interrupts import ADOPTED, Place
 from simloop.run import Program
 from simloop.worlds import Behaviour, Call, Child
 from structgather import gather_structured, warn_stuck_after
+from structgather._as_completed import AsCompleted
 from support import asyncio_interrupts
 from support.asyncio_interrupts import (
     first_with_group,
@@ -60,6 +61,9 @@ def is_ours(code: CodeType) -> bool:
     """Tell whether a function belongs to the package."""
     return code.co_filename.startswith(PACKAGE)
 
+
+#: The line of the package that no code can protect.
+UNPROTECTED = Place.first_of(AsCompleted.__aexit__.__code__)
 
 GATHER = {"gather", "_GatheringFuture", "ensure_future", "_wrap_awaitable"}
 
