@@ -590,6 +590,8 @@ def as_completed_scoped(
             outcomes that came in time. With 0 nothing starts.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is
             cancelled and joined, and ends as `TimedOut`.
+        ordered: Yield outcomes in input order instead. Those that wait for an earlier one count as
+            not taken.
 
     Returns:
         An async context manager, which is also the async iterator of outcomes. An exception of the

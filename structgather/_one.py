@@ -140,7 +140,16 @@ class One(Joins):
                 pass
 
     def _stop(self, *message: object) -> None:
-        if not self.cancelled_at and self._child is not None and self._child.cancel(*message):
+        if self.cancelled_at or self._child is None:
+            return
+        try:
+            cancelled = self._child.cancel(*message)
+        except Exception as error:  # noqa: BLE001 - the user's own Future
+            what = f"{self.function}(): cancel() of child 0 failed"
+            context = {"message": what, "exception": error, "future": self._child}
+            self.loop.call_exception_handler(context)
+            return
+        if cancelled:
             self.cancelled_at = {0: self.loop.time()}
             self._watch = _stuck.watch(self)
 

@@ -215,12 +215,14 @@ class Scope:
             return
         if not isinstance(task, _TASK) or task.done() or task.get_coro() is not wrapper:
             _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
-            return
-        self.unfinished[index] = task
-        if not wrapper.cr_suspended:  # otherwise it has been started eagerly
-            self._priming = True
-            wrapper.send(None)  # to where it waits for the Task's first step
-            self._priming = False
+        else:
+            self.unfinished[index] = task
+            if not wrapper.cr_suspended:  # otherwise it has been started eagerly
+                self._priming = True
+                wrapper.send(None)  # to where it waits for the Task's first step
+                self._priming = False
+        if self.stopping and not self._batches:  # in an eager first step: outcomes.cancel()
+            self.cancel((index,))
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:

@@ -69,6 +69,7 @@ def check(scenario: Scenario, interrupt: Interrupt, start: Start = "lazy") -> No
         assert {run.ending for run in runs} == {last.ending, "cancelled"}
     assert len(runs) >= LEAST
     assert last.place is None
+    assert last.ending  # otherwise the ending of the call was not seen
 
 
 @quick

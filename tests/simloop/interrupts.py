@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from simloop.choosers import First
 from simloop.loop import Deadlock, DeterministicLoop
 from simloop.run import Program, listening
-from simloop.worlds import SCOPE, Over
+from simloop.worlds import SCOPE, Exited
 
 Interrupt: TypeAlias = Literal["KeyboardInterrupt", "MemoryError", "cancel"]
 
@@ -31,8 +31,10 @@ Interrupt: TypeAlias = Literal["KeyboardInterrupt", "MemoryError", "cancel"]
 #: call has added a done callback to it.
 ADOPTED = "adopted "
 
-#: A program that takes more handles, points and ticks spins.
+#: A program that takes more handles, points and ticks spins; and so do functions of interest that
+#: run more lines once they were interrupted.
 _MOST_STEPS = 2_000
+_MOST_LINES = 20_000
 
 
 class Place(NamedTuple):
@@ -60,23 +62,25 @@ class Lines(ABC):
         self._count = 0
         self._act: Callable[[], None] | None = None
         self.place: Place | None = None
+        self.spins = False
 
     def arm(self, at: int, act: Callable[[], None]) -> None:
         """Call `act` at the `at`th line event from now on, the first of which is number 1."""
-        self._count, self._act, self.place = at, act, None
+        self._count, self._act, self.place, self.spins = at, act, None, False
 
     def disarm(self) -> None:
         """Do nothing any more."""
-        self._count, self._act = 0, None
+        self._count, self._act, self.place = 0, None, None
 
     def _line(self, code: CodeType, line: int) -> None:
-        if self._act is None:
-            return
         self._count -= 1
-        if self._count == 0:
+        if self._count == 0 and self._act is not None:
             act, self._act = self._act, None
             self.place = Place(code, line)
             act()
+        elif self._count < -_MOST_LINES and self.place is not None:
+            self.spins = True
+            raise Deadlock(f"{self.place}: after that, {_MOST_LINES} lines were run")
 
     @abstractmethod
     def watching(self) -> contextlib.AbstractContextManager[None]:
@@ -209,9 +213,18 @@ class _Loop(DeterministicLoop):
         tasks = asyncio.all_tasks(self) if self._plain else self.live_tasks()
         return [task for task in tasks if task is not self.outer]
 
+    def cancel_what_is_left(self) -> None:
+        """Let the Tasks that are left finish, if they do. A timer may be set again for ever."""
+        self.recording = False
+        with self._as_running_loop():
+            for _ in range(10):
+                for task in self.pending():
+                    task.cancel()
+                self._reap_one_iteration()
+
     def log(self, who: str, what: str, detail: Any = None) -> None:
         super().log(who, what, detail)
-        if what == "over" and isinstance(detail, Over):
+        if what == "exited" and isinstance(detail, Exited):
             if who == SCOPE:
                 ending = detail.ending
                 self.ending = str(ending.what) if ending.how == "raised" else ending.how
@@ -238,7 +251,7 @@ class _Loop(DeterministicLoop):
                 children = event.detail
             elif event.what == "started":
                 started.add(event.who)
-            elif event.what == "ended" and event.detail.how != "closed":
+            elif event.what == "finished" and event.detail.how != "closed":
                 ended.add(event.who)
         return (child for child in children if child in started - ended)
 
@@ -300,6 +313,8 @@ def _interrupted(
             except Deadlock:
                 hangs, idle = idle, True
                 outer.cancel()
+        hangs = hangs or lines.spins
+        place = lines.place
     finally:
         lines.disarm()
     left = [task.get_name() for task in loop.pending() if not is_foreign(task)]
@@ -312,7 +327,7 @@ def _interrupted(
         cancelled = Counter(event.who for event in loop.events if event.what == "cancelled")
         return Interrupted(
             interrupt,
-            lines.place,
+            place,
             orphans=loop.orphans,
             idle=idle,
             hangs=hangs,
@@ -323,8 +338,7 @@ def _interrupted(
         )
     finally:
         if left or hangs:
-            with contextlib.suppress(RuntimeError):
-                loop.reap()
+            loop.cancel_what_is_left()
         loop.close()
         loop.outer = None
         raised.clear()
