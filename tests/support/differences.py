@@ -84,9 +84,9 @@ GATHER = Table(
             "in argument order, in the same loop iteration, each in a copy of the context",
             SAME,
             [
-                f"{STARTS}::test_children_start_in_order_and_in_the_same_turn_of_the_loop",
+                f"{STARTS}::test_children_start_in_order_in_the_same_loop_iteration",
                 f"{STARTS}::test_each_child_runs_in_a_copy_of_the_callers_context",
-                f"{STARTS}::test_a_batching_loader_batches_as_ever",
+                f"{STARTS}::test_a_batching_loader_loads_one_batch",
             ],
         ),
         Row(
@@ -192,7 +192,7 @@ GATHER = Table(
         Said(
             "Coroutines are scheduled as Tasks",
             ["Coroutines will be wrapped", "They will not necessarily be scheduled"],
-            [f"{STARTS}::test_children_start_in_order_and_in_the_same_turn_of_the_loop"],
+            [f"{STARTS}::test_children_start_in_order_in_the_same_loop_iteration"],
         ),
         Said(
             "All Futures belong to one loop",
