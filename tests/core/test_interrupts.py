@@ -44,8 +44,7 @@ QUICK = [
         "stream tasks",
     }
 ]
-EAGER: Start = "eager" if sys.version_info >= (3, 12) else "lazy"
-STARTS: list[Start] = ["lazy", "plain", *[EAGER][: EAGER == "eager"]]
+EAGER: Start = "lazy" if sys.version_info < (3, 12) else "eager"
 
 quick = pytest.mark.parametrize("scenario", QUICK, ids=lambda scenario: scenario.name)
 all_of_them = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -87,7 +86,7 @@ def test_the_caller_is_cancelled_at_every_line(scenario: Scenario) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", sorted({"lazy", EAGER, "plain"}))
 @each_interrupt
 @all_of_them
 def test_every_interrupt_at_every_line(

@@ -88,10 +88,13 @@ class Row:
         orphans = f"{self.orphans:,}"
         if self.unprotected:
             orphans = f"{self.orphans - self.unprotected:,} ({self.unprotected})"
-        figures = [
-            f"{figure:,}" for figure in (self.scenarios, self.by_itself, self.points)
-        ] + [orphans, f"{self.hangs:,}", f"{self.waits:,}"]
-        return f"| {platform.python_version()} | {self.call} | {self.interrupt} | {' | '.join(figures)} |"
+        figures = [f"{figure:,}" for figure in (self.scenarios, self.by_itself, self.points)] + [
+            orphans,
+            f"{self.hangs:,}",
+            f"{self.waits:,}",
+        ]
+        cells = [platform.python_version(), self.call, self.interrupt, *figures]
+        return f"| {' | '.join(cells)} |"
 
 
 def measure(
