@@ -399,6 +399,8 @@ class AsCompleted(Generic[T]):
     ) -> None:
         try:
             await self._leave(error)
+        except GeneratorExit:
+            raise  # the coroutine is closed by hand: nothing can be awaited
         except BaseException:
             await self._stream.leave_interrupted()
             raise
@@ -410,8 +412,8 @@ class AsCompleted(Generic[T]):
         stream = self._stream
         scope = stream.scope
         if error is not None or not stream.is_over():
-            if is_closed(scope.loop):
-                scope.abandon()  # the coroutine is collected, long after anything could be joined
+            if is_closed(scope.loop) or scope.is_abandoned():
+                scope.abandon()  # the coroutine is closed, or collected: nothing can be awaited
                 return
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
@@ -464,7 +466,11 @@ class AsCompleted(Generic[T]):
                         _failures.raise_unchanged(error)
                     finally:
                         del error  # the traceback refers to this frame: no cycle
-                await stream.scope.wait()
+                try:
+                    await stream.scope.wait()
+                except GeneratorExit:
+                    stream.scope.abandon()  # the coroutine is closed by hand
+                    raise
                 self._open_stream()  # the Task that opened the block may have left it
         finally:
             self._iterating = False

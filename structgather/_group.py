@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _DEEPEST = 50
 _depth = 0
 
+#: The attribute of an interrupt that has been through the event loop.
+_REACHED_LOOP = "_structgather_reached_loop"
+
 
 class Joins:
     """What has a done callback at a child, and the Task that waits for it: see `ancestors_of`."""
@@ -100,8 +103,15 @@ def keeps_a_history(loop: asyncio.AbstractEventLoop) -> bool:
     return False
 
 
-def raise_interrupt(interrupt: BaseException) -> None:
-    """Raise a child's KeyboardInterrupt or SystemExit, as a callback of the event loop."""
+def give_to_loop(
+    loop: asyncio.AbstractEventLoop, interrupt: BaseException
+) -> asyncio.Handle | None:
+    """Raise a KeyboardInterrupt or SystemExit in a callback, once for all nested calls."""
+    return None if _REACHED_LOOP in vars(interrupt) else loop.call_soon(_raise, interrupt)
+
+
+def _raise(interrupt: BaseException) -> None:
+    vars(interrupt)[_REACHED_LOOP] = True
     try:
         raise interrupt
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _failures, _stuck
 from structgather._arguments import calling_task, check_awaitables, close_unstarted, refuse
-from structgather._group import Group, Joins, Waiter, is_closed, raise_interrupt
+from structgather._group import Group, Joins, Waiter, give_to_loop, is_closed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -128,7 +128,7 @@ class One(Joins):
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                self._raising = self.loop.call_soon(raise_interrupt, error)
+                self._raising = give_to_loop(self.loop, error)
             self._error = _failures.without_our_frame(error)
 
     def child_finished(self, _: object) -> None:
@@ -185,11 +185,11 @@ class One(Joins):
         cancelled = bool(self.cancelled_at) and isinstance(error, asyncio.CancelledError)
         self._argument = ()
         self._value = self._error = self._thrown = None
-        del self._child
+        del self._child, self.caller  # to which the traceback would lead
         if error is None and thrown is None:
             return [value]
         try:
-            if thrown is None or isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if thrown is None:
                 if self._raising is not None:
                     self._raising.cancel()  # the event loop gets it from the call
                 _failures.raise_unchanged(error)

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from structgather import _adopt, _stuck
 from structgather._arguments import close_unstarted
 from structgather._failures import without_our_frame
-from structgather._group import BlockWaiter, Group, Waiter, is_closed, raise_interrupt
+from structgather._group import BlockWaiter, Group, Waiter, give_to_loop, is_closed
 from structgather._outcome import Cancelled, Failed, TimedOut
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ class Scope:
             self.unfinished.pop(index, None)
             return
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            self._raising = self.loop.call_soon(raise_interrupt, error)
+            self._raising = give_to_loop(self.loop, error)
         self.settle_failed(index, without_our_frame(error))
 
     def _check(self) -> None:
@@ -506,13 +506,17 @@ class Scope:
         """Tell whether the call has to raise something that is not a child's failure."""
         return self._thrown is not None or self._interrupt is not None
 
+    def is_abandoned(self) -> bool:
+        """Tell whether the call has been closed by hand, so that nothing can be awaited."""
+        return self._policy is _ABANDONED
+
     def take_error(self) -> BaseException | None:
         """Return what the call has to raise, if anything; what was thrown in is raised once.
 
         That is what was thrown into the body; failing that, the interrupt of a child.
         """
         error, self._thrown = self._thrown, None
-        if self._interrupt is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        if error is None and self._interrupt is not None:  # which the event loop has got already
             error = self._interrupt
             if self._raising is not None:
                 self._raising.cancel()  # the event loop gets it from the call
