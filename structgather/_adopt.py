@@ -19,32 +19,38 @@ from structgather._failures import (
     traceback_of,
     without_our_frame,
 )
-from structgather._group import Joins, coroutine_of
+from structgather._group import TASK, Joins, coroutine_of
+from structgather._outcome import Failed
+from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterator
+    from collections.abc import Awaitable, Iterable, Sequence
+    from types import CoroutineType
 
+    from structgather import _stuck
     from structgather._scope import Scope
 
+# They tell `python -m asyncio pstree` who awaits whom.
 if sys.version_info >= (3, 14):
     from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
+else:
+
+    def future_add_to_awaited_by(fut: object, waiter: object, /) -> None: ...
+    def future_discard_from_awaited_by(fut: object, waiter: object, /) -> None: ...
+
 
 _E = TypeVar("_E", bound=BaseException)
-
-#: Whether asyncio can be told who awaits whom, for `python -m asyncio pstree`.
-_TRACKS_AWAITED_BY = sys.version_info >= (3, 14)
 
 
 def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
     """Make a Task or Future that was created elsewhere a child."""
     if future.done():
-        settle_as_finished(scope, index, future)
+        settle(scope, index, future)
         return
     scope.unfinished[index] = future
     future.add_done_callback(functools.partial(_adopted_done, scope, index))
-    if _TRACKS_AWAITED_BY:
-        future_add_to_awaited_by(future, scope.caller)
-    if scope.stopping and not scope.has_first_steps_due():
+    future_add_to_awaited_by(future, scope.caller)
+    if scope.stopping and not scope.batches:
         scope.cancel((index,))
 
 
@@ -52,16 +58,15 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
     # The argument is not used: a proxy of a Future passes a different object.
     future = scope.unfinished.get(index)
     if future is not None:
-        if _TRACKS_AWAITED_BY:
-            future_discard_from_awaited_by(future, scope.caller)
-        settle_as_finished(scope, index, future)
+        future_discard_from_awaited_by(future, scope.caller)
+        settle(scope, index, future)
 
 
 def adopt_wrapped(
     scope: Scope,
     index: int,
     task: asyncio.Future[Any],
-    wrapper: Coroutine[Any, Any, Any],
+    wrapper: CoroutineType[Any, Any, None],
     awaitable: Awaitable[Any],
 ) -> None:
     """Make a Task a child that may run more than our `wrapper`, or has finished eagerly."""
@@ -74,7 +79,7 @@ def adopt_wrapped(
 def _wrapped_done(
     scope: Scope,
     index: int,
-    wrapper: Coroutine[Any, Any, Any],
+    wrapper: CoroutineType[Any, Any, None],
     awaitable: Awaitable[Any],
     task: asyncio.Future[Any],
 ) -> None:
@@ -82,10 +87,11 @@ def _wrapped_done(
     if not task.cancelled() and task.exception() is not None:
         scope.note_aborted_group()
     if index in scope.unfinished:  # what is around our coroutine has not run it
-        scope.settle_unstarted(index, task, awaitable)
+        close_unstarted((awaitable,))
+        settle(scope, index, task)
 
 
-def settle_as_finished(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
+def settle(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
     """Settle a child by what its finished Task or Future says."""
     if future.cancelled():
         scope.settle_cancelled(index, cancellation_of(future))
@@ -94,7 +100,47 @@ def settle_as_finished(scope: Scope, index: int, future: asyncio.Future[Any]) ->
     if error is None:
         scope.settle_value(index, future.result())
     else:
-        scope.settle_failed(index, with_own_traceback(error, future))
+        scope.settle_error(Failed, index, with_own_traceback(error, future))
+
+
+def settle_unstarted(
+    scope: Scope, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]
+) -> None:
+    """Settle the children of a batch that were cancelled before they ran a line."""
+    for index, awaitable in zip(indices, awaitables, strict=True):
+        child = scope.unfinished.get(index)
+        if child is not None and child is not awaitable and child.done():
+            close_unstarted((awaitable,))
+            settle(scope, index, child)
+
+
+def settle_missed(scope: Scope) -> None:
+    """Settle the children that are done, but whose settlement an interrupt has prevented."""
+    for batch in scope.batches:
+        settle_unstarted(scope, *batch)
+    for index, child in list(scope.unfinished.items()):
+        if child.done():
+            settle(scope, index, child)
+
+
+async def join_missed(scope: Scope) -> None:
+    """Join the adopted children that are left where our own code was interrupted.
+
+    The group does not know them, and a done callback may be what was interrupted.
+    """
+    scope.stop()
+    cancelled = await join(scope.unfinished.values())
+    if cancelled is not None:
+        scope.errors.keep(cancelled)
+    settle_missed(scope)
+
+
+def report_cancel(
+    call: _stuck.Watched, index: int, future: asyncio.Future[Any], error: Exception
+) -> None:
+    """Report to the event loop what the `cancel()` of a user's Future has raised."""
+    message = f"{call.function}(): cancel() of child {index} failed"
+    call.loop.call_exception_handler({"message": message, "exception": error, "future": future})
 
 
 def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
@@ -134,13 +180,25 @@ def with_own_traceback(error: _E, future: asyncio.Future[Any]) -> _E:
     return error
 
 
+async def join(futures: Iterable[asyncio.Future[Any]]) -> asyncio.CancelledError | None:
+    """Wait until all are done, whatever cancels the caller; return the first such cancellation."""
+    pending = list(futures)
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [future for future in pending if not future.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error.with_traceback(None)
+    return cancelled
+
+
 def ancestors_of(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
     """Return the Tasks that wait for `task`, directly or through calls of this package."""
     found: set[asyncio.Task[Any]] = set()
     pending = [task]
     while pending:
         probe = _Probe()
-        pending.pop().remove_done_callback(probe)
+        pending.pop().remove_done_callback(probe)  # type: ignore[arg-type]  # only compared
         new = set(probe.waiting) - found
         found |= new
         pending += new
@@ -164,9 +222,9 @@ class _Probe:
             if callback.func is _adopted_done:
                 self.waiting.append(callback.args[0].caller)
             return False
-        owner = getattr(callback, "__self__", None)
+        owner: Any = getattr(callback, "__self__", None)
         if isinstance(owner, Joins):  # it is a child of a call
             owner = owner.caller
-        if isinstance(owner, asyncio.Task):  # otherwise it is awaited directly
+        if isinstance(owner, TASK):  # otherwise it is awaited directly
             self.waiting.append(owner)
         return False

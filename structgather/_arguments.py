@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import math
 import operator
 from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Mapping
-from types import CoroutineType, GeneratorType
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from structgather._adopt import ancestors_of
+from structgather._group import COROUTINE, TASK
+from structgather._unstarted import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 #: The usual types of inputs: an isinstance check against an ABC costs 20% of a child.
 _USUAL = (list, tuple, GeneratorType)
-
-#: Usual types that hold no coroutines.
-_PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, range, type(None)}
 
 
 def check_seconds(function: str, argument: str, value: object) -> float | None:
@@ -83,14 +81,13 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
-    if set(map(type, values)) == {CoroutineType}:
+    if set(map(type, values)) == {COROUTINE}:
         return
     ancestors: set[asyncio.Task[Any]] | None = None
     for index, value in enumerate(values):
-        kind = type(value)
-        if kind is CoroutineType:
+        if type(value) is COROUTINE:
             continue
-        if kind is asyncio.Task or asyncio.isfuture(value):
+        if type(value) is TASK or asyncio.isfuture(value):
             if ancestors is None:
                 ancestors = {caller, *ancestors_of(caller)}
             _check_future(function, index, value, caller, ancestors)
@@ -102,7 +99,7 @@ def check_awaitable(
     function: str, index: int | str, value: object, caller: asyncio.Task[Any]
 ) -> None:
     """Check that `value` can be a child of a call that `caller` makes. Touches nothing."""
-    if type(value) is CoroutineType:
+    if type(value) is COROUTINE:
         return
     if asyncio.isfuture(value):
         _check_future(function, index, value, caller, {caller, *ancestors_of(caller)})
@@ -145,36 +142,6 @@ def places(values: Sequence[object]) -> list[int] | None:
     except TypeError:  # an awaitable that can't be hashed: only the very same object is the same
         by_id: dict[int, int] = {}
         return [by_id.setdefault(id(value), index) for index, value in enumerate(values)]
-
-
-def close_unstarted(values: Iterable[object]) -> None:
-    """Close coroutines that will not run, so that none is reported as never awaited.
-
-    Plain coroutines only: to close an unstarted `anext(g)` throws GeneratorExit into `g` (3.13+).
-    """
-    for value in values:
-        if type(value) is CoroutineType and not value.cr_suspended and not value.cr_running:
-            value.close()  # created, or finished: then it does nothing
-
-
-def refuse(values: object) -> None:
-    """Close the coroutines of an input that is refused, whatever containers they came in.
-
-    Of a generator nothing is made. An example is `gather_structured([a(), b()])`, without the star.
-    """
-    containers: list[Collection[object]] = [(values,)]
-    seen = set[int]()
-    while containers:
-        with contextlib.suppress(Exception):  # iterating over the user's own class
-            for value in containers.pop():
-                kind = type(value)
-                if kind is CoroutineType:
-                    close_unstarted((value,))
-                elif kind not in _PLAIN and isinstance(value, Collection) and id(value) not in seen:
-                    seen.add(id(value))
-                    containers.append(value)
-                    if isinstance(value, Mapping):
-                        containers.append(value.values())
 
 
 def check_iterable(function: str, values: object, *, asynchronous: bool = False) -> None:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
-from structgather import _failures
+from structgather import _adopt, _failures
 from structgather._arguments import (
     calling_task,
     check_awaitable,
@@ -17,13 +17,13 @@ from structgather._arguments import (
     check_iterable,
     check_limit,
     check_seconds,
-    close_unstarted,
-    refuse,
 )
+from structgather._errors import INTERRUPTS
+from structgather._group import is_closed
 from structgather._intake import Intake
 from structgather._outcome import Cancelled, Ok
 from structgather._scope import SOURCE, Scope
-from structgather._group import is_closed
+from structgather._unstarted import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Iterator
@@ -149,7 +149,7 @@ class _Stream(Intake):
             finally:
                 error.__traceback__ = error.__context__ = None  # no cycle
             if self.scope.unfinished:
-                await self.scope.join_adopted()
+                await _adopt.join_missed(self.scope)
 
     def _forget_caller(self) -> None:
         self.left = True
@@ -304,7 +304,7 @@ class _Stream(Intake):
         if error is not None:
             self.source_error = None
         else:
-            error = self.scope.take_error()
+            error = self.scope.errors.take()
         if error is None and self.ready and self._late is not None:
             return self._too_late(self._late)
         if isinstance(error, StopAsyncIteration):  # it would look like the end
@@ -349,7 +349,7 @@ class AsCompleted(Generic[T]):
     undelivered: list[Outcome[T]]
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - those of the function below
-        self._arguments = arguments
+        self._arguments: tuple[Any, ...] = arguments
         self._state = _NEW
         self._iterating = False
         self.undelivered = []
@@ -380,7 +380,7 @@ class AsCompleted(Generic[T]):
         await stream.enter()
         try:
             stream.begin(aws, timeout, ordered=ordered)
-            if stream.source_error is None and not stream.scope.has_failed():
+            if stream.source_error is None and not stream.scope.errors:
                 return self
         except BaseException:
             self._state = _LEFT
@@ -418,7 +418,7 @@ class AsCompleted(Generic[T]):
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
             scope.wake()  # a Task that still iterates
-            scope.settle_done()  # an interrupt in our own code may have cost a settlement
+            _adopt.settle_missed(scope)  # an interrupt in our own code may have cost a settlement
             while scope.unfinished:
                 await scope.join()
         stream.close_source()
@@ -426,10 +426,11 @@ class AsCompleted(Generic[T]):
         self.undelivered = stream.take_undelivered()
         unseen = list(_failed(self.undelivered))
         source_error, stream.source_error = stream.source_error, None
+        reached_loop = scope.errors.is_interrupted_only()
         raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
-        elif not scope.broken and _rank(error) >= _rank(raised):
+        elif not scope.broken and _rank(error) >= (1 if reached_loop else _rank(raised)):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
             # cancellation of the caller that came while the children were joined. (A broken group
             # has cancelled the body itself.)
@@ -525,7 +526,7 @@ class AsCompleted(Generic[T]):
             stream = self._open_stream()
             if stream.scope.stopping:
                 message = f"{FUNCTION}(): nothing can be added, the children are being cancelled"
-                raise RuntimeError(message)
+                raise RuntimeError(message)  # noqa: TRY301 - refused like any other input
             return stream.add(aw)
         except BaseException:
             refuse(aw)
@@ -549,7 +550,7 @@ class AsCompleted(Generic[T]):
 
 
 def _rank(error: BaseException | None) -> int:
-    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+    if isinstance(error, INTERRUPTS):
         return 2
     return int(isinstance(error, asyncio.CancelledError))
 

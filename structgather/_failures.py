@@ -65,7 +65,7 @@ class ChildFailures(BaseExceptionGroup[E_co]):
         self.outcomes = tuple(outcomes)
         return self
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object) -> None:  # pyright: ignore[reportInconsistentConstructor]
         """Leave `args` as any group has them."""
 
     def derive(self, excs: Sequence[_E]) -> ChildFailures[_E]:  # type: ignore[override]
@@ -96,10 +96,10 @@ def group(
     return ChildFailures(message, [error for _, error in ordered], outcomes)
 
 
-def inside(cancelled: asyncio.CancelledError) -> BaseExceptionGroup[BaseException] | None:
+def inside(cancelled: BaseException) -> BaseExceptionGroup[BaseException] | None:
     """Return the failures that a nested call attached to the CancelledError it raised."""
     cause = cancelled.__cause__
-    return cause if isinstance(cause, BaseExceptionGroup) else None
+    return cause if isinstance(cause, BaseExceptionGroup) else None  # pyright: ignore[reportUnknownVariableType]
 
 
 def note_raised_by(error: BaseException, function: str, index: int, name: str) -> None:
@@ -114,9 +114,7 @@ def note_others(error: BaseException, function: str, failures: Iterable[Failure]
     Only a CancelledError of the caller has them as its cause, where a call around this one finds
     them: see `inside`.
     """
-    others = sorted(
-        ((index, other) for index, other in failures if other is not error), key=_index
-    )
+    others = sorted(((index, other) for index, other in failures if other is not error), key=_index)
     if not others:
         return
     if isinstance(error, asyncio.CancelledError) and error.__cause__ is None:
@@ -175,7 +173,7 @@ def _traceback_text(error: BaseException) -> str:
         shown = traceback.TracebackException.from_exception(error)
         # What a nested call noted would be repeated at each level.
         notes = getattr(error, "__notes__", None) or ()
-        shown.__notes__ = [note for note in notes if _ALSO_FAILED not in note] or None  # type: ignore[attr-defined]
+        shown.__notes__ = [note for note in notes if _ALSO_FAILED not in note] or None
         return "".join(shown.format()).rstrip()
     except Exception:  # noqa: BLE001 - its `__str__` or `__bool__` may raise anything
         return _line(error)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, cast, final
 
-from structgather import _failures
+from structgather import _adopt, _failures
 from structgather._arguments import (
     calling_task,
     check_count,
     check_iterable,
     check_limit,
     check_seconds,
-    refuse,
 )
 from structgather._intake import Intake
 from structgather._outcome import Ok
 from structgather._scope import Scope
+from structgather._unstarted import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable
@@ -145,7 +144,7 @@ class _FirstN(Intake):
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
         if scope.unfinished:
-            await scope.join_adopted()
+            await _adopt.join_missed(scope)
         del scope
         self.pull()
         self.close_source()
@@ -215,16 +214,21 @@ class _FirstN(Intake):
         self.scope.stop_after_first_steps()
 
     def _result(self) -> FirstN[Any]:
-        wanted, arrived = self._wanted(), len(self._values)
+        reason, short = self._reason_and_short()
         values, outcomes, failed = self._values, self._outcomes, self._failed
         error = self.scope.close() or self.source_error
         del self.scope, self.source_error, self._values, self._outcomes, self._failed
-        if error is not None:
-            try:
-                _failures.note_others(error, FUNCTION, failed)
-                _failures.raise_unchanged(error)
-            finally:
-                del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
+        if error is None:
+            # All children have settled, and those that never started have an outcome too.
+            return FirstN(values, cast("list[Outcome[Any]]", outcomes), reason, failed, short)
+        try:
+            _failures.note_others(error, FUNCTION, failed)
+            _failures.raise_unchanged(error)
+        finally:
+            del error, values, outcomes, failed  # the traceback refers to this frame: no cycle
+
+    def _reason_and_short(self) -> tuple[Reason, Exception | None]:
+        wanted, arrived = self._wanted(), len(self._values)
         reason = self._reason or ("met" if arrived == wanted else "exhausted")
         short: Exception | None = None
         if reason == "deadline":
@@ -236,8 +240,7 @@ class _FirstN(Intake):
             short = LookupError(
                 f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left"
             )
-        # Each has an outcome by now: all have settled, and what never started is accounted for.
-        return FirstN(values, cast("list[Outcome[Any]]", outcomes), reason, failed, short)
+        return reason, short
 
 
 def first_n_within(

@@ -6,20 +6,20 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final, overload
 
-from structgather import _failures, _stuck
+from structgather import _adopt, _failures, _stuck
 from structgather._arguments import (
     calling_task,
     check_awaitables,
     check_limit,
     check_seconds,
-    close_unstarted,
     places,
-    refuse,
 )
 from structgather._one import One
 from structgather._outcome import Cancelled, Ok
+from structgather._queued import start_queued
 from structgather._scope import Scope
 from structgather._timers import ChildTimeouts
+from structgather._unstarted import close_unstarted, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         Gathered6,
     )
     from structgather._outcome import Outcome
-    from structgather._scope import Unsuccessful
+    from structgather._policy import Unsuccessful
 
     _T1 = TypeVar("_T1")
     _T2 = TypeVar("_T2")
@@ -170,7 +170,7 @@ class _Queue:
             for index, awaitable in self._waiting:
                 self._room -= 1
                 # Here the sibling that has just finished is running, in its own context.
-                self._scope.start_late(index, awaitable, self._context)
+                start_queued(self._scope, index, awaitable, self._context)
                 break
             else:
                 break
@@ -224,7 +224,12 @@ class _Gather:
         # No argument may be in a local variable: the traceback of what is raised refers to this
         # frame, and an adopted Task refers to its exception.
         try:
-            if return_exceptions or exception_group or limit is not None or child_timeout is not None:
+            if (
+                return_exceptions
+                or exception_group
+                or limit is not None
+                or child_timeout is not None
+            ):
                 limit, child_timeout = _check_options(
                     return_exceptions, exception_group, limit, child_timeout
                 )
@@ -240,7 +245,8 @@ class _Gather:
         self._return_exceptions = return_exceptions
         self._elapsed = self._queue = None
         if return_exceptions or exception_group:
-            self._elapsed = [None] * len(self._arguments)
+            elapsed: list[float | None] = [None] * len(self._arguments)
+            self._elapsed = elapsed
             self._unsuccessful = {}
         if limit is not None:
             scope.starts = {}
@@ -261,7 +267,7 @@ class _Gather:
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
         if scope.unfinished:
-            await scope.join_adopted()
+            await _adopt.join_missed(scope)
         del scope
         return self._result(positions, exception_group)
 
@@ -302,7 +308,7 @@ class _Gather:
             scope.stopping = True
             if asyncio.current_task(scope.loop) is not None:
                 # It is the child's last step: adopted children that are done have failed before.
-                scope.settle_done()
+                _adopt.settle_missed(scope)
             self._failures.append((index, error))
             self._traceback = _failures.traceback_of(self._failures[0][1])
             scope.stop_after_first_steps()
@@ -690,7 +696,9 @@ def gather_structured(
             is out of range. Coroutines among the arguments are closed.
         RuntimeError: There is no running event loop, or the calling task itself is an argument.
     """
-    plain = not return_exceptions and not exception_group and limit is None and child_timeout is None
+    plain = (
+        not return_exceptions and not exception_group and limit is None and child_timeout is None
+    )
     if plain and len(aws) == 1:
         return One(FUNCTION, aws).gather_structured()
     if not aws:

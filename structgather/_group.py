@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# As Any, so that type checkers do not narrow the type of an awaitable to one with unknown parts.
+COROUTINE: Any = CoroutineType
+TASK: Any = asyncio.Task
+
 #: How many nested calls are cancelled in the same instant. Those deeper down are cancelled by the
 #: one above, a loop iteration later each, so that no stack overflows.
 _DEEPEST = 50
 _depth = 0
-
-#: The attribute of an interrupt that has been through the event loop.
-_REACHED_LOOP = "_structgather_reached_loop"
 
 
 class Joins:
@@ -101,21 +103,6 @@ def keeps_a_history(loop: asyncio.AbstractEventLoop) -> bool:
     except NotImplementedError:
         return True
     return False
-
-
-def give_to_loop(
-    loop: asyncio.AbstractEventLoop, interrupt: BaseException
-) -> asyncio.Handle | None:
-    """Raise a KeyboardInterrupt or SystemExit in a callback, once for all nested calls."""
-    return None if _REACHED_LOOP in vars(interrupt) else loop.call_soon(_raise, interrupt)
-
-
-def _raise(interrupt: BaseException) -> None:
-    vars(interrupt)[_REACHED_LOOP] = True
-    try:
-        raise interrupt
-    finally:
-        del interrupt  # its traceback refers to this frame: no cycle
 
 
 def coroutine_of(task: asyncio.Task[Any]) -> object:

@@ -1,4 +1,4 @@
-"""What `first_n_within` and `as_completed_scoped` share: inputs that are started as there is room."""
+"""What `first_n_within` and `as_completed_scoped` share: inputs, started as there is room."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from structgather import _arguments, _stuck
 from structgather._failures import without_our_frame
 from structgather._outcome import Cancelled
+from structgather._queued import one_batch, start_queued
 from structgather._scope import SOURCE, Scope
 from structgather._timers import ChildTimeouts, call_after_tick
+from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Iterable, Iterator
 
     from structgather._outcome import Failed, TimedOut
-    from structgather._scope import Unsuccessful
+    from structgather._policy import Unsuccessful
 
 
 class Source:
@@ -68,7 +70,7 @@ class Source:
         """
         self.exhausted = True
         if self._known is not None:
-            _arguments.close_unstarted(self._known)
+            close_unstarted(self._known)
             self._known = None
         del self._caller
         iterator, self._iterator = self._iterator, iter(())
@@ -178,7 +180,7 @@ class Intake:
             if late:
                 self.time_is_over(missing=True)
             else:
-                with scope.batch():
+                with one_batch(scope):
                     self.pull()
             return
         known = _arguments.take_all(scope.function, inputs, scope.caller)
@@ -208,14 +210,14 @@ class Intake:
         """Make a child of an input; once stopped only if it runs already and is to be joined."""
         if self.scope.stopping:
             if not asyncio.isfuture(awaitable):
-                _arguments.close_unstarted((awaitable,))
+                close_unstarted((awaitable,))
                 error = asyncio.CancelledError("never started")
                 self.record(Cancelled(error, index, 0.0), by_us=True)
                 return
             if self._overdue is not None:
                 self.scope.late[index] = self._late_error(index, awaitable)
         self.starting += 1
-        self.scope.start_late(index, awaitable, context)
+        start_queued(self.scope, index, awaitable, context)
         self.starting -= 1
 
     def stop(self, *message: object) -> None:

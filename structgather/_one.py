@@ -7,12 +7,13 @@ as the child. Here is no batch and no policy: the call finishes as its child doe
 from __future__ import annotations
 
 import asyncio
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _failures, _stuck
-from structgather._arguments import calling_task, check_awaitables, close_unstarted, refuse
-from structgather._group import Group, Joins, Waiter, give_to_loop, is_closed
+from structgather._arguments import calling_task, check_awaitables
+from structgather._errors import INTERRUPTS, give_to_loop
+from structgather._group import COROUTINE, Group, Joins, Waiter, is_closed
+from structgather._unstarted import close_unstarted, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -55,6 +56,9 @@ class One(Joins):
     def __init__(self, function: str, argument: tuple[Awaitable[Any], ...]) -> None:
         self.function = function
         self._argument = argument
+        self._value = _PENDING
+        self._child = self._error = self._thrown = self._raising = self._waiter = self._watch = None
+        self.cancelled_at = {}
 
     def __del__(self) -> None:
         if self._argument:  # cancelled before its first step, the call has not run a line
@@ -64,25 +68,22 @@ class One(Joins):
         """Run the child, and return its value in a list."""
         try:
             self.caller = calling_task(self.function)
-            if type(self._argument[0]) is not CoroutineType:
+            if type(self._argument[0]) is not COROUTINE:
                 check_awaitables(self.function, self._argument, self.caller)
         except BaseException:
             refuse(self._argument)
             raise
         self.loop = self.caller.get_loop()
         self._began = self.loop.time()
-        self._value = _PENDING
-        self._child = self._error = self._thrown = self._raising = self._waiter = self._watch = None
-        self.cancelled_at = {}
         group = Group()
         group.caller = self.caller
         try:
             async with group:
                 (awaitable,) = self._argument
-                if type(awaitable) is not CoroutineType and asyncio.isfuture(awaitable):
+                if type(awaitable) is not COROUTINE and asyncio.isfuture(awaitable):
                     self._child = awaitable
                 else:
-                    wrapper = self._run(awaitable)
+                    wrapper: Any = self._run(awaitable)
                     try:
                         wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
                         self._child = group.create_task(wrapper)
@@ -127,14 +128,14 @@ class One(Joins):
             self._error = _failures.without_our_frame(error)
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if isinstance(error, INTERRUPTS):
                 self._raising = give_to_loop(self.loop, error)
             self._error = _failures.without_our_frame(error)
 
     def child_finished(self, _: object) -> None:
         """Let the call run on."""
         if self._waiter is not None:
-            try:  # as in `Scope.wake`
+            try:  # noqa: SIM105 - as in `Scope.wake`
                 self._waiter.set_result(None)
             except asyncio.InvalidStateError:
                 pass
@@ -145,9 +146,7 @@ class One(Joins):
         try:
             cancelled = self._child.cancel(*message)
         except Exception as error:  # noqa: BLE001 - the user's own Future
-            what = f"{self.function}(): cancel() of child 0 failed"
-            context = {"message": what, "exception": error, "future": self._child}
-            self.loop.call_exception_handler(context)
+            _adopt.report_cancel(self, 0, self._child, error)
             return
         if cancelled:
             self.cancelled_at = {0: self.loop.time()}
@@ -161,18 +160,16 @@ class One(Joins):
     def _raised_by_group(self, error: BaseException) -> None:
         # See `Scope.raised_by_group`.
         if isinstance(error, BaseExceptionGroup):
-            self._thrown = error.exceptions[0]
+            self._thrown = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType]
         elif self._thrown is None or not isinstance(error, asyncio.CancelledError):
             self._thrown = error.with_traceback(None)
 
     async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
-        # See `Scope.join_adopted`.
+        # See `_adopt.join_missed`.
         self._stop()
-        while not child.done():
-            try:
-                await asyncio.wait((child,))
-            except asyncio.CancelledError as error:
-                self._thrown = self._thrown or error.with_traceback(None)
+        cancelled = await _adopt.join((child,))
+        if self._thrown is None:
+            self._thrown = cancelled
 
     def _result(self) -> list[Any]:
         if self._watch is not None:
@@ -182,23 +179,24 @@ class One(Joins):
         if self._value is _PENDING and self._error is None and self._child is not None:
             self._take_result(self._child)
         value, error, thrown = self._value, self._error, self._thrown
-        cancelled = bool(self.cancelled_at) and isinstance(error, asyncio.CancelledError)
+        raised = error if thrown is None else thrown
         self._argument = ()
         self._value = self._error = self._thrown = None
         del self._child, self.caller  # to which the traceback would lead
-        if error is None and thrown is None:
+        if raised is None:
             return [value]
         try:
-            if thrown is None:
+            if raised is not thrown:
                 if self._raising is not None:
                     self._raising.cancel()  # the event loop gets it from the call
-                _failures.raise_unchanged(error)
-            failure = _failures.inside(error) if cancelled else error
-            if failure is not None:
-                _failures.note_others(thrown, self.function, [(0, failure)])
-            _failures.raise_unchanged(thrown)
+            else:
+                if self.cancelled_at and isinstance(error, asyncio.CancelledError):
+                    error = _failures.inside(error)
+                if error is not None:
+                    _failures.note_others(raised, self.function, [(0, error)])
+            _failures.raise_unchanged(raised)
         finally:
-            del error, thrown, value, self  # the traceback refers to this frame: no cycle
+            del error, thrown, raised, value, self  # the traceback refers to this frame: no cycle
 
     def _take_result(self, child: asyncio.Future[Any]) -> None:
         # Adopted, or cancelled before its first step, or not run by what is around it.

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
 from types import CoroutineType, FrameType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from structgather._arguments import check_seconds
 from structgather._group import coroutine_of, keeps_a_history
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator
+    from collections.abc import Awaitable, Iterator, Mapping
 
 logger = logging.getLogger("structgather")
 
@@ -86,7 +85,7 @@ class Watched(Protocol):
     @property
     def cancelled_at(self) -> Mapping[int, float]: ...
 
-    def elapsed(self, index: int) -> float: ...
+    def elapsed(self, index: int, /) -> float: ...
 
 
 class Watch:
@@ -185,9 +184,9 @@ def where(child: asyncio.Future[Any]) -> str:
             code = users[-1].f_code
             return f"{code.co_filename}:{users[-1].f_lineno} in {code.co_name}"
         for frame in frames:
-            unfinished = getattr(frame.f_locals.get("self"), "unfinished", None)
-            if isinstance(unfinished, Mapping):
-                pending += reversed(unfinished.values())
+            children: dict[int, asyncio.Future[Any]]
+            children = getattr(frame.f_locals.get("self"), "unfinished", {})
+            pending += reversed(children.values())
     return "an unknown line"
 
 

@@ -6,8 +6,10 @@ import asyncio
 import functools
 from typing import TYPE_CHECKING, Any
 
-from structgather._arguments import close_unstarted
+from structgather._errors import INTERRUPTS
+from structgather._outcome import TimedOut
 from structgather._stuck import describe
+from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -55,7 +57,8 @@ class ChildTimeouts:
                 running.append((index, awaitable))
             else:
                 close_unstarted((awaitable,))
-                self._scope.settle_late(index, self._error(index, describe(awaitable)))
+                error = self._error(index, describe(awaitable))
+                self._scope.settle_error(TimedOut, index, error)
         return [index for index, _ in running], [awaitable for _, awaitable in running]
 
     def settled(self, index: int) -> None:
@@ -70,10 +73,10 @@ class ChildTimeouts:
         try:
             if timer is not None:
                 timer.cancel()
-        except (KeyboardInterrupt, SystemExit):
+        except INTERRUPTS:
             raise
         except BaseException as error:  # noqa: BLE001 - of a loop that refuses, see `_group`
-            self._scope.keep_error(error)
+            self._scope.errors.keep(error)
 
     def _error(self, index: int, name: str) -> TimeoutError:
         return TimeoutError(

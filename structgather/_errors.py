@@ -1,0 +1,99 @@
+"""What a call has to raise besides the failures of its children."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Interrupt: TypeAlias = KeyboardInterrupt | SystemExit
+
+#: What stops the event loop: never an outcome, and raised before anything else.
+INTERRUPTS = (KeyboardInterrupt, SystemExit)
+
+
+#: The attribute of an interrupt that has been through the event loop.
+_REACHED_LOOP = "_structgather_reached_loop"
+
+
+def give_to_loop(
+    loop: asyncio.AbstractEventLoop, interrupt: BaseException
+) -> asyncio.Handle | None:
+    """Let the event loop raise the interrupt of a child, once for all nested calls."""
+    return None if _REACHED_LOOP in vars(interrupt) else loop.call_soon(_raise, interrupt)
+
+
+def _raise(interrupt: BaseException) -> None:
+    vars(interrupt)[_REACHED_LOOP] = True
+    try:
+        raise interrupt
+    finally:
+        del interrupt  # its traceback refers to this frame: no cycle
+
+
+class CallErrors:
+    """What was thrown into the body of a call, and an interrupt that a child has raised."""
+
+    __slots__ = ("_interrupt", "_raising", "_thrown")
+
+    def __init__(self) -> None:
+        self._thrown: BaseException | None = None
+        self._interrupt: Interrupt | None = None
+        #: The event loop raises the interrupt of a child, unless the call does so before.
+        self._raising: asyncio.Handle | None = None
+
+    def __bool__(self) -> bool:
+        return self._thrown is not None or self._interrupt is not None
+
+    def keep(self, error: BaseException) -> bool:
+        """Keep what was thrown in, and return True, unless something else is to be raised."""
+        if self._thrown is not None and not isinstance(error, INTERRUPTS):
+            return False
+        # A CancelledError has no traceback of interest, and would refer to the frames of the call.
+        self._thrown = (
+            error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
+        )
+        return True
+
+    def replace(self, error: BaseException) -> None:
+        """Keep an error for which the caller was cancelled, in place of that cancellation."""
+        self._thrown = error
+
+    def keep_interrupt(self, interrupt: Interrupt) -> None:
+        """Keep the interrupt of a child. The first one counts."""
+        if self._interrupt is None:
+            self._interrupt = interrupt
+
+    def raise_in(self, loop: asyncio.AbstractEventLoop, interrupt: Interrupt) -> None:
+        """Let the event loop raise the interrupt of a child, as it does that of a Task."""
+        self._raising = give_to_loop(loop, interrupt)
+
+    def take(self) -> BaseException | None:
+        """Return what is to be raised, if anything. What was thrown in comes first, once.
+
+        The interrupt of a child has been through the event loop, or the loop gets it from the call.
+        """
+        error, self._thrown = self._thrown, None
+        if error is None and self._interrupt is not None:
+            error = self._interrupt
+            if self._raising is not None:
+                self._raising.cancel()
+        return error
+
+    def take_last(self) -> BaseException | None:
+        """Return what is to be raised, and forget everything."""
+        if not self:
+            return None
+        error = self.take()
+        self._interrupt = self._raising = None
+        return error
+
+    def is_interrupted_only(self) -> bool:
+        """Tell whether the interrupt of a child is all, and the event loop has got it already."""
+        return (
+            self._thrown is None
+            and self._interrupt is not None
+            and _REACHED_LOOP in vars(self._interrupt)
+        )

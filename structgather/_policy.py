@@ -1,0 +1,35 @@
+"""What each of the three functions decides for itself, as the scope of its children sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from structgather._outcome import Cancelled, Failed, TimedOut
+
+    Unsuccessful: TypeAlias = type[Failed | TimedOut | Cancelled]
+
+
+class Policy(Protocol):
+    """Called when a child settles, once per child. Values are recorded by `Scope.on_value`."""
+
+    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> object:  # noqa: ANN401, FBT001 - `kind` says which error
+        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+
+    def on_abort(self) -> object:
+        """Note that something other than a child's failure ends the call."""
+
+
+class _Ignore:
+    def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None: ...  # noqa: ANN401, FBT001
+    def on_abort(self) -> None: ...
+
+
+#: The policy of a call that is over, or was closed: what its children do has no effect.
+IGNORE = _Ignore()
+
+
+def ignore_value(index: int, value: Any) -> None:  # noqa: ANN401 - the child's
+    """Record nothing."""
