@@ -22,7 +22,7 @@ An example:
 
     asyncio.run(main())
 
-`python -m structgather migrate` moves a code base from asyncio.gather and asyncio.as_completed.
+`structgather migrate` moves a code base from asyncio.gather and asyncio.as_completed.
 """
 
 # For contributors.
@@ -52,7 +52,7 @@ An example:
 # _gate            the queue: which call is admitted when
 # _window          the sliding window: what counts, and when a call fits
 #
-# _migrate         `python -m structgather migrate`
+# _migrate         `structgather migrate`
 #
 # One child's way: `_Gather.gather_structured` validates the arguments and enters the group of a new
 # `Scope`. `Scope.start` wraps the coroutine in `run_child`, lets the group create its Task, adds it

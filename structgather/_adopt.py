@@ -85,9 +85,20 @@ def _wrapped_done(
     task: asyncio.Future[Any],
 ) -> None:
     wrapper.close()
+    if not task.cancelled() and task.exception() is not None:
+        _group_has_aborted(scope)
     if index in scope.unfinished:  # what is around our coroutine has not run it
         close_unstarted((awaitable,))
         settle(scope, index, task)
+
+
+def _group_has_aborted(scope: Scope) -> None:
+    # The Task has failed outside of its child, and so the group has cancelled the others.
+    scope.stopping = True
+    now = scope.loop.time()
+    for index, child in scope.unfinished.items():
+        if isinstance(child, asyncio.Task) and child.cancelling():
+            scope.cancelled_at.setdefault(index, now)
 
 
 def settle(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:

@@ -399,6 +399,8 @@ class AsCompleted(Generic[T]):
     ) -> None:
         try:
             await self._leave(error)
+        except GeneratorExit:
+            raise  # the coroutine is closed by hand: nothing can be awaited
         except BaseException:
             await self._stream.leave_interrupted()
             raise
@@ -410,8 +412,8 @@ class AsCompleted(Generic[T]):
         stream = self._stream
         scope = stream.scope
         if error is not None or not stream.is_over():
-            if is_closed(scope.loop):
-                scope.abandon()  # the coroutine is collected, long after anything could be joined
+            if is_closed(scope.loop) or scope.is_abandoned():
+                scope.abandon()  # the coroutine is closed, or collected: nothing can be awaited
                 return
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
@@ -426,10 +428,11 @@ class AsCompleted(Generic[T]):
         self.undelivered = stream.take_undelivered()
         unseen = list(_failed(self.undelivered))
         source_error, stream.source_error = stream.source_error, None
+        reached_loop = scope.errors.is_interrupted_only()
         raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
-        elif not scope.group_aborted and _rank(error) >= _rank(raised):
+        elif not scope.group_aborted and _rank(error) >= (1 if reached_loop else _rank(raised)):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
             # cancellation of the caller that came while the children were joined. (A broken group
             # has cancelled the body itself.)
@@ -466,7 +469,11 @@ class AsCompleted(Generic[T]):
                         _failures.raise_unchanged(error)
                     finally:
                         del error  # the traceback refers to this frame: no cycle
-                await stream.scope.wait()
+                try:
+                    await stream.scope.wait()
+                except GeneratorExit:
+                    stream.scope.abandon()  # the coroutine is closed by hand
+                    raise
                 self._open_stream()  # the Task that opened the block may have left it
         finally:
             self._iterating = False

@@ -10,12 +10,22 @@ if TYPE_CHECKING:
 
     Interrupt: TypeAlias = KeyboardInterrupt | SystemExit
 
-#: What stops the event loop: never an outcome, and raised before anything else.
+#: What stops the event loop, and is never an outcome.
 INTERRUPTS = (KeyboardInterrupt, SystemExit)
 
+#: The attribute of an interrupt that has been through the event loop.
+_REACHED_LOOP = "_structgather_reached_loop"
 
-def raise_interrupt(interrupt: BaseException) -> None:
-    """Raise a child's KeyboardInterrupt or SystemExit, as a callback of the event loop."""
+
+def give_to_loop(
+    loop: asyncio.AbstractEventLoop, interrupt: BaseException
+) -> asyncio.Handle | None:
+    """Let the event loop raise the interrupt of a child, once for all nested calls."""
+    return None if _REACHED_LOOP in vars(interrupt) else loop.call_soon(_raise, interrupt)
+
+
+def _raise(interrupt: BaseException) -> None:
+    vars(interrupt)[_REACHED_LOOP] = True
     try:
         raise interrupt
     finally:
@@ -57,15 +67,18 @@ class CallErrors:
 
     def raise_in(self, loop: asyncio.AbstractEventLoop, interrupt: Interrupt) -> None:
         """Let the event loop raise the interrupt of a child, as it does that of a Task."""
-        self._raising = loop.call_soon(raise_interrupt, interrupt)
+        self._raising = give_to_loop(loop, interrupt)
 
     def take(self) -> BaseException | None:
-        """Return what is to be raised, if anything: interrupts first, and those each time."""
+        """Return what is to be raised, if anything. What was thrown in comes first, once.
+
+        The interrupt of a child has been through the event loop, or the loop gets it from the call.
+        """
         error, self._thrown = self._thrown, None
-        if self._interrupt is not None and not isinstance(error, INTERRUPTS):
+        if error is None and self._interrupt is not None:
             error = self._interrupt
             if self._raising is not None:
-                self._raising.cancel()  # the event loop gets it from the call
+                self._raising.cancel()
         return error
 
     def take_last(self) -> BaseException | None:
@@ -75,3 +88,11 @@ class CallErrors:
         error = self.take()
         self._interrupt = self._raising = None
         return error
+
+    def is_interrupted_only(self) -> bool:
+        """Tell whether the interrupt of a child is all, and the event loop has got it already."""
+        return (
+            self._thrown is None
+            and self._interrupt is not None
+            and _REACHED_LOOP in vars(self._interrupt)
+        )

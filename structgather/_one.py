@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _failures, _stuck
 from structgather._arguments import calling_task, check_awaitables
-from structgather._errors import INTERRUPTS, raise_interrupt
+from structgather._errors import INTERRUPTS, give_to_loop
 from structgather._group import COROUTINE, Group, Joins, Waiter, is_closed
 from structgather._unstarted import close_unstarted, refuse
 
@@ -129,7 +129,7 @@ class One(Joins):
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
             if isinstance(error, INTERRUPTS):
-                self._raising = self.loop.call_soon(raise_interrupt, error)
+                self._raising = give_to_loop(self.loop, error)
             self._error = _failures.without_our_frame(error)
 
     def child_finished(self, _: object) -> None:
@@ -179,10 +179,10 @@ class One(Joins):
         if self._value is _PENDING and self._error is None and self._child is not None:
             self._take_result(self._child)
         value, error, thrown = self._value, self._error, self._thrown
-        raised = error if thrown is None or isinstance(error, INTERRUPTS) else thrown
+        raised = error if thrown is None else thrown
         self._argument = ()
         self._value = self._error = self._thrown = None
-        del self._child
+        del self._child, self.caller  # to which the traceback would lead
         if raised is None:
             return [value]
         try:

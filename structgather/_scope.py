@@ -16,7 +16,7 @@ group and from a caller that waits in `__aexit__`. So these are the rules:
 5. What is thrown into the body while it waits is raised after the join. Nothing here cancels or
    uncancels the caller's task.
 6. Who cancelled a child is told by what we did (`cancelled_at`, `timeout_errors`), not by
-   `Task.cancelling()`.
+   `Task.cancelling()`, unless the group has aborted itself (`_adopt`).
 7. A child cancelled before its first step never runs: its coroutine is closed and it settles as
    cancelled. `check` finds it, which runs behind the first steps of a batch. A child that starts
    later, when there is room, waits for its first step in `run_child`, and so finds out by itself.
@@ -149,11 +149,8 @@ class Scope:
             self._wake_if_last()
 
     def _failed(self, index: int, error: BaseException, awaitable: Awaitable[Any]) -> None:
-        task = self.unfinished.get(index)
-        if isinstance(error, GeneratorExit) and task not in {
-            None,  # in an eager first step
-            asyncio.current_task(self.loop),
-        }:
+        task = self.unfinished.get(index)  # None in an eager first step
+        if isinstance(error, GeneratorExit) and task not in {None, asyncio.current_task(self.loop)}:
             # The child has not failed: its Task is garbage, and its coroutine is being closed.
             close_unstarted((awaitable,))
             self.unfinished.pop(index, None)
@@ -332,6 +329,10 @@ class Scope:
         if not is_closed(self.loop):
             self.stop()
         self.decide_by(IGNORE, ignore_value)
+
+    def is_abandoned(self) -> bool:
+        """Tell whether the call has been closed by hand, so that nothing can be awaited."""
+        return self._policy is IGNORE
 
     def close(self) -> BaseException | None:
         """Drop all references, and return what the call has to raise, if anything."""

@@ -50,7 +50,7 @@ CASES = [
     # The adopted children are a batch of their own, though there is none.
     Case("gather limit", partial(gather_structured, limit=1), own=3),
     Case("return_exceptions", partial(gather_structured, return_exceptions=True)),
-    Case("first", first),
+    Case("first", first, own=3),
     Case("first limit", partial(first, limit=1, feed=generator), woken=True),
     Case("stream", stream, woken=True),
     # No child is left whenever an outcome is taken.
