@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from simloop.choosers import First
 from simloop.loop import Deadlock, DeterministicLoop
 from simloop.run import Program, listening
-from simloop.worlds import SCOPE, Over
+from simloop.worlds import SCOPE, Exited
 
 Interrupt: TypeAlias = Literal["KeyboardInterrupt", "MemoryError", "cancel"]
 
@@ -208,7 +208,7 @@ class _Loop(DeterministicLoop):
 
     def log(self, who: str, what: str, detail: Any = None) -> None:
         super().log(who, what, detail)
-        if what == "over" and isinstance(detail, Over):
+        if what == "exited" and isinstance(detail, Exited):
             # A nested call is not over with what is around it.
             tasks = [
                 task
@@ -232,7 +232,7 @@ class _Loop(DeterministicLoop):
                 children = event.detail
             elif event.what == "started":
                 started.add(event.who)
-            elif event.what == "ended" and event.detail.how != "closed":
+            elif event.what == "finished" and event.detail.how != "closed":
                 ended.add(event.who)
         return (child for child in children if child in started - ended)
 
