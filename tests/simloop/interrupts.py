@@ -211,9 +211,7 @@ class _Loop(DeterministicLoop):
         if what == "exited" and isinstance(detail, Exited):
             # A nested call is not over with what is around it.
             tasks = [
-                task
-                for task in self.pending()
-                if who == SCOPE or task.get_name() in detail.pending
+                task for task in self.pending() if who == SCOPE or task.get_name() in detail.pending
             ]
             self.orphans += [task.get_name() for task in tasks if not is_foreign(task)]
             foreign = [task.get_name() for task in tasks if is_foreign(task)]

@@ -122,7 +122,9 @@ def cancelled(call: Call, at: float = 1) -> Call:
 def tasks(children: Any) -> list[asyncio.Task[Any]]:
     """Make Tasks of the children, which the call is to adopt."""
     create = asyncio.get_running_loop().create_task
-    return [create(child, name=ADOPTED + label) for label, child in zip("abc", children, strict=False)]
+    return [
+        create(child, name=ADOPTED + label) for label, child in zip("abc", children, strict=False)
+    ]
 
 
 async def of_tasks(*children: Coro, call: Call = gather) -> Any:
