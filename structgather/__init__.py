@@ -1,27 +1,68 @@
-"""Structured concurrency behind the calls that asyncio's users know.
+"""Structured concurrency behind the calls that asyncio users know.
 
-_gather          gather_structured: every value, or the first failure
-_gathered        Gathered: its list, with the failures to be had
-_gathered_types  what type checkers take it for, where there are few arguments
-_first_n         first_n_within, FirstN: the first values inside a time
-_as_completed    as_completed_scoped, AsCompleted: outcomes as they come
-_rate_limit      RateLimit: requests, tokens and concurrency of a provider
-_outcome         Ok, Failed, TimedOut, Cancelled: how one child ended
+When one of these calls returns or raises, every child has finished:
 
-_scope           the protocol: owns every child, states its rules, and alone touches tasks
-_waiter          the future for which the caller waits
-_endings         how Tasks ended, with the part of the traceback that is the child's
-_outcome_scope   what the two functions that speak in outcomes have in common
-_stream          what is behind as_completed_scoped: what is pulled, what has come, where it ends
-_source          inputs one by one, as there is room
-_child_timeout   the time of each child
-_loops           what not every event loop can answer
-_admission       one call under a RateLimit
-_gate            the queue and the window behind RateLimit
-_failures        several failures: in a group, or in the notes of the one that is raised
-_inputs          what is refused, and in which words
-_stuck           the warning about a child that will not stop
+    gather_structured(*aws)                 every value, or the first failure: asyncio.gather
+    first_n_within(aws, n, within=seconds)  the first n values, and what arrived by a deadline
+    as_completed_scoped(aws, limit=20)      outcomes as children finish, or in input order
+
+    Ok, Failed, TimedOut, Cancelled         how one child finished; an Outcome is one of these
+    Gathered, FirstN, AsCompleted           what the three functions return
+    ChildFailures                           the failures of one call, as an ExceptionGroup
+    RateLimit                               requests, tokens and concurrency of a provider
+    warn_stuck_after                        when to log a child that ignores its cancellation
+
+An example:
+
+    import asyncio
+    from structgather import gather_structured
+
+    async def main():
+        print(await gather_structured(asyncio.sleep(1, "a"), asyncio.sleep(2, "b"), limit=10))
+
+    asyncio.run(main())
+
+`python -m structgather migrate` moves a code base from asyncio.gather and asyncio.as_completed.
 """
+
+# For contributors.
+#
+# _gather          gather_structured and Gathered: its policy, its options, its result
+# _one             gather_structured of one child without options: the same without siblings
+# _gathered_types  what type checkers see of `return_exceptions=True` with few arguments
+# _first_n         first_n_within and FirstN
+# _as_completed    as_completed_scoped and AsCompleted
+# _intake          what these two share: inputs that are started as there is room, deadlines
+#
+# _scope           the protocol: children start, settle, are cancelled and joined; has the rules
+# _group           what it adds to asyncio: TaskGroup, the future that the body awaits, loops
+# _adopt           Tasks and Futures that were created elsewhere; Tasks of task factories
+# _timers          `child_timeout`, and the deadline of a call
+# _stuck           the warning about a child that ignores its cancellation; names of children
+#
+# _outcome         Ok, Failed, TimedOut, Cancelled
+# _failures        ChildFailures, notes, tracebacks
+# _arguments       validation, before anything has started
+#
+# _rate_limit      RateLimit, and the fast path of its admission
+# _gate            the queue: which call is admitted when
+# _window          the sliding window: what counts, and when a call fits
+#
+# _migrate         `python -m structgather migrate`
+#
+# One child's way: `_Gather.gather_structured` validates the arguments and enters the group of a new
+# `Scope`. `Scope.start` wraps the coroutine in `Scope._child`, lets the group create its Task, notes
+# it in `unfinished`, and schedules `_check` behind the first steps of the batch. The body waits in
+# `Scope.join`. When the child returns, `_child` takes it out of `unfinished` and gives the value to
+# the policy: to the list of results. The last child adds `wake` to its own done callbacks, behind
+# the group's, so the group is empty when the body resumes, leaves it and returns the list.
+#
+# One failure's way: `_child` catches the exception. `settle_failed` passes it to
+# `_Gather.on_error`, which records the first one and asks for `stop_after_first_steps`: `stop` runs
+# now or, if first steps are due, in `_check`. It cancels each unfinished child, once, in start
+# order. Their CancelledErrors come through `_child` and `settle_cancelled` to `on_error`, marked as
+# ours; what a sibling raises instead comes as another failure. The last one wakes the body, and
+# `_Gather._result` raises the first failure, with the others in its notes.
 
 from structgather._as_completed import AsCompleted, as_completed_scoped
 from structgather._failures import ChildFailures

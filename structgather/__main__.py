@@ -1,12 +1,10 @@
-"""`python -m structgather`: see `python -m structgather migrate --help`."""
+"""`python -m structgather`: see `structgather migrate --help`."""
 
 import sys
 
-from structgather._migrate.cli import main
+from structgather._migrate.cli import main, run
 
-# What Python itself compiles may be a chain of some thousand calls, additions or branches.
-RECURSION = 20_000
+__all__ = ["main"]
 
 if __name__ == "__main__":
-    sys.setrecursionlimit(max(RECURSION, sys.getrecursionlimit()))
-    sys.exit(main())
+    sys.exit(run())

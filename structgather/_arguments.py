@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: The usual types of inputs: an isinstance check against an ABC costs 20% of a child.
 _USUAL = (list, tuple, GeneratorType)
 
+#: Usual types that hold no coroutines.
+_PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, range, type(None)}
+
 
 def check_seconds(function: str, argument: str, value: object) -> float | None:
     """Check a time: seconds as a number of at least 0, or None for no limit."""
@@ -159,16 +162,19 @@ def refuse(values: object) -> None:
 
     Of a generator nothing is made. An example is `gather_structured([a(), b()])`, without the star.
     """
-    pending, seen = [values], set[int]()
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray)):
-            if id(value) not in seen:
-                seen.add(id(value))
-                with contextlib.suppress(Exception):  # the user's own class
-                    pending += [*value, *value.values()] if isinstance(value, Mapping) else value
-        else:
-            close_unstarted((value,))
+    containers: list[Collection[object]] = [(values,)]
+    seen = set[int]()
+    while containers:
+        with contextlib.suppress(Exception):  # iterating over the user's own class
+            for value in containers.pop():
+                kind = type(value)
+                if kind is CoroutineType:
+                    close_unstarted((value,))
+                elif kind not in _PLAIN and isinstance(value, Collection) and id(value) not in seen:
+                    seen.add(id(value))
+                    containers.append(value)
+                    if isinstance(value, Mapping):
+                        containers.append(value.values())
 
 
 def check_iterable(function: str, values: object, *, asynchronous: bool = False) -> None:

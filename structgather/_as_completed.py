@@ -427,13 +427,10 @@ class AsCompleted(Generic[T]):
         raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
-        elif scope.broken:
-            pass  # by which the caller was cancelled
-        elif isinstance(
-            error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)
-        ) or not isinstance(raised, (asyncio.CancelledError, KeyboardInterrupt, SystemExit)):
+        elif not scope.broken and _rank(error) >= _rank(raised):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
-            # cancellation of the caller that came while the children were joined.
+            # cancellation of the caller that came while the children were joined. (A broken group
+            # has cancelled the body itself.)
             raised = None
             if source_error is not None:
                 unseen.append((SOURCE, source_error))
@@ -545,6 +542,12 @@ class AsCompleted(Generic[T]):
         return self._stream
 
 
+def _rank(error: BaseException | None) -> int:
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return 2
+    return int(isinstance(error, asyncio.CancelledError))
+
+
 def _failed(outcomes: Iterable[Outcome[Any]]) -> Iterator[Failure]:
     for outcome in outcomes:
         if isinstance(outcome, Cancelled):
@@ -587,6 +590,8 @@ def as_completed_scoped(
             outcomes that came in time. With 0 nothing starts.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is
             cancelled and joined, and ends as `TimedOut`.
+        ordered: Yield outcomes in input order instead. Those that wait for an earlier one count as
+            not taken.
 
     Returns:
         An async context manager, which is also the async iterator of outcomes. An exception of the

@@ -83,12 +83,8 @@ class One(Joins):
                     self._child = awaitable
                 else:
                     wrapper = self._run(awaitable)
-                    if type(awaitable) is CoroutineType:
-                        wrapper.__name__ = awaitable.__name__
-                        wrapper.__qualname__ = awaitable.__qualname__
-                    else:
-                        wrapper.__name__ = wrapper.__qualname__ = _stuck.name_of(awaitable)
                     try:
+                        wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
                         self._child = group.create_task(wrapper)
                     except BaseException:  # a task factory's
                         wrapper.close()
@@ -137,12 +133,23 @@ class One(Joins):
 
     def child_finished(self, _: object) -> None:
         """Let the call run on."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self._waiter is not None:
+            try:  # as in `Scope.wake`
+                self._waiter.set_result(None)
+            except asyncio.InvalidStateError:
+                pass
 
     def _stop(self, *message: object) -> None:
-        if not self.cancelled_at and self._child is not None and self._child.cancel(*message):
+        if self.cancelled_at or self._child is None:
+            return
+        try:
+            cancelled = self._child.cancel(*message)
+        except Exception as error:  # noqa: BLE001 - the user's own Future
+            what = f"{self.function}(): cancel() of child 0 failed"
+            context = {"message": what, "exception": error, "future": self._child}
+            self.loop.call_exception_handler(context)
+            return
+        if cancelled:
             self.cancelled_at = {0: self.loop.time()}
             self._watch = _stuck.watch(self)
 

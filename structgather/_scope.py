@@ -215,12 +215,14 @@ class Scope:
             return
         if not isinstance(task, _TASK) or task.done() or task.get_coro() is not wrapper:
             _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
-            return
-        self.unfinished[index] = task
-        if not wrapper.cr_suspended:  # otherwise it has been started eagerly
-            self._priming = True
-            wrapper.send(None)  # to where it waits for the Task's first step
-            self._priming = False
+        else:
+            self.unfinished[index] = task
+            if not wrapper.cr_suspended:  # otherwise it has been started eagerly
+                self._priming = True
+                wrapper.send(None)  # to where it waits for the Task's first step
+                self._priming = False
+        if self.stopping and not self._batches:  # in an eager first step: outcomes.cancel()
+            self.cancel((index,))
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -356,8 +358,10 @@ class Scope:
         waiter = self._waiter
         if waiter is not None:
             waiter.stop = None
-            if not waiter.done():
+            try:  # not `if not waiter.done()`: Ctrl-C cancels the main Task between any two lines
                 waiter.set_result(None)
+            except asyncio.InvalidStateError:
+                pass
             self._waiter = None
 
     # How children are stopped ...
@@ -500,7 +504,7 @@ class Scope:
         That is what was thrown into the body; failing that, the interrupt of a child.
         """
         error, self._thrown = self._thrown, None
-        if error is None and self._interrupt is not None:
+        if self._interrupt is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
             error = self._interrupt
             if self._raising is not None:
                 self._raising.cancel()  # the event loop gets it from the call

@@ -1,25 +1,23 @@
-"""`python -m structgather migrate`: move a code base from asyncio's calls to structgather's.
+"""`structgather migrate`: move a code base from asyncio's calls to structgather's.
 
-cli         the command: arguments, files one by one, the exit code
-report      what it prints: findings, diffs, JSON
-files       which files; how they are read and, all at once, written
+cli       the command: arguments, files one by one, the exit code
+config    what a project says of itself: what it excludes, how long its lines are
+report    what is printed: a diff, findings, a summary; or JSON
+syntax    which Python parses what this one does not
+files     which files; how they are read and, all at once, written
+project   what the files take from one another, and replace in one another
 
-rewrite     one source text: what was found in it, and how it reads afterwards
-gathers     each use of asyncio.gather: may it be moved?
-dangers     where a failure would do more than today, or does less than it should
-owners      whose the awaitables are: those of an object outlive the call
-patches     where asyncio's functions are replaced, as tests do
-completed   each use of asyncio.as_completed: may it be moved?
-loops       how a loop over asyncio.as_completed is rewritten
-bounded     --simplify: a semaphore around each child becomes limit=
-cleanups    --simplify: cancel the rest, gather again and raise, which goes without saying
-handed_on   what other modules import from one: it stays
-imports     the names that are imported, and those that are no longer needed
-rules       the reasons and the recipes
+rewrite   one source text: what was found in it, and how it reads afterwards
+rules     the table: each reason, whether the use is moved, what to write instead
+uses      what is known of one use: its children, and what their failure leads to
+gathers   of asyncio.gather: what becomes of its Future
+loops     of asyncio.as_completed: whether its loop can become a block, and the block
+imports   the names that are imported, and those that are no longer needed
 
-module      a parsed source text: who stands in what, what a name stands for
-scopes      what each name is bound to, scope by scope
-text        where in the text a node stands; edits
+flow      where children come from, and what runs when one of them fails
+names     what each name stands for, and what flows into it
+module    a parsed module: its text, its names, and what stands in what
+text      where in the text a node stands; edits
 
 `import structgather` imports none of this.
 """

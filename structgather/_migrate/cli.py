@@ -1,4 +1,4 @@
-"""The command `python -m structgather`."""
+"""The command `structgather`, also `python -m structgather`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structgather
-from structgather._migrate import files
-from structgather._migrate.handed_on import HandedOn
+from structgather._migrate import config, files, syntax
+from structgather._migrate.imports import Style
+from structgather._migrate.project import Project
 from structgather._migrate.report import File, Report
 from structgather._migrate.rewrite import BrokenError, Rewritten, rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Iterator
 
 DESCRIPTION = """\
 Move a code base from asyncio.gather to gather_structured, and loops over asyncio.as_completed to
 as_completed_scoped. What can be moved as it stands is moved; the rest is shown with the reason and
-a recipe, and left alone. Without --write no file is touched: a diff is printed.
+with what to write instead. Without --write no file is touched: a diff is printed.
 """
 EXIT_CODES = """\
+pyproject.toml:
+  [tool.structgather]
+  exclude = ["vendored", "tests/data/*.py"]
+
 exit codes:
   0  all is well
   1  --check was given, and something can be moved
-  2  wrong usage; a path that is not there; no Python file that can be read; a file that could not
-     be written, or the report; with --check or --write also a file that could not be handled
+  2  wrong usage; a path that does not exist; no Python file; a file, or the report, that could not
+     be written; with --check or --write a file that could not be handled; with --strict also one
+     that does not parse
 """
+# What Python itself compiles may be a chain of some thousand calls, additions or branches.
+RECURSION = 20_000
 
 
 class _SpelledTwiceError(Exception):
@@ -40,7 +48,7 @@ class _SpelledTwiceError(Exception):
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(
-        prog="python -m structgather", description="asyncio.gather without orphans."
+        prog="structgather", description="asyncio.gather without orphans."
     )
     top.add_argument(
         "--version", action="version", version=f"structgather {structgather.__version__}"
@@ -67,13 +75,23 @@ def parser() -> argparse.ArgumentParser:
         "--check", action="store_true", help="only report; exit with 1 if anything can be moved"
     )
     migrate.add_argument(
-        "--simplify",
-        action="store_true",
-        help="also turn a semaphore around each child into limit=, and take out the handler that"
-        " cancels the rest, gathers again and raises",
+        "--exclude",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="leave out these files and folders; may be given several times",
+    )
+    migrate.add_argument(
+        "--strict", action="store_true", help="exit with 2 if a file does not parse"
     )
     migrate.add_argument("--json", action="store_true", help="print JSON, for machines")
     return top
+
+
+def run() -> int:
+    """Run the command with room for what is nested deeply."""
+    sys.setrecursionlimit(max(RECURSION, sys.getrecursionlimit()))
+    return main()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,44 +102,47 @@ def main(arguments: list[str] | None = None) -> int:
     missing = [path for path in options.paths if not path.exists()]
     for path in missing:
         sys.stderr.write(f"{path}: there is no such file or folder\n")
-    report = Report()
-    failed = bool(missing)
+    config.of.cache_clear()
     found = list(files.find([path for path in options.paths if path not in missing]))
-    handed_on = HandedOn(_readable(found))
-    for path in found:
-        file, wrote = migrate(path, handed_on, simplify=options.simplify, write=options.write)
-        report.files.append(file)
-        failed = failed or not wrote
+    try:
+        included = [path for path in found if not _is_excluded(path, options.exclude)]
+    except config.ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    project = Project(_readable(included))
+    report = Report([migrate(path, project, write=options.write) for path in included])
     diff = not (options.write or options.check)
     if options.json:
         pieces = iter([json.dumps(report.json(diff=diff), indent=2), "\n"])
     else:
         pieces = report.human(diff=diff, written=options.write)
-    failed = not _printed(pieces) or failed
-    if options.check or options.write:
-        failed = failed or any(file.error is not None for file in report.files)
-    if failed or all(file.rewritten is None for file in report.files):
+    failed = not _printed(pieces) or bool(missing) or not found
+    for file in report.files:
+        unparsed = file.line > 0
+        unwritten = options.write and file.changes and not file.written
+        failed = failed or unwritten or (unparsed and options.strict)
+        failed = failed or (file.error is not None and not unparsed and not diff)
+    if failed:
         return 2
     return 1 if options.check and any(file.changes for file in report.files) else 0
 
 
-def migrate(path: Path, handed_on: HandedOn, *, simplify: bool, write: bool) -> tuple[File, bool]:
-    """Move one file. Also tells whether it was written, if that was to be."""
-    file = File(path.as_posix())
+def migrate(path: Path, project: Project, *, write: bool) -> File:
+    """Move one file."""
+    about = config.of(path.resolve().parent)
+    file = File(path.as_posix(), depends=about.depends)
     try:
         source = files.read(path)
-        file.rewritten = _rewritten(source, handed_on.by(path), simplify=simplify)
+        file.rewritten = _rewritten(source, path, project, Style(about.width, about.is_own))
         if write and file.changes:
             files.write(source, file.rewritten.after)
             file.written = True
     except OSError as error:
         done = "written" if file.changes else "read"
         file.error = f"can't be {done}: {error.strerror or error}"
-    except SyntaxError as error:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        file.error = f"does not parse on Python {version}: {error}"
-    except ValueError as error:
-        file.error = f"does not parse: {error}"
+    except (SyntaxError, ValueError) as error:
+        text = path.read_text("utf-8", "replace")
+        file.line, file.error = syntax.explained(error, text)
     except (RecursionError, MemoryError):
         file.error = "left alone: it is nested too deeply"
     except _SpelledTwiceError:
@@ -134,11 +155,16 @@ def migrate(path: Path, handed_on: HandedOn, *, simplify: bool, write: bool) -> 
             "left alone: moved, it would not compile, or be read as another text;"
             " please report this as a bug"
         )
-    return file, file.written or not (write and file.changes)
+    return file
+
+
+def _is_excluded(path: Path, globs: list[str]) -> bool:
+    about = config.of(path.resolve().parent)
+    return about.excludes(path) or config.is_excluded(path, Path.cwd(), globs)
 
 
 def _printed(pieces: Iterator[str]) -> bool:
-    """Print, unless nobody reads on: `| head` may have seen enough."""
+    """Print, unless the reader has gone: `| head` may have seen enough."""
     try:
         sys.stdout.writelines(pieces)
         sys.stdout.flush()
@@ -155,8 +181,8 @@ def _readable(paths: list[Path]) -> Iterator[files.Source]:
             yield files.read(path)
 
 
-def _rewritten(source: files.Source, wanted: Container[str], *, simplify: bool) -> Rewritten:
-    rewritten = rewrite(source.text, simplify=simplify, wanted=wanted)
+def _rewritten(source: files.Source, path: Path, project: Project, style: Style) -> Rewritten:
+    rewritten = rewrite(source.text, project.around(path), style)
     if rewritten.after != rewritten.before:
         if not source.can_be_kept():
             raise _SpelledTwiceError

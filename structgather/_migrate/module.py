@@ -1,26 +1,21 @@
-"""A parsed module: who stands in what, what a name stands for, where asyncio's functions are."""
+"""A parsed module: its text, its names, and what stands in what."""
 
 from __future__ import annotations
 
 import ast
 import itertools
 import warnings
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, final
 
-from structgather._migrate.scopes import Scopes
+from structgather._migrate.names import Comprehension, Function, FunctionDef, Names
 from structgather._migrate.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FunctionDef: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-
-# Where asyncio itself keeps what it hands out.
-_PARTS = {"base_events", "events", "futures", "locks", "runners", "taskgroups", "tasks", "timeouts"}
-
 
 def parse(text: str | bytes) -> ast.Module:
-    """Parse a text without a word about what its author may be warned of.
+    """Parse a text, and keep to ourselves what its author may be warned of.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: It can't be parsed.
@@ -41,11 +36,6 @@ def compiles(text: str | bytes) -> bool:
     return True
 
 
-def strings_inside(node: ast.AST) -> bool:
-    """Tell whether a node is a string that holds expressions."""
-    return type(node).__name__ in {"JoinedStr", "TemplateStr"}
-
-
 @final
 class Module:
     """A parsed module."""
@@ -53,41 +43,31 @@ class Module:
     def __init__(self, text: str) -> None:
         self.text = Text(text)
         self.tree = parse(text)
-        self.scopes = Scopes(self.tree)
-        self._parents = {
-            child: parent
-            for parent in ast.walk(self.tree)
-            for child in ast.iter_child_nodes(parent)
-        }
+        self.names = Names(self.tree)
 
     def parent(self, node: ast.AST) -> ast.AST:
         """Return what a node stands in."""
-        return self._parents[node]
+        return self.names.parents[node]
 
     def around(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield what a node stands in, from the inside out."""
-        while (above := self._parents.get(node)) is not None:
+        while (above := self.names.parents.get(node)) is not None:
             yield above
             node = above
 
     def around_in_function(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the same, as far as it is in the function that the node stands in, if in any."""
-        return itertools.takewhile(
-            lambda above: not isinstance(above, FunctionDef | ast.Lambda), self.around(node)
-        )
+        return itertools.takewhile(lambda above: not isinstance(above, Function), self.around(node))
 
-    def function(self, node: ast.AST) -> FunctionDef | ast.Lambda | None:
+    def function(self, node: ast.AST) -> Function | None:
         """Return the function that a node stands in."""
-        return next(
-            (above for above in self.around(node) if isinstance(above, FunctionDef | ast.Lambda)),
-            None,
-        )
+        return next((above for above in self.around(node) if isinstance(above, Function)), None)
 
     def statement(self, node: ast.AST) -> ast.stmt:
         """Return the statement that a node stands in."""
         return next(above for above in (node, *self.around(node)) if isinstance(above, ast.stmt))
 
-    def block(self, statement: ast.stmt) -> list[ast.stmt]:
+    def block(self, statement: ast.AST) -> list[ast.stmt]:
         """Return the statements among which one stands."""
         above = self.parent(statement)
         blocks: list[list[ast.stmt]] = [
@@ -95,56 +75,42 @@ class Module:
         ]
         return next(block for block in blocks if statement in block)
 
-    def own(self, function: ast.AST) -> Iterator[ast.AST]:
-        """Yield what stands in a function, or any other node, but not in a function inside it."""
-        for child in ast.iter_child_nodes(function):
-            yield child
-            if not isinstance(child, FunctionDef | ast.Lambda | ast.ClassDef):
-                yield from self.own(child)
+    def after(self, statement: ast.AST) -> list[ast.stmt]:
+        """Return what follows a statement in its block."""
+        block = self.block(statement)
+        return block[next(at for at, one in enumerate(block) if one is statement) + 1 :]
 
-    def paths(self, node: ast.expr) -> set[str]:
-        """Return the dotted paths that an expression may stand for, as asyncio documents them."""
-        return {_documented(path) for path in self.scopes.paths(node)}
+    def own(self, node: ast.AST) -> Iterator[ast.AST]:
+        """Yield what stands in a function, or any other node, but not in a function inside it."""
+        for child in ast.iter_child_nodes(node):
+            yield child
+            if not isinstance(child, Function | ast.ClassDef):
+                yield from self.own(child)
 
     def path(self, node: ast.expr) -> str:
         """Return the dotted path that an expression stands for; empty if that is not certain."""
-        paths = self.paths(node)
-        return paths.pop() if len(paths) == 1 else ""
+        return self.names.path(node)
 
     def uses(self, *functions: str) -> Iterator[tuple[ast.expr, str]]:
         """Yield each expression that stands for one of these paths, or may do so."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Name | ast.Attribute):
-                for path in self.paths(node) & set(functions):
-                    yield node, path
+        for node in itertools.chain(self.names.of, self.names.attributes):
+            for path in self.names.paths(node) & set(functions):
+                yield node, path
 
-    def loads(self, name: str, inside: ast.AST) -> list[ast.Name]:
-        """List where a name is read, also in functions and comprehensions inside."""
-        return [
-            node
-            for node in ast.walk(inside)
-            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
-        ]
-
-    def only_value(self, name: ast.Name) -> ast.expr | None:
-        """Return what a local variable is assigned, if it is assigned once and not otherwise."""
-        home = self.scopes.home(name)
-        if home is None or len(home.bindings.get(name.id, ())) != 1:
-            return None
-        for node in ast.walk(home.node):
-            match node:
-                case ast.Assign(targets=[ast.Name(id=found) as target], value=value) if (
-                    found == name.id and self.scopes.home(target) is home
-                ):
-                    return value
-                case _:
-                    pass
-        return None
-
-
-def _documented(path: str) -> str:
-    match path.split("."):
-        case ["asyncio", part, name] if part in _PARTS:
-            return f"asyncio.{name}"
-        case _:
-            return path
+    def comes_first(self, node: ast.expr, statement: ast.stmt) -> bool:
+        """Tell whether a statement always evaluates this, and calls and awaits nothing before."""
+        if isinstance(statement, FunctionDef | ast.ClassDef | ast.With | ast.AsyncWith | ast.While):
+            return False
+        around = list(self.around(node))
+        if statement not in around:
+            return False
+        # A statement between them: it stands in the block of an `if` or a `for`, or elsewhere.
+        choices = ast.stmt | ast.IfExp | ast.BoolOp | ast.Lambda | Comprehension
+        if any(isinstance(above, choices) for above in around[: around.index(statement)]):
+            return False
+        place = (node.lineno, node.col_offset)
+        return not any(
+            isinstance(other, ast.Call | ast.Await)
+            and (other.end_lineno or 0, other.end_col_offset or 0) <= place
+            for other in ast.walk(statement)
+        )

@@ -9,11 +9,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from structgather._migrate.rules import Finding, Rule, Verdict
+from structgather._migrate.text import split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from structgather._migrate.rewrite import Rewritten
+
+CHANGE = """\
+What changes: when a child fails, gather_structured cancels its siblings, waits until they have
+finished, and raises the same exception. asyncio.gather lets them run on.
+"""
+_LONGEST = 80  # of a source line that is shown
 
 
 @dataclass(slots=True)
@@ -24,7 +31,11 @@ class File:
     rewritten: Rewritten | None = None
     #: Why it could not be read, parsed or written.
     error: str | None = None
+    #: The line at which it does not parse; 0 if that is not what is wrong.
+    line: int = 0
     written: bool = False
+    #: Whether structgather is among the dependencies of its project.
+    depends: bool = False
 
     @property
     def findings(self) -> list[Finding]:
@@ -53,6 +64,14 @@ class File:
             for line in lines
         )
 
+    def place(self, finding: Finding) -> str:
+        """Return where a finding is, with its line."""
+        assert self.rewritten is not None  # noqa: S101 - it has findings
+        text = self.rewritten.after if self.written else self.rewritten.before
+        line = split_lines(text)[finding.line - 1].strip()
+        shown = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+        return f"    {self.path}:{finding.line}:{finding.column}: {shown}\n"
+
 
 @dataclass(slots=True)
 class Report:
@@ -61,67 +80,86 @@ class Report:
     files: list[File] = field(default_factory=list[File])
 
     def count(self, verdict: Verdict) -> int:
-        """Count the findings that ended so."""
+        """Count the findings with a verdict."""
         return sum(finding.verdict is verdict for file in self.files for finding in file.findings)
 
     def human(self, *, diff: bool, written: bool) -> Iterator[str]:
         """Yield the text for people, in pieces."""
+        if any(file.findings for file in self.files):
+            yield f"{CHANGE}\n"
         if diff:
             for file in self.files:
                 if piece := file.diff():
                     yield f"{piece}\n"
-        for verdict, title in (
-            (Verdict.SIMPLIFIED, "Simplified"),
-            (Verdict.MOVED, "Moved; look at these"),
-            (Verdict.LEFT, "Left as they are"),
+        if not (diff or written) and (moved := "".join(self._moved())):
+            yield f"Can be moved:\n\n{moved}\n"
+        for verdict, is_hint, title in (
+            (Verdict.MOVED, False, "Moved, and worth a look"),
+            (
+                Verdict.DECIDE,
+                False,
+                "Decide: not moved, since the behavior after a failure may differ",
+            ),
+            (Verdict.LEFT, False, "Not moved"),
+            (Verdict.MOVED, True, "Hints, about the code as it was"),
         ):
-            if piece := "".join(self._findings(verdict)):
+            if piece := "".join(self._reasons(verdict, is_hint=is_hint)):
                 yield f"{title}:\n\n{piece}"
         for file in self.files:
             if file.error is not None:
-                yield f"{file.path}: {file.error}\n"
-        yield f"{self.summary(written=written)}\n"
+                yield f"{file.path}{f':{file.line}' if file.line else ''}: {file.error}\n"
+        yield from self.summary(written=written)
 
-    def _findings(self, verdict: Verdict) -> Iterator[str]:
-        found: dict[Rule | None, list[str]] = {}
+    def _moved(self) -> Iterator[str]:
+        """Yield the places of what can be moved without a remark."""
         for file in self.files:
             for finding in file.findings:
-                if finding.verdict is verdict and (finding.rule or verdict is Verdict.SIMPLIFIED):
-                    place = f"{file.path}:{finding.line}:{finding.column}"
-                    found.setdefault(finding.rule, []).append(f"  {place}: {finding.function}\n")
-        for rule, places in sorted(found.items(), key=lambda item: -len(item[1])):
+                silent = finding.rule is None or finding.rule.is_hint
+                if finding.verdict is Verdict.MOVED and silent:
+                    yield file.place(finding)
+
+    def _reasons(self, verdict: Verdict, *, is_hint: bool) -> Iterator[str]:
+        """Yield each reason, the most frequent first, with the places."""
+        found: dict[str, list[str]] = {}
+        rules: dict[str, Rule] = {}
+        for file in self.files:
+            for finding in file.findings:
+                rule = finding.rule
+                if rule is not None and finding.verdict is verdict and rule.is_hint is is_hint:
+                    rules[rule.name] = rule
+                    found.setdefault(rule.name, []).append(file.place(finding))
+        for name, places in sorted(found.items(), key=lambda item: -len(item[1])):
+            yield f"  {rules[name].reason}\n  Instead: {rules[name].recipe}\n"
             yield from places
-            if rule is not None:
-                yield f"    {rule.reason}\n    -> {rule.recipe}\n"
             yield "\n"
 
-    def summary(self, *, written: bool) -> str:
-        """Say it in one line."""
-        moved, left = self.count(Verdict.MOVED), self.count(Verdict.LEFT)
-        changed = sum(file.written if written else file.changes for file in self.files)
-        errors = sum(file.error is not None for file in self.files)
-        parts = [
-            _number(len(self.files), "file"),
-            _number(moved + left, "use") + " of asyncio.gather and asyncio.as_completed",
-            f"{moved} {'moved' if written else 'can be moved'} in {_number(changed, 'file')}",
-            f"{left} left",
-        ]
-        if simplified := self.count(Verdict.SIMPLIFIED):
-            parts.append(f"{simplified} simplified")
-        if errors:
+    def summary(self, *, written: bool) -> Iterator[str]:
+        """Yield the last lines."""
+        counts = {verdict: self.count(verdict) for verdict in Verdict}
+        changed = [file for file in self.files if (file.written if written else file.changes)]
+        moved = f"{counts[Verdict.MOVED]} {'moved' if written else 'can be moved'}"
+        parts = [f"{moved} in {_number(len(changed), 'file')}" if changed else moved]
+        parts += [f"{counts[Verdict.DECIDE]} to decide", f"{counts[Verdict.LEFT]} not moved"]
+        if errors := sum(file.error is not None for file in self.files):
             parts.append(f"{_number(errors, 'file')} could not be handled")
-        return "; ".join(parts) + "."
+        uses = _number(sum(counts.values()), "use")
+        yield (
+            f"{_number(len(self.files), 'file')}, {uses} of asyncio.gather and"
+            f" asyncio.as_completed: {', '.join(parts)}.\n"
+        )
+        if any(not file.depends for file in changed):
+            yield "Add structgather to the project's dependencies.\n"
 
     def json(self, *, diff: bool) -> dict[str, Any]:
         """Return the same for machines."""
         rules = Counter(
-            finding.rule.name.lower()
+            finding.rule.name
             for file in self.files
             for finding in file.findings
             if finding.rule is not None
         )
         return {
-            "version": 1,
+            "version": 2,
             "files": [_file(file, diff=diff) for file in self.files],
             "summary": {
                 "files": len(self.files),
@@ -148,13 +186,15 @@ def _file(file: File, *, diff: bool) -> dict[str, Any]:
         "changes": file.changes,
         "written": file.written,
         "error": file.error,
+        "error_line": file.line or None,
         "findings": [
             {
                 "line": finding.line,
                 "column": finding.column,
                 "function": finding.function,
                 "verdict": finding.verdict.value,
-                "rule": finding.rule and finding.rule.name.lower(),
+                "rule": finding.rule and finding.rule.name,
+                "hint": finding.rule is not None and finding.rule.is_hint,
                 "reason": finding.rule and finding.rule.reason,
                 "recipe": finding.rule and finding.rule.recipe,
             }

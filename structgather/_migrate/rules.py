@@ -1,150 +1,42 @@
-"""Why a call is left as it is, or should be looked at, and what to do about it."""
+"""Each reason not to move a use, or to say something about it, in the order in which they count.
+
+The first rule that applies to a use decides; a use to which none applies is moved silently.
+"""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-class Rule(enum.Enum):
-    """A reason, with its recipe."""
-
-    def __init__(self, reason: str, recipe: str) -> None:
-        self.reason = reason
-        self.recipe = recipe
-
-    # asyncio.gather, left.
-    STORED = (
-        "the Future is stored, and the children run before it is awaited",
-        "await it where it is made, or store asyncio.create_task(gather_structured(...))",
-    )
-    RETURNED = (
-        "the Future is returned, and the children run before the caller awaits it",
-        "return await gather_structured(...) from an async def, or else return a Task of it",
-    )
-    NOT_AWAITED = (
-        "nobody awaits it",
-        "await gather_structured(...), or keep asyncio.create_task(gather_structured(...))",
-    )
-    HANDED_ON = (
-        "the Future is handed to a function that may want more of it than to await it",
-        "await it here, or hand over asyncio.create_task(gather_structured(...))",
-    )
-    ASKED = (
-        "the Future's own methods are used",
-        "asyncio.create_task(gather_structured(...)), a Task, has them too",
-    )
-    WAITED = (
-        "asyncio.wait takes Futures",
-        "hand it asyncio.create_task(gather_structured(...)), or use first_n_within",
-    )
-    YIELDED = (
-        "yield and yield from take a Future",
-        "make it an async def that awaits gather_structured(...)",
-    )
-    MODULE_CODE = (
-        "it stands outside of any function, and nothing runs it here",
-        "asyncio.run(...) an async def that awaits gather_structured(...)",
-    )
-    VALUE = (
-        "asyncio's function is used as a value",
-        "use structgather's, if whoever calls it awaits what it returns",
-    )
-    PATCHED = (
-        "asyncio's function is replaced, or named in a string, as tests do that patch it",
-        "patch the name where it is used",
-    )
-    REPLACED = (
-        "this file replaces asyncio's function, and means what it puts there",
-        "replace structgather's function instead, under the name by which it is called",
-    )
-    LOOP_ARGUMENT = (
-        "loop= is an argument that asyncio took away in Python 3.10",
-        "leave it out: the running loop is used",
-    )
-    ARGUMENTS = (
-        "it has arguments that asyncio does not take",
-        "see what it was meant to do",
-    )
-    AMBIGUOUS = (
-        "what the name stands for is not certain: it is bound in several ways, or comes from *",
-        "import asyncio once, under a name of its own",
-    )
-    IN_STRING = (
-        "it stands in an f-string",
-        "take it out of the string",
-    )
-    # asyncio.gather, left since a failure would cancel what ought to go on.
-    TEARDOWN = (
-        "after a failure asyncio lets the other closings finish; structgather cancels them",
-        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
-    )
-    TASKS_OF_OTHERS = (
-        "the Tasks belong to an object; after a failure structgather cancels the rest of them",
-        "gather_structured(...) if they are to end together, or else asyncio.shield(...) of each",
-    )
-    LOOKED_AT = (
-        "the Tasks are used after a failure, when structgather has cancelled the rest",
-        "gather_structured(..., return_exceptions=True) puts the failures in place of the values",
-    )
-    # asyncio.gather, moved.
-    SWALLOWED = (
-        "its failures are swallowed: return_exceptions=True, and the result is dropped",
-        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
-    )
-    STARTS_LATER = (
-        "what takes it makes a Task of it first: the children start a turn of the loop later",
-        "if loaders count on that turn for their batches, await gather_structured(...) itself",
-    )
-    RAISED_SO_FAR = (
-        "with asyncio.gather this raised an error at once; from now on it runs",
-        "see that this is what you want",
-    )
-    # asyncio.as_completed, left.
-    NOT_A_LOOP = (
-        "only a loop over asyncio.as_completed(...) itself is moved",
-        "async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
-    )
-    NOT_ASYNC = (
-        "it is not inside an async def",
-        "async with as_completed_scoped(...) needs one",
-    )
-    GENERATOR = (
-        "the loop yields out of an async generator, whose consumer may never come back (PEP 789)",
-        "let the consumer own the block: return the awaitables, or send outcomes through a Queue",
-    )
-    TWICE = (
-        "the same awaitable is listed twice: asyncio hands it out once, structgather refuses it",
-        "list it once",
-    )
-    ITEM_KEPT = (
-        "the item is used for more than to be awaited",
-        "an outcome knows its .index in the input; look the rest up by that",
-    )
-    ORDER = (
-        "the loop does something before it awaits the item, or awaits it on some paths only",
-        "await the item first; as_completed_scoped hands out what is over already",
-    )
-    TRY = (
-        "the try around its await may catch what the loop is to raise: a cancellation, a timeout",
-        "put the try around the loop, or narrow what it catches",
-    )
-    LEFT_EARLY = (
-        "where the loop is left, the rest goes on today; as_completed_scoped cancels it",
-        "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
-    )
-    LAYOUT = (
-        "indenting it would change a string of several lines, or a comment would be misplaced",
-        "move it by hand",
-    )
+    from structgather._migrate.uses import Use
 
 
 class Verdict(enum.Enum):
-    """What was done about a call, or would be."""
+    """What is done about a use."""
 
     MOVED = "moved"
-    SIMPLIFIED = "simplified"
+    #: Not moved: how the program behaves after a failure would change.
+    DECIDE = "decide"
+    #: Not moved: something else would have to be written.
     LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A reason, and what to write instead."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+    recipe: str
+    #: Tells whether the rule applies; where it is left out, the use's `fate` names the rule.
+    applies: Callable[[Any], bool] | None = None
+    #: Whether it is about the code as it was, not about the move.
+    is_hint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +48,272 @@ class Finding:
     #: asyncio.gather or asyncio.as_completed
     function: str
     verdict: Verdict
-    #: Why it is left, or what to look at although it is moved.
     rule: Rule | None
+
+
+def judge(use: Use, rules: tuple[Rule, ...]) -> Rule | None:
+    """Return the first rule that applies to a use."""
+    for rule in rules:
+        if use.fate == rule.name if rule.applies is None else rule.applies(use):
+            return rule
+    return None
+
+
+MOVED, DECIDE, LEFT = Verdict
+
+# Found elsewhere than in a use.
+LOOKS_INSIDE = Rule(
+    "looks_inside",
+    LEFT,
+    "The code looks inside the Future that asyncio.gather returns; gather_structured has none.",
+    "keep the Tasks in a list of your own before you gather them",
+)
+PATCHED = Rule(
+    "patched",
+    LEFT,
+    "asyncio's function is replaced here, or named in a string, as tests do that patch it.",
+    "patch the name under which the code under test calls structgather's function",
+    lambda use: use.is_assigned,
+)
+
+_ANY_USE = (
+    PATCHED,
+    Rule(
+        "value",
+        LEFT,
+        "The function is passed on as a value; what calls it may want a Future.",
+        "pass structgather's function, if what it returns is only awaited",
+        lambda use: not use.is_called,
+    ),
+    Rule(
+        "ambiguous",
+        LEFT,
+        "It is not certain that this is asyncio's function: the name is bound in several ways.",
+        "import asyncio once, under a name of its own",
+        lambda use: use.is_ambiguous,
+    ),
+    Rule(
+        "in_string",
+        LEFT,
+        "The call stands in an f-string.",
+        "take it out of the string",
+        lambda use: use.is_in_string,
+    ),
+    Rule(
+        "loop_argument",
+        LEFT,
+        "loop= is an argument that asyncio removed in Python 3.10.",
+        "leave it out: the running loop is used",
+        lambda use: "loop" in use.keywords,
+    ),
+)
+
+_AFTER_A_FAILURE = (
+    Rule(
+        "replaced",
+        LEFT,
+        "A test replaces this name, and the move would bypass what it puts there.",
+        "patch gather_structured or as_completed_scoped in the test, then move both",
+        lambda use: use.is_replaced,
+    ),
+    Rule(
+        "teardown",
+        DECIDE,
+        "This closes things, and today one failure does not keep the others from being closed.",
+        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
+        lambda use: use.closes,
+    ),
+    Rule(
+        "cancelled_before",
+        DECIDE,
+        "The Tasks have been cancelled; when one has finished, the others' cleanup would be, too.",
+        "gather_structured(..., return_exceptions=True) waits for all of them",
+        lambda use: use.has_cancelled_tasks,
+    ),
+    Rule(
+        "tasks_of_others",
+        DECIDE,
+        "The Tasks or Futures belong to other code, and would be cancelled under it.",
+        "gather_structured(...) if they are to stop together, or else asyncio.shield(...) of each",
+        lambda use: use.has_tasks_of_others,
+    ),
+    Rule(
+        "used_after",
+        DECIDE,
+        "The Tasks are used after a failure, and would have been cancelled by then.",
+        "gather_structured(...) if they may be cancelled, or else asyncio.shield(...) of each",
+        lambda use: use.has_tasks_used_after,
+    ),
+    Rule(
+        "swallowed",
+        DECIDE,
+        "The failure is caught and the program goes on, and so do the siblings today.",
+        "gather_structured(..., return_exceptions=True) lets them finish, and returns failures",
+        lambda use: use.is_survived,
+    ),
+)
+
+GATHER = (
+    *_ANY_USE,
+    Rule(
+        "arguments",
+        LEFT,
+        "It has arguments that asyncio does not take.",
+        "see what it was meant to do",
+        lambda use: bool(use.keywords - {"return_exceptions", None}),
+    ),
+    Rule(
+        "layout",
+        LEFT,
+        "A comment or a string would be changed or misplaced.",
+        "move it by hand",
+        lambda use: use.has_comment,
+    ),
+    Rule(
+        "stored",
+        LEFT,
+        "The Future is stored, and its children start before it is awaited.",
+        "await it where it is made, or store asyncio.create_task(gather_structured(...))",
+    ),
+    Rule(
+        "returned",
+        LEFT,
+        "The Future is returned, and its children start before the caller awaits it.",
+        "return await gather_structured(...) from an async def, or return a Task of it",
+    ),
+    Rule(
+        "not_awaited",
+        LEFT,
+        "Nothing awaits the Future.",
+        "await gather_structured(...), or keep asyncio.create_task(gather_structured(...))",
+    ),
+    Rule(
+        "passed_on",
+        LEFT,
+        "The Future is passed to a function that may do more with it than await it.",
+        "await it here, or pass asyncio.create_task(gather_structured(...))",
+    ),
+    Rule(
+        "asked",
+        LEFT,
+        "Methods of the Future are used.",
+        "use those of a Task: asyncio.create_task(gather_structured(...))",
+    ),
+    Rule(
+        "waited",
+        LEFT,
+        "asyncio.wait takes Futures.",
+        "pass asyncio.create_task(gather_structured(...)), or use first_n_within",
+    ),
+    Rule(
+        "yielded",
+        LEFT,
+        "yield and yield from take a Future.",
+        "make it an async def that awaits gather_structured(...)",
+    ),
+    Rule(
+        "module_code",
+        LEFT,
+        "It stands outside any function, and nothing runs it here.",
+        "asyncio.run(...) an async def that awaits gather_structured(...)",
+    ),
+    *_AFTER_A_FAILURE,
+    Rule(
+        "starts_later",
+        MOVED,
+        "The children start one loop iteration later: the function around makes a Task first.",
+        "where the first iteration counts, await gather_structured(...) itself",
+    ),
+    Rule(
+        "wrapper",
+        MOVED,
+        "This function wraps gather: for each of its callers, a failure cancels the siblings now.",
+        "see its callers; return_exceptions=True keeps what they have today",
+        lambda use: use.is_wrapper,
+    ),
+    Rule(
+        "unseen",
+        MOVED,
+        "Failures were swallowed before, and still are: the result is not looked at.",
+        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
+        lambda use: use.drops_failures,
+        is_hint=True,
+    ),
+)
+
+AS_COMPLETED = (
+    *_ANY_USE,
+    Rule(
+        "not_a_loop",
+        LEFT,
+        "Only a loop over asyncio.as_completed(...) itself can be moved.",
+        "async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
+    ),
+    Rule(
+        "arguments",
+        LEFT,
+        "It has arguments that asyncio does not take.",
+        "see what it was meant to do",
+    ),
+    Rule(
+        "twice",
+        LEFT,
+        "The same awaitable is listed twice: asyncio yields it once, structgather refuses it.",
+        "list it once",
+    ),
+    Rule(
+        "not_async",
+        LEFT,
+        "It is not inside an async def.",
+        "async with as_completed_scoped(...) needs one",
+    ),
+    Rule(
+        "generator",
+        LEFT,
+        "The loop yields out of an async generator, whose consumer may abandon it (PEP 789).",
+        "let the consumer own the block: return the awaitables, or send outcomes through a Queue",
+    ),
+    Rule(
+        "item_kept",
+        LEFT,
+        "The item is used for more than to be awaited.",
+        "an outcome has the .index of its input; look up the rest by that",
+    ),
+    Rule(
+        "order",
+        LEFT,
+        "The loop does something before it awaits the item, or awaits it on some paths only.",
+        "await the item first; as_completed_scoped yields what has finished",
+    ),
+    Rule(
+        "try",
+        LEFT,
+        "The handler around the await may catch the loop's own cancellation or timeout.",
+        "put the try around the loop, or narrow what it catches",
+    ),
+    Rule(
+        "layout",
+        LEFT,
+        "A comment or a string would be changed or misplaced.",
+        "move it by hand",
+        lambda use: use.has_comment or use.is_in_the_way,
+    ),
+    _AFTER_A_FAILURE[0],
+    Rule(
+        "left_early",
+        DECIDE,
+        "Where the loop is left, the rest runs on today; as_completed_scoped cancels it.",
+        "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
+        lambda use: use.leaves_rest_running,
+    ),
+    *(rule for rule in _AFTER_A_FAILURE[1:] if rule.name != "tasks_of_others"),
+    Rule(
+        "in_finally",
+        MOVED,
+        "If the loop is cancelled while it waits, this `finally` no longer runs once more.",
+        "see that it counts only what has finished",
+        lambda use: use.has_finally,
+    ),
+)
+
+RULES = {rule.name: rule for rule in (LOOKS_INSIDE, *GATHER, *AS_COMPLETED)}

@@ -6,7 +6,6 @@ import ast
 import bisect
 import functools
 import io
-import itertools
 import re
 import tokenize
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
@@ -169,31 +168,6 @@ class Text:
         at = bisect.bisect_right(self.logical_lines, (number, len(self.lines) + 1))
         return self.logical_lines[at - 1]
 
-    def behind_brackets(self, start: int, end: int) -> int:
-        """Return where the last closing bracket between two positions ends, or else the first."""
-        behind, before = (
-            bisect.bisect_left(self.tokens, (line, column - 1), key=lambda token: token.start)
-            for line, column in (self.place(start), self.place(end))
-        )
-        for token in self.tokens[behind:before]:
-            if token.type == tokenize.OP and token.string == ")":
-                start = self.line_start(token.end[0]) + token.end[1]
-        return start
-
-    def whole_lines(self, statement: ast.stmt) -> tuple[int, int] | None:
-        """Return a statement's first and last line; None if anything else stands on them."""
-        first, _ = self.logical_line(statement.lineno)
-        _, last = self.logical_line(statement.end_lineno or 0)
-        start, end = self.line_start(first), self.line_start(last + 1)
-        alone = self.text[start:end].strip() == self.of(statement)
-        return (first, last) if alone and not self.has_comment(start, end) else None
-
-    def last_blank(self, number: int) -> int:
-        """Return the last of the blank lines behind a line, or that line if there are none."""
-        while number < len(self.lines) and not self.line(number + 1).strip():
-            number += 1
-        return number
-
     @functools.cached_property
     def strings_of_many_lines(self) -> list[tuple[int, int]]:
         """The first and last line of each string literal that goes over several."""
@@ -213,32 +187,12 @@ class Text:
         return found
 
 
-@final
-class Shifts:
-    """Where what stands in a text comes to stand when edits are applied, and the way back."""
-
-    def __init__(self, edits: Iterable[Edit]) -> None:
-        self._edits = sorted(edits, key=lambda edit: edit[:2])
-        growths = (len(edit.text) - (edit.end - edit.start) for edit in self._edits)
-        # How far what follows so many edits is shifted by them.
-        self._by = list(itertools.accumulate(growths, initial=0))
-        self._ends = [edit.end for edit in self._edits]
-        self._new_ends = [
-            edit.start + by + len(edit.text)
-            for edit, by in zip(self._edits, self._by, strict=False)
-        ]
-
-    def destination(self, position: int) -> int:
-        """Return where after the edits stands what was at a position."""
-        number = bisect.bisect_right(self._ends, position)
-        if number < len(self._edits):
-            position = min(self._edits[number].start, position)
-        return position + self._by[number]
-
-    def origin(self, position: int) -> int:
-        """Return where before the edits stood what is at a position after them."""
-        number = bisect.bisect_right(self._new_ends, position)
-        position -= self._by[number]
-        if number < len(self._edits):
-            position = min(self._edits[number].start, position)
-        return position
+def shifted(edits: Iterable[Edit], position: int) -> int:
+    """Return where after the edits stands what was at a position."""
+    by = 0
+    for edit in edits:
+        if edit.end <= position:
+            by += len(edit.text) - (edit.end - edit.start)
+        elif edit.start < position:
+            by += edit.start - position
+    return position + by

@@ -65,7 +65,11 @@ def check(scenario: Scenario, interrupt: Interrupt, start: Start = "lazy") -> No
     unprotected = [run for run in broken if run.place == UNPROTECTED]
     assert [run.broken() for run in broken if run not in unprotected] == []
     assert len(unprotected) == (scenario.left_early and interrupt != "cancel")
+    if interrupt == "cancel":
+        assert {run.ending for run in runs} == {last.ending, "cancelled"}
     assert len(runs) >= LEAST
+    assert last.place is None
+    assert last.ending  # otherwise the ending of the call was not seen
 
 
 @quick

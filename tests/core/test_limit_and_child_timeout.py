@@ -163,8 +163,8 @@ def test_a_duplicate_takes_one_turn(*, eager: bool) -> None:
 
 @lazy_and_eager
 @pytest.mark.parametrize("adopted", [False, True])
-def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
-    """Who waits for a turn when one has failed never runs, and is closed."""
+def test_queued_children_do_not_start_after_a_failure(*, adopted: bool, eager: bool) -> None:
+    """They are closed, also behind an adopted child that had failed before."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -183,8 +183,8 @@ def test_after_a_failure_nobody_starts(*, adopted: bool, eager: bool) -> None:
     assert crowd.started == []
 
 
-def test_after_a_cancellation_nobody_starts() -> None:
-    """Who waits for a turn when the caller is cancelled never runs, and is closed."""
+def test_queued_children_do_not_start_after_a_cancellation() -> None:
+    """They are closed."""
     crowd = Crowd()
 
     async def main() -> None:

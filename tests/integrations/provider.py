@@ -1,4 +1,4 @@
-"""A provider of chat completions that counts requests, tokens and concurrency, and answers 429."""
+"""A provider of chat completions that limits requests, tokens and concurrency, and answers 429."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PATH = "/v1/chat/completions"
 
 
 @dataclass
-class Spent:
-    """What counts in the window: since when, and how many tokens."""
+class Counted:
+    """A request in the window: since when it counts, and for how many tokens."""
 
     since: float
     tokens: int
@@ -25,20 +25,23 @@ class Spent:
 
 @dataclass
 class Provider:
-    """Counts as strictly as can be: when a request arrives, in a window that slides."""
+    """Counts as strictly as possible: a request from when it arrives, in a sliding window.
+
+    Its limits may be changed at any time; it announces them with each response.
+    """
 
     requests: int
     tokens: int
     concurrent: int
     window: float
-    #: How long an answer takes, and which part of the tokens asked for it really uses.
+    #: How long an answer takes, and which part of the requested tokens it really uses.
     seconds: float = 0.01
     uses: float = 1.0
     arrivals: list[float] = field(default_factory=list[float])
     served: int = 0
     refused: int = 0
     under_way: int = 0
-    _in_window: deque[Spent] = field(default_factory=deque[Spent])
+    _in_window: deque[Counted] = field(default_factory=deque[Counted])
 
     def app(self) -> App:
         return Starlette(routes=[Route(PATH, self.complete, methods=["POST"])])
@@ -49,31 +52,35 @@ class Provider:
         tokens: int = len(asked["messages"][0]["content"]) + asked["max_tokens"]
         now = asyncio.get_running_loop().time()
         self.arrivals.append(now)
+        announced = {
+            "x-ratelimit-limit-requests": str(self.requests),
+            "x-ratelimit-limit-tokens": str(self.tokens),
+        }
         if (wait := self.too_much(now, tokens)) is not None:
             self.refused += 1
             error = {"error": {"code": "rate_limit_exceeded"}}
-            return JSONResponse(error, 429, {"Retry-After": f"{wait:.3f}"})
-        spent = Spent(now, tokens)
-        self._in_window.append(spent)
+            return JSONResponse(error, 429, announced | {"Retry-After": f"{wait:.3f}"})
+        counted = Counted(now, tokens)
+        self._in_window.append(counted)
         self.under_way += 1
         try:
             await asyncio.sleep(self.seconds)
         finally:
             self.under_way -= 1
-        spent.tokens = round(tokens * self.uses)
+        counted.tokens = round(tokens * self.uses)
         self.served += 1
         message = {"role": "assistant", "content": asked["messages"][0]["content"].upper()}
-        usage = {"total_tokens": spent.tokens}
-        return JSONResponse({"choices": [{"message": message}], "usage": usage})
+        answer = {"choices": [{"message": message}], "usage": {"total_tokens": counted.tokens}}
+        return JSONResponse(answer, headers=announced)
 
     def too_much(self, now: float, tokens: int) -> float | None:
-        """Say in how many seconds to come again, or None if there is room."""
+        """Return in how many seconds to come again, or None if there is room."""
         window = self._in_window
         while window and window[0].since + self.window <= now:
             window.popleft()
         if (
             len(window) < self.requests
-            and sum(spent.tokens for spent in window) + tokens <= self.tokens
+            and sum(counted.tokens for counted in window) + tokens <= self.tokens
             and self.under_way < self.concurrent
         ):
             return None

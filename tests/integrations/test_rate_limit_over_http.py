@@ -1,4 +1,4 @@
-"""A provider that counts strictly, asked through httpx: under `RateLimit`, and without it."""
+"""A strict provider, called through httpx: under `RateLimit`, and without it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import count
 from typing import Any
 
@@ -36,7 +39,7 @@ NO_LIMIT = RateLimit(concurrent=1_000_000)
 
 
 def lines(limit: RateLimit, **retrying: Any) -> Callable[..., Any]:
-    """Return `ask` of the README, under a limit, and with other waits than for a real provider."""
+    """Return `ask` of the README, with a limit and with waits for this provider."""
     found = pasted("A provider's limits")
     found["llm"] = limit
     ask: Callable[..., Any] = found["ask"].retry_with(**retrying)
@@ -57,12 +60,12 @@ MARGIN = 0.4
 @pytest.mark.parametrize(
     ("requests", "tokens", "uses"),
     [(10, 1_000_000, 1.0), (1_000, 10 * (100 + SIZE), 1.0), (1_000, 10 * (100 + SIZE), 0.5)],
-    ids=["requests", "tokens", "tokens given back"],
+    ids=["requests", "tokens", "tokens returned"],
 )
-def test_no_request_is_refused_and_none_waits_in_vain(
+def test_no_request_is_refused_and_the_rate_is_used(
     requests: int, tokens: int, uses: float
 ) -> None:
-    """With `per` longer by what delays vary: not one 429, and the whole rate is used."""
+    """Where `per` is longer by as much as delays vary: not one 429, and the whole rate is used."""
 
     async def fan_out() -> tuple[Provider, float, float]:
         provider = Provider(requests, tokens, 8, WINDOW, uses=uses)
@@ -77,13 +80,13 @@ def test_no_request_is_refused_and_none_waits_in_vain(
             http.event_hooks["request"].append(note)
             begin = now()
             assert await gather_structured(*(ask(http, q, 100) for q in QUESTIONS)) == ANSWERS
-        # Paired in order of time: how far the longest way is longer than the shortest, at least.
+        # Paired in order of time: how much the delays vary, at least.
         pairs = zip(sorted(sent), sorted(provider.arrivals), strict=True)
         ways = [arrived - left for left, arrived in pairs]
         return provider, max(ways) - min(ways), sent[-1] - begin
 
     async def main() -> None:
-        # Three windows of ten requests, if nothing is given back: the last is due after two.
+        # Three windows of ten requests, if no tokens are returned: the last is due after two.
         due = 2 * (WINDOW + MARGIN)
         latest = due + 0.9 * (WINDOW + MARGIN) if uses == 1 else due
         for _ in range(5):  # a machine that is too busy proves nothing
@@ -101,7 +104,7 @@ def test_no_request_is_refused_and_none_waits_in_vain(
 
 
 class Network(httpx.ASGITransport):
-    """Brings a request to the application with a delay."""
+    """Delays requests to the application, and its responses."""
 
     def __init__(self, provider: Provider, delay: Callable[[], float]) -> None:
         super().__init__(provider.app())
@@ -120,8 +123,8 @@ def asking(provider: Provider, delay: Callable[[], float] = lambda: 0.0) -> http
 
 @pytest.mark.parametrize(("margin", "refused"), [(0.21, False), (0.0, True)])
 @virtual
-async def test_how_much_longer_per_must_be(margin: float, refused: bool) -> None:  # noqa: FBT001
-    """Where delays vary by 0.2 s, `per` has to be as much longer than the provider's window."""
+async def test_per_must_be_longer_by_as_much_as_delays_vary(margin: float, refused: bool) -> None:  # noqa: FBT001
+    """Where they vary by 0.2 s, it must exceed the provider's window by that."""
     provider = Provider(10, 2_000, 20, 1.0)
     ask = lines(RateLimit(concurrent=20, requests=10, tokens=2_000, per=1.0 + margin))
     chance = random.Random(0)
@@ -132,11 +135,192 @@ async def test_how_much_longer_per_must_be(margin: float, refused: bool) -> None
     assert bool(provider.refused) == refused
 
 
+# `Retry-After`
+
+
+class Pausing:
+    """A limit that records its pauses, and what a client sends."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit = limit
+        self.pauses: list[tuple[float, float]] = []
+        self.sent: list[float] = []
+
+    def __call__(self, **weights: float) -> Any:
+        return self.limit(**weights)
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append((now(), seconds))
+        self.limit.pause(seconds)
+
+    async def note(self, _: httpx.Request) -> None:
+        self.sent.append(now())
+
+    def lines(self) -> Callable[..., Any]:
+        """Return `ask` of the README that pauses after a 429, with this limit."""
+        found = pasted("After a 429 with `Retry-After`")
+        found["llm"] = self
+        ask: Callable[..., Any] = found["ask"]
+        return ask
+
+    def kept(self) -> bool:
+        """Whether nothing was sent during a pause."""
+        return not any(
+            begin < at < begin + seconds for at in self.sent for begin, seconds in self.pauses
+        )
+
+
+def test_after_a_429_nothing_is_sent_before_retry_after_is_over() -> None:
+    """The limit believes in more than the provider allows: refused requests pause all calls."""
+
+    async def main() -> None:
+        provider = Provider(10, 1_000_000, 1_000, WINDOW)
+        limit = Pausing(RateLimit(concurrent=4, requests=1_000, per=WINDOW))
+        ask = limit.lines()
+        async with served(provider.app()) as (url, _), client(url) as http:
+            http.event_hooks["request"].append(limit.note)
+            assert await gather_structured(*(ask(http, q) for q in QUESTIONS)) == ANSWERS
+        assert provider.refused == len(limit.pauses) > 0
+        assert limit.kept()
+
+    run(main, stock)
+
+
+@virtual
+async def test_after_a_429_all_requests_wait_for_the_longest_retry_after() -> None:
+    """In each of three windows at most the four that run are refused."""
+    provider = Provider(10, 1_000_000, 1_000, 10.0, seconds=1.0)
+    limit = Pausing(RateLimit(concurrent=4))
+    ask = limit.lines()
+    async with asking(provider) as http:
+        http.event_hooks["request"].append(limit.note)
+        assert await gather_structured(*(ask(http, q) for q in QUESTIONS)) == ANSWERS
+    assert provider.served == 30
+    assert provider.refused == len(limit.pauses) <= 8
+    assert limit.kept()
+    assert now() < 25
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.25", 0.25),
+        ("-3", 0.0),
+        (None, 1.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(retry_after: str | None, seconds: float) -> None:
+    """It may be missing, too; a date that is over is no wait."""
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    seconds_to_wait = pasted("After a 429 with `Retry-After`")["seconds_to_wait"]
+    assert seconds_to_wait(httpx.Response(429, headers=headers)) == seconds
+
+
+def test_retry_after_may_be_a_date_to_come() -> None:
+    """Up to which the seconds are counted."""
+    at = datetime.now(UTC) + timedelta(hours=1)
+    response = httpx.Response(429, headers={"Retry-After": format_datetime(at, usegmt=True)})
+    seconds_to_wait = pasted("After a 429 with `Retry-After`")["seconds_to_wait"]
+    assert 3500 < seconds_to_wait(response) <= 3600
+
+
+@virtual
+async def test_after_some_429s_the_last_one_is_raised() -> None:
+    """As the exception of httpx, after five attempts."""
+    provider = Provider(0, 0, 0, 1.0, seconds=2.0)
+    async with asking(provider) as http:
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            await gather_structured(Pausing(RateLimit(concurrent=1)).lines()(http, "?"))
+    assert caught.value.response.status_code == 429
+    assert provider.arrivals == [0, 2, 4, 6, 8]
+
+
+# Announced limits
+
+
+@virtual
+async def test_announced_limits_are_followed() -> None:
+    """Fewer requests, then more: none is refused, and the whole rate is used."""
+    found = pasted("Limits that the provider announces")
+    limit = found["llm"] = RateLimit(concurrent=50, requests=10, tokens=100_000, per=10.0)
+    ask = lines(limit)
+    provider = Provider(10, 100_000, 50, 10.0)
+    async with asking(provider) as http:
+        http.event_hooks["response"].append(found["follow_limits"])
+        for requests, took in ((10, 20), (5, 50), (30, 0)):
+            provider.requests = requests
+            await asyncio.sleep(10)  # all has left the window when the limit is lowered
+            await ask(http, "how many now?")
+            await asyncio.sleep(10)
+            begin = now()
+            assert await gather_structured(*(ask(http, q) for q in QUESTIONS)) == ANSWERS
+            assert took <= now() - begin < took + 1
+    assert provider.refused == 0
+
+
+@virtual
+async def test_a_waiting_call_larger_than_an_announced_limit_raises() -> None:
+    """The others go on."""
+    found = pasted("Limits that the provider announces")
+    limit = found["llm"] = RateLimit(concurrent=1, requests=10, tokens=10_000, per=10.0)
+    ask = lines(limit)
+    provider = Provider(10, 5_000, 50, 10.0)
+    async with asking(provider) as http:
+        http.event_hooks["response"].append(found["follow_limits"])
+        calls = (ask(http, "?", tokens) for tokens in (100, 9_000, 100))
+        first, large, last = await gather_structured(*calls, return_exceptions=True)
+    assert (first, last) == ("?", "?")
+    assert isinstance(large, ValueError)
+    assert "update() has lowered the limit to 5000" in str(large)
+
+
+# Threads
+
+
+def test_threads_share_a_limit() -> None:
+    """Those with and without event loops; a caller that is cancelled frees its place."""
+    found = pasted("One limit for several threads")
+    limit = found["llm"] = RateLimit(concurrent=2)
+    running, most, hangs = 0, 0, asyncio.Event()
+
+    async def ask(question: str) -> str:
+        nonlocal running, most
+        async with limit():
+            running += 1
+            most = max(most, running)
+            try:
+                await (hangs.wait() if question == "hang" else asyncio.sleep(0.001))
+            finally:
+                running -= 1
+        return question
+
+    found["ask"] = ask
+    submit: Callable[[Any, str], Future[str]] = found["submit"]
+
+    async def on_another_loop(loop: asyncio.AbstractEventLoop) -> None:
+        hanging = [asyncio.wrap_future(submit(loop, "hang")) for _ in range(2)]
+        await until(lambda: running == 2)
+        for call in hanging:
+            call.cancel()  # or no other could run
+        names = [str(n) for n in range(20)]
+        calls = (asyncio.wrap_future(submit(loop, name)) for name in names)
+        assert await gather_structured(*calls) == names
+
+    with found["loop_in_a_thread"]() as loop, ThreadPoolExecutor(4) as pool:
+        on_a_loop = pool.submit(asyncio.run, on_another_loop(loop))
+        plain = [pool.submit(submit(loop, str(n)).result) for n in range(20)]
+        assert [call.result() for call in plain] == [str(n) for n in range(20)]
+        on_a_loop.result()
+    assert (running, most) == (0, 2)
+
+
 # Without: full jitter
 
 
-def test_refused_requests_are_served_in_the_end() -> None:
-    """Without a limit on this side requests are refused, and retried until all are served."""
+def test_refused_requests_are_retried_until_they_are_served() -> None:
+    """Without a limit on this side, with full jitter."""
 
     async def main() -> None:
         provider = Provider(10, 1_000_000, 1_000, 0.5)
@@ -152,7 +336,7 @@ def test_refused_requests_are_served_in_the_end() -> None:
 
 
 async def second_attempts(wait: Any) -> list[float]:
-    """Let 60 requests come at once where 10 may, and say when those refused come again."""
+    """Send 60 requests at once where 10 are allowed; return when the refused ones are retried."""
     random.seed(0)
     provider = Provider(10, 1_000_000, 1_000, 1.0, seconds=0)
     ask = lines(NO_LIMIT, wait=wait)
@@ -164,20 +348,20 @@ async def second_attempts(wait: Any) -> list[float]:
 
 
 @virtual
-async def test_retries_spread() -> None:
-    """With full jitter those refused come again all over the time, else all in one instant."""
+async def test_full_jitter_spreads_retries() -> None:
+    """Over the whole time; without it they all come at one instant."""
     assert len({*await second_attempts(wait_exponential(multiplier=1))}) == 1
     tenths = Counter(int(10 * t) for t in await second_attempts(wait_random_exponential(1)))
     assert len(tenths) == 10
     assert max(tenths.values()) <= 12
 
 
-# How it ends
+# Deadlines, cancellations and failures
 
 
 @virtual
 async def test_a_deadline_ends_all_retries() -> None:
-    """When the group's time is up while its children wait to retry, none comes again."""
+    """When the group's time is over while its children wait to retry, none retries."""
     provider = Provider(0, 0, 0, 1.0)
     ask = lines(NO_LIMIT, wait=wait_random_exponential(multiplier=1, max=5))
     async with asking(provider) as http:
@@ -194,7 +378,7 @@ async def test_a_deadline_ends_all_retries() -> None:
 
 
 def test_a_cancelled_request_is_never_retried() -> None:
-    """A child that is cancelled amid its request or its wait is over: it sends no other."""
+    """Neither in its request nor in its wait: a cancelled child sends no other."""
 
     async def main() -> None:
         provider = Provider(3, 1_000_000, 1_000, 60.0, seconds=60)  # three hang, three are refused
@@ -217,7 +401,7 @@ def test_a_cancelled_request_is_never_retried() -> None:
 
 @virtual
 async def test_a_child_that_cancels_itself_is_not_retried() -> None:
-    """Tenacity takes no CancelledError for a failure: who raises one is asked once."""
+    """For tenacity a CancelledError is no failure."""
     asked = count()
 
     class Cancels:
@@ -232,8 +416,8 @@ async def test_a_child_that_cancels_itself_is_not_retried() -> None:
 
 
 @virtual
-async def test_who_retries_anything_retries_its_cancellation() -> None:
-    """A `retry` that says what not to retry takes CancelledError for a failure: the call waits."""
+async def test_a_retry_of_anything_retries_a_cancellation() -> None:
+    """For a `retry` that names what not to retry it is a failure: the call waits."""
     provider = Provider(10, 1_000_000, 1_000, 60.0, seconds=10)
     stubborn = lines(NO_LIMIT, retry=retry_if_not_exception_type(ValueError), wait=wait_none())
     async with asking(provider) as http:
@@ -244,8 +428,8 @@ async def test_who_retries_anything_retries_its_cancellation() -> None:
 
 
 @virtual
-async def test_what_else_fails_is_not_retried() -> None:
-    """A failure that is no refusal ends the call at once, as the exception that httpx raised."""
+async def test_other_failures_are_not_retried() -> None:
+    """They are raised at once, as httpx raised them."""
 
     def broken(_: httpx.Request) -> httpx.Response:
         return httpx.Response(503)
@@ -261,7 +445,7 @@ async def test_what_else_fails_is_not_retried() -> None:
 
 @virtual
 async def test_a_childs_time_counts_all_its_attempts() -> None:
-    """`child_timeout` bounds the attempts of a child together, its waits included."""
+    """`child_timeout` bounds all attempts of a child together, and its waits."""
     provider = Provider(0, 0, 0, 1.0)
     ask = lines(NO_LIMIT, wait=wait_random_exponential(multiplier=1, max=5))
     async with asking(provider) as http:

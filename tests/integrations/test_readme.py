@@ -11,10 +11,10 @@ DOCUMENT = "tests/integrations/README.md"
 
 @pytest.mark.parametrize("block", blocks_of(DOCUMENT), ids=str)
 def test_the_lines_to_paste_do_what_they_show(
-    block: Block, monkeypatch: pytest.MonkeyPatch
+    block: Block,
 ) -> None:
     """Each block of "In your stack" does what it shows."""
     try:
-        check(block, monkeypatch)
+        check(block)
     except ModuleNotFoundError as error:
         pytest.skip(str(error))

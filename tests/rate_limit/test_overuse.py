@@ -1,4 +1,4 @@
-"""`RateLimit`: what a call has really used, and who has left without having been there."""
+"""`RateLimit`: tokens used beyond the estimate, and calls that leave without an admission."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from structgather import RateLimit, gather_structured
+from rate_limit.test_window import enter, window_of
 from support.virtual_tests import virtual
 from support.virtual_time import now
 
+from structgather import RateLimit, gather_structured
+
 
 @virtual
-async def test_a_debt_is_not_smaller_when_it_is_made_step_by_step() -> None:
-    """A stream that settles with each chunk owes in the end what one word at the end owes."""
+async def test_a_debt_made_step_by_step_is_as_large_as_one_made_at_once() -> None:
+    """A stream may settle with each chunk."""
     waited: list[float] = []
-    for words in ((250,), (100, 200, 250), range(10, 251, 10)):
+    for settled in ((250,), (100, 200, 250), range(10, 251, 10)):
         limit = RateLimit(tokens=100, per=60)
         begin = now()
         async with limit() as call:
-            for tokens in words:
+            for tokens in settled:
                 call.settle(tokens=tokens)
         for tokens in (50, 100):
             async with limit(tokens=tokens):
@@ -36,10 +37,10 @@ async def test_a_debt_is_not_smaller_when_it_is_made_step_by_step() -> None:
     ("estimate", "used", "callers"), [(50, 75, 8), (1, 100, 100), (10, 30, 20), (100, 150, 1)]
 )
 @virtual
-async def test_who_always_estimates_too_little_uses_no_more_than_the_limit(
+async def test_callers_that_always_estimate_too_little_use_at_most_the_limit(
     estimate: int, used: int, callers: int
 ) -> None:
-    """In the long run; what nobody could know, those who come later repay in full."""
+    """In the long run: later calls repay in full."""
     limit = RateLimit(tokens=100, per=60)
     admitted: list[float] = []
 
@@ -51,13 +52,13 @@ async def test_who_always_estimates_too_little_uses_no_more_than_the_limit(
                 call.settle(tokens=used)
 
     await gather_structured(*(caller() for _ in range(callers)))
-    # Those that were admitted last are to be repaid by nobody yet.
+    # What the last ones used is not repaid yet.
     settled = [at for at in admitted if at < admitted[-1] - 1]
     assert used * len(settled) <= 100 * (admitted[-1] / 60 + 1)
 
 
 @virtual
-async def test_a_debt_leaves_room_for_what_fits_beside_it() -> None:
+async def test_a_debt_leaves_room_for_calls_that_fit_beside_it() -> None:
     """80 of 100 are repaid in the second window; 20 are free."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=100) as call:
@@ -69,27 +70,26 @@ async def test_a_debt_leaves_room_for_what_fits_beside_it() -> None:
 
 
 @virtual
-async def test_a_debt_that_is_repaid_is_in_nobodys_way() -> None:
-    """Nor one that finds room at once: who fits is admitted without a look at the window."""
+async def test_the_fast_path_is_open_while_no_tokens_are_owed() -> None:
+    """Before a debt, with one that found room at once, and when it is repaid."""
     limit = RateLimit(tokens=100, per=60)
-    gate = limit._gate
+    window = window_of(limit)
     async with limit() as call:
         call.settle(tokens=50)
-        assert gate.most_requests == math.inf
+        assert window.fast_requests == math.inf
         call.settle(tokens=250)
-    assert gate.most_requests < 0
+    assert window.fast_requests < 0
     async with limit(tokens=50):
         assert now() == 120
-    assert gate.most_requests == math.inf
+    assert window.fast_requests == math.inf
 
 
 @virtual
-async def test_a_debt_that_is_known_when_another_has_begun_comes_after_it() -> None:
-    """The one that counts from 60 leaves at 120, although nobody has looked before 61."""
+async def test_a_debt_does_not_delay_an_older_one() -> None:
+    """That one counts from 60 to 120, although the window is looked at only at 61."""
     limit = RateLimit(tokens=100, per=60)
-    async with limit() as small, limit(tokens=90) as large, limit() as late:
+    async with limit() as small, limit(tokens=90), limit() as late:
         small.settle(tokens=95)  # 10 now, 85 when the large one leaves
-        large.settle(tokens=0)
     await asyncio.sleep(61)
     late.settle(tokens=5)
     async with limit(tokens=95):
@@ -97,8 +97,8 @@ async def test_a_debt_that_is_known_when_another_has_begun_comes_after_it() -> N
 
 
 @virtual
-async def test_a_debt_that_is_forgiven_lets_the_next_one_in() -> None:
-    """At once, although it was to be repaid later."""
+async def test_settling_for_less_admits_the_next_call() -> None:
+    """At once, although the tokens were to be repaid later."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=60) as call:
         call.settle(tokens=1_000)
@@ -110,32 +110,50 @@ async def test_a_debt_that_is_forgiven_lets_the_next_one_in() -> None:
         assert now() == 10
 
 
-@pytest.mark.parametrize("tokens", [math.inf, 1e300])
 @virtual
-async def test_what_nobody_can_have_used_is_refused(tokens: float) -> None:
-    """It would take for ever to write it down. What was said before still counts."""
+async def test_settling_for_what_fits_ends_the_debt() -> None:
+    """Although the window is full: a call without tokens is admitted at once."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit(tokens=100) as call:
+        call.settle(tokens=150)
+        assert not enter(limit())
+        call.settle(tokens=100)
+        assert enter(limit())
+    assert len(window_of(limit).entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [(math.inf, "tokens must be finite"), (1e300, r"1e\+300 tokens can't be what one call used")],
+)
+@virtual
+async def test_a_settlement_that_no_call_can_have_used_is_refused(
+    tokens: float, message: str
+) -> None:
+    """It would never be repaid. What was settled before still counts."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=10) as call:
-        with pytest.raises(ValueError, match="no call has used"):
+        with pytest.raises(ValueError, match=message):
             call.settle(tokens=tokens)
     assert "10 tokens" in repr(limit)
 
 
 @virtual
 async def test_the_largest_debt() -> None:
-    """It keeps everybody waiting for a hundred thousand windows. More is taken for a mistake."""
+    """It takes ten thousand windows to repay. More is taken for a mistake."""
     limit = RateLimit(tokens=2, per=60)
     async with limit() as call:
-        with pytest.raises(ValueError, match="no call has used"):
-            call.settle(tokens=200_001)
-        call.settle(tokens=200_000)
-    async with limit(tokens=1):
-        assert now() == 6_000_000
+        with pytest.raises(ValueError, match="would take more than 10,000 windows"):
+            call.settle(tokens=20_001)
+        call.settle(tokens=20_000)
+    for seconds, fits in ((599_999, False), (1, True)):
+        await asyncio.sleep(seconds)
+        assert enter(limit(tokens=1)) == fits
 
 
 @pytest.mark.parametrize("tokens", [0, 50])
 @virtual
-async def test_who_was_not_admitted_has_nothing_to_settle(tokens: int) -> None:
+async def test_a_call_that_was_not_admitted_has_nothing_to_settle(tokens: int) -> None:
     """Neither while it waits nor when it was cancelled while it waited."""
     limit = RateLimit(tokens=10, per=60)
     async with limit(tokens=10):
@@ -143,12 +161,12 @@ async def test_who_was_not_admitted_has_nothing_to_settle(tokens: int) -> None:
     call = limit(tokens=5)
     task = asyncio.create_task(call.__aenter__())
     await asyncio.sleep(1)
-    with pytest.raises(RuntimeError, match="enter it first"):
+    with pytest.raises(RuntimeError, match="has not been admitted"):
         call.settle(tokens=tokens)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    with pytest.raises(RuntimeError, match="enter it first"):
+    with pytest.raises(RuntimeError, match="has not been admitted"):
         call.settle(tokens=tokens)
     assert "10 tokens" in repr(limit)
     async with limit(tokens=10):
@@ -156,8 +174,8 @@ async def test_who_was_not_admitted_has_nothing_to_settle(tokens: int) -> None:
 
 
 @virtual
-async def test_who_leaves_while_the_first_waits_for_tokens_changes_nothing() -> None:
-    """A call that ends looks at no window: it can give back a place, and no tokens."""
+async def test_a_call_that_finishes_while_the_head_waits_for_tokens_changes_nothing() -> None:
+    """It returns its place, and no tokens."""
     limit = RateLimit(tokens=100, concurrent=2, per=60)
     first = await limit(tokens=50).__aenter__()
     second = await limit(tokens=30).__aenter__()
@@ -178,7 +196,7 @@ async def test_who_leaves_while_the_first_waits_for_tokens_changes_nothing() -> 
 
 
 def test_a_call_of_a_closed_loop_leaves_no_place_behind() -> None:
-    """It is collected while calls of the next loop are under way; their number stays what it is."""
+    """It is collected while calls of the next loop run; their number stays what it is."""
     limit = RateLimit(concurrent=1)
 
     async def hold() -> None:
@@ -194,7 +212,7 @@ def test_a_call_of_a_closed_loop_leaves_no_place_behind() -> None:
         async with limit():
             held.close()
             gc.collect()
-            assert "1 calls under way" in repr(limit)
+            assert "1 running" in repr(limit)
 
     with asyncio.Runner() as second:
         second.run(main())
@@ -205,7 +223,7 @@ async def _step(coroutine: Any) -> None:
 
 
 class _PlainHandles(asyncio.SelectorEventLoop):
-    """As loops of GUI toolkits are: what `call_at` returns can be cancelled, and no more."""
+    """As loops of GUI toolkits are: the handles of `call_at` can be cancelled, and no more."""
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, **named: Any
@@ -219,8 +237,8 @@ class _PlainHandles(asyncio.SelectorEventLoop):
         return Plain()
 
 
-def test_a_loop_whose_timers_do_not_tell_their_time() -> None:
-    """A change of who is next is all that they are needed for."""
+def test_a_loop_whose_timer_handles_have_no_when() -> None:
+    """They are only cancelled."""
 
     async def main() -> None:
         limit = RateLimit(requests=1, per=0.01)

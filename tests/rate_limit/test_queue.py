@@ -1,4 +1,4 @@
-"""`RateLimit`: who waits is woken in time, and who is gone has left nothing."""
+"""`RateLimit`: waiting calls are woken in time, and cancelled ones leave nothing behind."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ import gc
 from typing import Any
 
 import pytest
-from rate_limit.test_cancelled_admission import taken_back
-
-from structgather import RateLimit
-from structgather._gate import Gate
+from rate_limit.test_cancelled_admission import undone
 from support.virtual_tests import virtual
 from support.virtual_time import now, run, timers_from_now_on
 
+from structgather import RateLimit
+from structgather._gate import Gate
+
 
 async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and say when."""
+    """Be admitted, and return when."""
     async with limit(**weights):
         return now()
 
 
 def gates() -> int:
-    """How many there are."""
+    """Return how many gates exist."""
     gc.collect()
     return sum(type(thing) is Gate for thing in gc.get_objects())
 
 
-async def gives_up(waiting: asyncio.Task[Any]) -> None:
+async def cancel(waiting: asyncio.Task[Any]) -> None:
     waiting.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await waiting
 
 
 @virtual
-async def test_who_waits_is_woken_although_another_gave_up() -> None:
-    """Both would have been admitted at the same moment."""
+async def test_a_waiter_is_woken_although_another_was_cancelled() -> None:
+    """Both were due at the same time."""
     limit = RateLimit(requests=1, per=60)
     await admitted(limit)
     waiting = asyncio.create_task(admitted(limit))
     await asyncio.sleep(1)
-    await gives_up(waiting)
+    await cancel(waiting)
     assert await admitted(limit) == 60
 
 
 @virtual
-async def test_who_waits_is_woken_earlier_when_a_large_call_gives_up() -> None:
-    """It stood behind one that had to wait longer."""
+async def test_a_waiter_is_woken_earlier_when_a_large_call_is_cancelled() -> None:
+    """It was behind one that had to wait longer."""
     limit = RateLimit(tokens=100, per=60)
     await admitted(limit, tokens=50)
     await asyncio.sleep(10)
@@ -55,13 +55,13 @@ async def test_who_waits_is_woken_earlier_when_a_large_call_gives_up() -> None:
     large = asyncio.create_task(admitted(limit, tokens=100))
     small = asyncio.create_task(admitted(limit, tokens=50))
     await asyncio.sleep(1)
-    await gives_up(large)
+    await cancel(large)
     assert await small == 60
 
 
 @virtual
-async def test_a_timer_that_rings_early_is_set_again() -> None:
-    """As asyncio's may, by the resolution of its clock."""
+async def test_a_timer_that_fires_early_is_set_again() -> None:
+    """Timers of asyncio may, by the resolution of its clock."""
     limit = RateLimit(requests=1, per=60)
     await admitted(limit)
     waiting = asyncio.create_task(admitted(limit))
@@ -75,22 +75,22 @@ async def test_a_timer_that_rings_early_is_set_again() -> None:
 
 @virtual
 @pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
-async def test_nothing_keeps_a_limit_for_which_nobody_waits(options: dict[str, Any]) -> None:
-    """No timer, once the last one has given up: the loop may run for days."""
+async def test_nothing_refers_to_a_limit_without_waiters(options: dict[str, Any]) -> None:
+    """No timer, once the last one was cancelled: the loop may run for days."""
     before = gates()
     limit = RateLimit(**options, per=3600)
     async with limit():
         waiting = asyncio.create_task(admitted(limit))
         await asyncio.sleep(1)
-        await gives_up(waiting)
+        await cancel(waiting)
     del limit, waiting
-    await asyncio.sleep(0)  # the loop lets go of the step in which it ended
+    await asyncio.sleep(0)  # the loop drops the handle of its last step
     assert gates() == before
 
 
 @virtual
-async def test_who_was_cancelled_does_not_wait_any_more() -> None:
-    """Not even in the turn in which it was cancelled, when it does not know yet."""
+async def test_a_cancelled_call_does_not_count_as_waiting() -> None:
+    """Not even before it has resumed."""
     limit = RateLimit(concurrent=1)
     async with limit():
         waiting = asyncio.create_task(admitted(limit))
@@ -98,25 +98,62 @@ async def test_who_was_cancelled_does_not_wait_any_more() -> None:
         assert "1 waiting" in repr(limit)
         waiting.cancel()
         assert "0 waiting" in repr(limit)
-        await gives_up(waiting)
+        await cancel(waiting)
 
 
 @virtual
-async def test_a_place_goes_at_once_to_the_first_who_still_waits() -> None:
-    """Past one that was cancelled in this turn and does not know yet."""
+async def test_the_first_call_that_still_waits_is_admitted() -> None:
+    """Past one that was cancelled in this iteration and has not resumed."""
     limit = RateLimit(concurrent=1)
     async with limit():
         waiting = [asyncio.create_task(admitted(limit)) for _ in range(2)]
         await asyncio.sleep(1)
         waiting[0].cancel()
-    assert "1 calls under way, 0 waiting" in repr(limit)
+    assert "1 running, 0 waiting" in repr(limit)
     await asyncio.wait(waiting)
     assert waiting[0].cancelled()
 
 
+@pytest.mark.parametrize("options", [{"concurrent": 2}, {"requests": 3}], ids=str)
 @virtual
-async def test_those_who_gave_up_are_not_kept() -> None:
-    """Although the first one still waits, and they stood behind it."""
+async def test_a_new_call_does_not_start_before_one_that_was_admitted(
+    options: dict[str, Any],
+) -> None:
+    """There is room for both, and the first one resumes only in the next loop iteration."""
+    limit = RateLimit(**options, per=60)
+    order: list[str] = []
+
+    async def call(name: str, seconds: float = 0) -> None:
+        async with limit():
+            order.append(name)
+            await asyncio.sleep(seconds)
+
+    async with limit(), limit(requests=2 if "requests" in options else 1):
+        waiting = asyncio.create_task(call("first", 10))
+        await asyncio.sleep(60)
+    await call("second")
+    await call("third")
+    assert order == ["first", "second", "third"]
+    assert now() == 60
+    await waiting
+
+
+@virtual
+async def test_a_new_call_is_admitted_when_the_one_before_it_is_cancelled() -> None:
+    """That one was admitted, and had not resumed."""
+    limit = RateLimit(concurrent=2)
+    async with limit(), limit():
+        first = asyncio.create_task(admitted(limit))
+        await asyncio.sleep(1)
+    second = asyncio.create_task(admitted(limit))
+    asyncio.get_running_loop().call_soon(first.cancel)
+    assert await second == 1
+    await asyncio.wait([first])
+
+
+@virtual
+async def test_cancelled_calls_leave_the_middle_of_the_queue() -> None:
+    """Although the head still waits."""
     limit = RateLimit(requests=1, per=3600)
     await admitted(limit)
     waiting = [asyncio.create_task(admitted(limit)) for _ in range(100)]
@@ -128,8 +165,8 @@ async def test_those_who_gave_up_are_not_kept() -> None:
     assert [await waiting[0], await waiting[-1]] == [3600, 7200]
 
 
-def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
-    """However many give up: when it is the first one's turn is not worked out for each."""
+def test_cancelling_waiters_behind_the_head_is_cheap() -> None:
+    """When the head is due is not worked out for each."""
 
     class Loop(asyncio.SelectorEventLoop):
         asked = 0
@@ -148,7 +185,7 @@ def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
             task.cancel()
         await asyncio.wait(waiting[1:])
         assert loop.asked < before + 50
-        await gives_up(waiting[0])
+        await cancel(waiting[0])
 
     loop = Loop()
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -156,8 +193,8 @@ def test_who_gives_up_is_no_work_for_those_who_wait() -> None:
 
 
 @virtual
-async def test_who_waits_needs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often somebody else says what a call has used: cancelled timers stay for a while."""
+async def test_waiters_need_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often calls settle: cancelled timers stay for a while."""
     limit = RateLimit(tokens=1000, per=3600)
     timers = timers_from_now_on(monkeypatch)
     async with limit(tokens=1000) as call:
@@ -166,12 +203,12 @@ async def test_who_waits_needs_one_timer(monkeypatch: pytest.MonkeyPatch) -> Non
         for tokens in range(1000, 900, -1):
             call.settle(tokens=tokens)
         assert len(timers) == 1
-        await gives_up(waiting)
+        await cancel(waiting)
 
 
 @virtual
-async def test_who_waits_for_several_is_woken_when_the_last_of_them_has_left() -> None:
-    """Not for each: there may be thousands before it."""
+async def test_a_waiter_that_needs_much_room_is_woken_once() -> None:
+    """Not for each entry that leaves: there may be thousands."""
     limit = RateLimit(requests=3, per=60)
     for _ in range(3):
         await admitted(limit)
@@ -184,7 +221,7 @@ async def test_who_waits_for_several_is_woken_when_the_last_of_them_has_left() -
 
 
 @virtual
-async def test_who_is_closed_while_it_waits_takes_no_place() -> None:
+async def test_a_coroutine_closed_while_it_waits_takes_no_place() -> None:
     """A coroutine driven by hand, which no task cancels."""
     limit = RateLimit(concurrent=1)
     async with limit():
@@ -192,24 +229,24 @@ async def test_who_is_closed_while_it_waits_takes_no_place() -> None:
         by_hand.send(None)
         by_hand.close()
         assert "0 waiting" in repr(limit)
-    assert "0 calls under way" in repr(limit)
+    assert "0 running" in repr(limit)
     assert await admitted(limit) == 0
 
 
 @virtual
-async def test_a_place_that_was_taken_back_is_free_once() -> None:
+async def test_an_admission_that_was_undone_frees_one_place() -> None:
     """And its part of the pace with it."""
     limit = RateLimit(concurrent=1, requests=60, per=60, burst=1)
-    await taken_back(limit, 1)
-    assert "0 calls under way" in repr(limit)
+    await undone(limit, 1)
+    assert "0 running" in repr(limit)
     assert [await admitted(limit), await admitted(limit)] == [1, 2]
 
 
-# The loop is gone, and another one has come.
+# The next event loop.
 
 
 def left_behind(limit: RateLimit) -> tuple[Any, Any]:
-    """A call that is under way and one that waits, on a loop that is closed meanwhile."""
+    """Return a running call and a waiting one, whose loop is closed."""
 
     async def enter() -> tuple[Any, Any]:
         call, waits = limit(), limit()
@@ -224,8 +261,8 @@ def left_behind(limit: RateLimit) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
-def test_the_next_loop_starts_without_those_of_the_last(options: dict[str, Any]) -> None:
-    """Their places are free, nobody waits behind them, and the timer is one of its own."""
+def test_the_next_loop_starts_without_the_calls_of_the_last(options: dict[str, Any]) -> None:
+    """Their places are free, no call waits behind them, and the timer is one of its own."""
     limit = RateLimit(**options, per=60)
     left = left_behind(limit)
 
@@ -236,8 +273,8 @@ def test_the_next_loop_starts_without_those_of_the_last(options: dict[str, Any])
     left[1].close()
 
 
-def test_who_was_admitted_when_his_loop_ended_counts_for_one_window() -> None:
-    """He will never go on."""
+def test_a_call_admitted_as_its_loop_was_closed_counts_for_one_window() -> None:
+    """It will never resume."""
     limit = RateLimit(concurrent=1, requests=2, per=60)
 
     async def leave() -> Any:
@@ -254,8 +291,8 @@ def test_who_was_admitted_when_his_loop_ended_counts_for_one_window() -> None:
     left.close()
 
 
-def test_a_pace_goes_over_to_the_new_clock() -> None:
-    """The next one comes a second after the last one of the program before, not sooner or later."""
+def test_an_even_pace_moves_to_a_new_clock() -> None:
+    """The next call is admitted a second after the last one of the program before."""
     limit = RateLimit(requests=60, per=60, burst=1)
 
     async def two(at: float) -> list[float]:
@@ -266,8 +303,25 @@ def test_a_pace_goes_over_to_the_new_clock() -> None:
     assert run(two(0)) == [1, 2]
 
 
-def test_a_call_that_ends_after_its_loop_wakes_nobody() -> None:
-    """Nobody could go on: whoever waited is forgotten."""
+def test_an_even_pace_of_another_clock_makes_no_call_wait_for_ever() -> None:
+    """The window of the last program was over: at most the whole burst is taken."""
+    limit = RateLimit(requests=60, tokens=100, per=60, burst=2)
+
+    async def use() -> None:
+        await asyncio.sleep(990)
+        async with limit(tokens=10) as call:
+            await asyncio.sleep(100)
+        call.settle(tokens=5)
+
+    async def three() -> list[float]:
+        return [await admitted(limit) for _ in range(3)]
+
+    run(use())
+    assert run(three()) == [1, 2, 3]
+
+
+def test_a_call_that_finishes_after_its_loop_admits_no_other() -> None:
+    """None could resume: the queue is dropped."""
     limit = RateLimit(concurrent=1)
     call, waiting = left_behind(limit)
     ends = call.__aexit__(None, None, None)

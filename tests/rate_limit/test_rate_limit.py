@@ -1,4 +1,4 @@
-"""`RateLimit`: never above a limit in any window, nobody starves, the cancelled spend nothing."""
+"""`RateLimit`: no window exceeds a limit, no call starves, a cancelled call takes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.virtual_time import now, run
 
 
 class Admitted(NamedTuple):
-    """One admission: who, when, and what it counted for."""
+    """One admission: which call, when, and what it counted for."""
 
     name: Any
     at: float
@@ -25,7 +25,7 @@ class Admitted(NamedTuple):
 
 
 class Provider:
-    """Calls that note when they were admitted."""
+    """Calls that record when they were admitted."""
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
@@ -63,7 +63,7 @@ class Provider:
 
 
 def most_in_any_window(log: list[Admitted], per: float, what: str) -> float:
-    """The most that lies in a window of `per` seconds, which begins with one of the admissions."""
+    """Return the most in a window of `per` seconds that begins with one of the admissions."""
     return max(
         (
             sum(getattr(other, what) for other in log if 0 <= other.at - first.at < per)
@@ -76,7 +76,7 @@ def most_in_any_window(log: list[Admitted], per: float, what: str) -> float:
 # The layers.
 
 
-def test_no_more_calls_are_under_way_than_concurrent() -> None:
+def test_at_most_concurrent_calls_run_at_a_time() -> None:
     """Two places for five calls of a second each: at 0, 0, 1, 1, 2."""
 
     async def main() -> Provider:
@@ -89,8 +89,8 @@ def test_no_more_calls_are_under_way_than_concurrent() -> None:
     assert provider.most == 2
 
 
-def test_no_more_requests_are_admitted_in_a_window_than_the_limit() -> None:
-    """Three a minute: the fourth comes when the first has left the window, not a tick later."""
+def test_requests_in_a_window_are_at_most_the_limit() -> None:
+    """Three a minute: the fourth is admitted when the first leaves the window, not a tick later."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(requests=3, per=60))
@@ -100,8 +100,8 @@ def test_no_more_requests_are_admitted_in_a_window_than_the_limit() -> None:
     assert run(main()).times() == [0, 0, 0, 60, 60, 60, 120]
 
 
-def test_no_more_tokens_are_admitted_in_a_window_than_the_limit() -> None:
-    """Of 100 tokens 60 and 30 go at once, 20 more when the 60 have left the window."""
+def test_tokens_in_a_window_are_at_most_the_limit() -> None:
+    """Of 100 tokens 60 and 30 are admitted at once, 20 more when the 60 have left the window."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(tokens=100, per=60))
@@ -131,10 +131,10 @@ def test_all_layers_are_taken_at_once_or_none() -> None:
 
     at, seen = run(main())
     assert at == 60
-    assert seen == ("<RateLimit: 0 calls under way, 1 waiting; 1 requests and 10 tokens in 60 s>")
+    assert seen == ("<RateLimit: 0 running, 1 waiting; 1 requests and 10 tokens in 60 s>")
 
 
-def test_burst_bounds_what_comes_at_one_instant() -> None:
+def test_burst_bounds_the_requests_of_one_instant() -> None:
     """60 a minute with a burst of 2: two at once, then one each second."""
 
     async def main() -> Provider:
@@ -175,8 +175,8 @@ def test_a_large_call_is_not_overtaken_by_small_ones() -> None:
     assert provider.times() == [0, 60, 120, 120, 120]
 
 
-def test_who_comes_later_does_not_overtake_who_waits() -> None:
-    """Not even in the very turn in which there is room again."""
+def test_a_new_call_does_not_overtake_a_waiting_one() -> None:
+    """Not even in the loop iteration in which there is room again."""
 
     async def main() -> list[Any]:
         provider = Provider(RateLimit(concurrent=1))
@@ -210,7 +210,7 @@ def test_the_whole_rate_is_used_under_load() -> None:
 # Settling.
 
 
-def test_what_was_not_used_is_given_back() -> None:
+def test_unused_tokens_are_returned() -> None:
     """Estimated 100, used 30: 70 more are admitted in the same window."""
 
     async def main() -> Provider:
@@ -225,8 +225,8 @@ def test_what_was_not_used_is_given_back() -> None:
     assert run(main()).times() == [0, 5, 60]
 
 
-def test_what_was_used_beyond_the_estimate_is_repaid_by_those_who_come_later() -> None:
-    """Estimated 10, used 90: the 80 more count from the moment when they were known."""
+def test_tokens_used_beyond_the_estimate_are_repaid_by_later_calls() -> None:
+    """Estimated 10, used 90: the other 80 count from their settlement on."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(tokens=100, per=60))
@@ -236,7 +236,7 @@ def test_what_was_used_beyond_the_estimate_is_repaid_by_those_who_come_later() -
         await provider.call("c", tokens=20)
         return provider
 
-    # b was admitted when nobody knew. c has to wait for the debt: 10 and 90 left at 60, 80 at 65.
+    # b was admitted before the settlement; c waits for the debt: 10 and 90 leave at 60, 80 at 65.
     assert run(main()).times() == [0, 0, 60]
 
 
@@ -253,8 +253,8 @@ def test_a_debt_larger_than_the_limit_takes_several_windows_to_repay() -> None:
     assert run(main()).times() == [0, 120, 180]
 
 
-def test_the_last_word_counts() -> None:
-    """settle() may be said again, and after the block."""
+def test_the_last_settlement_counts() -> None:
+    """settle() may be called repeatedly, and after the block."""
 
     async def main() -> str:
         limit = RateLimit(tokens=100, per=60)
@@ -270,8 +270,8 @@ def test_the_last_word_counts() -> None:
 # Cancellation.
 
 
-def test_a_cancelled_waiter_leaves_the_queue_and_has_spent_nothing() -> None:
-    """Those behind it go on at once, as if it had never come."""
+def test_a_cancelled_waiter_leaves_the_queue_and_takes_nothing() -> None:
+    """Those behind it are admitted at once, as if it had never come."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(tokens=100, per=60))
@@ -286,8 +286,8 @@ def test_a_cancelled_waiter_leaves_the_queue_and_has_spent_nothing() -> None:
     assert run(main()).log == [Admitted("first", 0, 60), Admitted("small", 1, 40)]
 
 
-def test_a_waiter_cancelled_in_the_turn_of_its_admission_has_spent_nothing() -> None:
-    """Its place goes to the next one."""
+def test_a_waiter_cancelled_in_the_iteration_of_its_admission_takes_nothing() -> None:
+    """The next one is admitted in its place."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(concurrent=1, requests=2, tokens=10, per=60))
@@ -295,8 +295,8 @@ def test_a_waiter_cancelled_in_the_turn_of_its_admission_has_spent_nothing() -> 
         waiting = asyncio.create_task(provider.call("cancelled", tokens=9))
         after = asyncio.create_task(provider.call("next", tokens=9))
         await asyncio.sleep(1)
-        await held.__aexit__(None, None, None)  # admits the one that waits ...
-        waiting.cancel()  # ... and before it goes on, it is cancelled
+        await held.__aexit__(None, None, None)  # admits the waiting call ...
+        waiting.cancel()  # ... which is cancelled before it resumes
         await gather_structured(waiting, after, return_exceptions=True)
         return provider
 
@@ -350,10 +350,8 @@ def most(limit: dict[str, Any], what: str) -> float:
 
 
 @given(load=loads, given=limits())
-def test_no_limit_is_ever_exceeded_and_everybody_gets_a_turn(
-    load: list[Call], given: dict[str, Any]
-) -> None:
-    """Any load: no window above a limit, first come first served, and all who stay are served."""
+def test_no_limit_is_exceeded_and_no_call_starves(load: list[Call], given: dict[str, Any]) -> None:
+    """Under any load: first come, first served, and every call that stays is admitted."""
     limit = RateLimit(**given)
     provider = Provider(limit)
     entered: list[int] = []
@@ -404,7 +402,7 @@ def test_no_limit_is_ever_exceeded_and_everybody_gets_a_turn(
         ({"concurrent": True}, TypeError, "concurrent must be a whole number"),
         ({"concurrent": -(10**5000)}, ValueError, "concurrent must be at least 0"),
         ({"tokens": 1, "per": 0}, ValueError, "per must be more than 0"),
-        ({"tokens": 1, "per": math.inf}, ValueError, "per must be a number of seconds"),
+        ({"tokens": 1, "per": math.inf}, ValueError, "per must be finite"),
         ({"tokens": 1, "burst": 1}, ValueError, "burst spaces requests"),
         ({"requests": 1, "burst": 1.5}, TypeError, "burst must be a whole number"),
     ],
@@ -420,9 +418,9 @@ def test_a_limit_that_makes_no_sense_is_refused(
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
-        ({"tokens": 101}, ValueError, "101 tokens can never be admitted, 100 is the most"),
-        ({"requests": 11}, ValueError, "11 requests can never be admitted, 10 is the most"),
-        ({"requests": 4}, ValueError, "4 requests can never be admitted, 3 is the most"),
+        ({"tokens": 101}, ValueError, "tokens=101 can never be admitted: the limit is 100$"),
+        ({"requests": 11}, ValueError, "requests=11 can never be admitted: the limit is 10$"),
+        ({"requests": 4}, ValueError, "requests=4 can never be admitted: the limit is 3$"),
         ({"tokens": -1}, ValueError, "tokens must be at least 0"),
         ({"tokens": 10**400}, ValueError, "tokens must fit into a float"),
         ({"requests": 10**5000}, ValueError, "requests must fit into a float"),
@@ -436,14 +434,14 @@ def test_a_limit_that_makes_no_sense_is_refused(
 def test_a_weight_that_can_never_fit_is_refused(
     weights: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """At once, not after waiting for ever."""
+    """At once: it would wait for ever."""
     limit = RateLimit(tokens=100, requests=10, burst=3 if weights.get("requests") == 4 else None)
     with pytest.raises(error, match=message):
         limit(**weights)
 
 
-def test_a_burst_may_be_as_large_as_it_likes() -> None:
-    """More than a float can hold is as good as all that the window holds."""
+def test_a_burst_may_exceed_any_float() -> None:
+    """It stands for all that the window holds."""
 
     async def main() -> None:
         provider = Provider(RateLimit(requests=3, per=60, burst=10**400, concurrent=10**400))
@@ -453,23 +451,25 @@ def test_a_burst_may_be_as_large_as_it_likes() -> None:
     run(main())
 
 
-def test_a_rate_of_less_than_one_call_says_how_it_is_meant() -> None:
+def test_a_rate_of_less_than_one_request_gets_a_hint() -> None:
     """One call in two seconds is not half a call in one."""
-    with pytest.raises(ValueError, match=r"0\.5 is the most: let it be 1 in a longer `per`"):
+    with pytest.raises(
+        ValueError, match=r"the limit is 0\.5; for less than one request, make `per`"
+    ):
         RateLimit(requests=0.5, per=1)()
 
 
 @pytest.mark.parametrize(("most", "weight"), [(1, 2), (1, 1.5), (2, 3), (1.5, 2)])
-def test_a_weight_beyond_a_rate_of_a_call_or_more_is_told_the_most_alone(
-    most: float, weight: float
-) -> None:
+def test_a_weight_beyond_a_rate_of_one_or_more_gets_no_hint(most: float, weight: float) -> None:
     """A longer `per` would be no help there."""
-    message = f"^RateLimit: {weight} requests can never be admitted, {most} is the most$"
+    message = (
+        f"^RateLimit: a call with requests={weight} can never be admitted: the limit is {most}$"
+    )
     with pytest.raises(ValueError, match=message):
         RateLimit(requests=most)(requests=weight)
 
 
-def test_a_limit_that_was_not_called_says_how_it_is_meant() -> None:
+def test_entering_a_limit_that_was_not_called_raises() -> None:
     """`async with limit:` would not say which call it admits."""
 
     async def main() -> None:
@@ -483,12 +483,12 @@ def test_a_limit_that_was_not_called_says_how_it_is_meant() -> None:
     run(main())
 
 
-def test_an_admission_is_entered_once_and_settled_after_it_was_entered() -> None:
+def test_an_admission_is_entered_once_and_settled_afterwards() -> None:
     """Errors that say what to do."""
 
     async def main() -> None:
         call = RateLimit(tokens=100)(tokens=5)
-        with pytest.raises(RuntimeError, match="enter it first"):
+        with pytest.raises(RuntimeError, match="has not been admitted"):
             call.settle(tokens=1)
         async with call:
             with pytest.raises(ValueError, match="at least 0"):
@@ -501,7 +501,7 @@ def test_an_admission_is_entered_once_and_settled_after_it_was_entered() -> None
 
 @pytest.mark.parametrize("limited", ["concurrent", "requests", "tokens"])
 def test_no_admission_is_entered_twice(limited: str) -> None:
-    """Neither one of many that are under way, nor one that waits."""
+    """Neither one of many that run, nor one that waits."""
 
     async def main() -> None:
         limit = RateLimit(**{limited: 5})
@@ -512,7 +512,7 @@ def test_no_admission_is_entered_twice(limited: str) -> None:
         for call in calls:
             with pytest.raises(RuntimeError, match="entered before"):
                 await call.__aenter__()
-        assert "5 calls under way, 1 waiting" in repr(limit)
+        assert "5 running, 1 waiting" in repr(limit)
         await calls[0].__aexit__(None, None, None)
         await entering[-1]
 
@@ -520,7 +520,7 @@ def test_no_admission_is_entered_twice(limited: str) -> None:
 
 
 def test_another_loop_is_refused_while_the_first_one_is_open() -> None:
-    """And after its end what was spent still counts, on a clock that goes on."""
+    """When it is closed, what was admitted still counts, on a clock that goes on."""
     limit = RateLimit(requests=2, per=60)
 
     async def use() -> None:

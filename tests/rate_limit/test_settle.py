@@ -1,4 +1,4 @@
-"""`RateLimit`: what is settled counts once, for one window, from when it was known."""
+"""`RateLimit`: settled tokens count once, for one window, from their settlement on."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import asyncio
 from typing import Any
 
 import pytest
-
-from structgather import RateLimit
+from rate_limit.test_window import window_of
 from support.virtual_tests import virtual
 from support.virtual_time import now
 
+from structgather import RateLimit
+
 
 async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and say when."""
+    """Be admitted, and return when."""
     async with limit(**weights):
         return now()
 
 
 @virtual
-async def test_what_was_given_back_is_not_given_back_once_more() -> None:
-    """When the window is over, only the rest leaves it: the next holds no more than the limit."""
+async def test_returned_tokens_are_returned_once() -> None:
+    """When the window is over, only the rest leaves it: the next one does not exceed the limit."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=100) as call:
         call.settle(tokens=30)
@@ -29,8 +30,8 @@ async def test_what_was_given_back_is_not_given_back_once_more() -> None:
 
 
 @virtual
-async def test_who_waits_goes_on_when_tokens_are_given_back() -> None:
-    """At once, not only when the call that gave them back is over."""
+async def test_a_waiter_is_admitted_when_tokens_are_returned() -> None:
+    """At once, not only when the call that returned them has finished."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=100) as call:
         waiting = asyncio.create_task(admitted(limit, tokens=70))
@@ -42,8 +43,8 @@ async def test_who_waits_goes_on_when_tokens_are_given_back() -> None:
 
 @virtual
 @pytest.mark.parametrize("more", [0.25, 1, 1.5])
-async def test_a_small_debt_counts_from_when_it_was_known(more: float) -> None:
-    """Not from the admission: known at 5, it is left behind at 65. No part of it is forgiven."""
+async def test_a_small_debt_counts_from_its_settlement(more: float) -> None:
+    """Not from the admission: settled at 5, it leaves at 65. No part of it is lost."""
     limit = RateLimit(tokens=10, per=60)
     async with limit(tokens=8) as call:
         await asyncio.sleep(5)
@@ -54,8 +55,18 @@ async def test_a_small_debt_counts_from_when_it_was_known(more: float) -> None:
 
 
 @virtual
-async def test_less_than_one_token_is_given_back() -> None:
-    """Tokens may have parts."""
+async def test_a_debt_of_a_call_whose_window_is_over_counts_from_its_settlement() -> None:
+    """Not from when the call left the window, at 60."""
+    limit = RateLimit(tokens=100, per=60)
+    async with limit(tokens=100) as call:
+        await asyncio.sleep(90)
+        call.settle(tokens=150)
+    assert [await admitted(limit, tokens=tokens) for tokens in (50, 50)] == [90, 150]
+
+
+@virtual
+async def test_less_than_one_token_is_returned() -> None:
+    """Tokens may be fractions."""
     limit = RateLimit(tokens=10, per=60)
     async with limit(tokens=10) as call:
         call.settle(tokens=9.5)
@@ -72,40 +83,40 @@ async def test_a_debt_is_no_request() -> None:
 
 
 @virtual
-async def test_what_is_said_again_takes_no_memory() -> None:
-    """A call that has used what was estimated leaves one entry, however often it says so."""
+async def test_settling_again_takes_no_memory() -> None:
+    """A call that used what was estimated has one entry, however often it settles."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=10) as call:
         for _ in range(100):
             call.settle(tokens=10)
-    assert call.debts == ()
-    assert len(limit._gate.window) == 1
+    assert call.debt is None
+    assert len(window_of(limit).entries) == 1
 
 
 @virtual
-async def test_where_no_tokens_are_limited_nothing_is_settled() -> None:
-    """It may be said all the same, so that a limit can be exchanged for another."""
+async def test_settling_without_a_limit_of_tokens_does_nothing() -> None:
+    """It is allowed, so that one limit can replace another."""
     limit = RateLimit(concurrent=1)
     async with limit(tokens=10) as call:
         for tokens in (50, 5):
             call.settle(tokens=tokens)
             assert "0 requests and 0 tokens" in repr(limit)
-    assert len(limit._gate.window) == 0
+    assert limit._gate.window is None
 
 
 @virtual
-async def test_a_debt_that_finds_no_room_takes_none() -> None:
-    """It is remembered once, where it is to be repaid."""
+async def test_a_debt_without_room_makes_no_entry() -> None:
+    """It counts when there is room for it."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=100) as call:
         call.settle(tokens=150)
-    assert [(debt.since, debt.tokens) for debt in call.debts] == [(60, 50)]
-    assert len(limit._gate.window) == 1
+    assert len(window_of(limit).entries) == 1
+    assert [await admitted(limit, tokens=tokens) for tokens in (50, 100)] == [60, 120]
 
 
 @virtual
-async def test_debts_are_repaid_in_the_order_in_which_they_were_known() -> None:
-    """Each takes the next room in the window, ahead of those who wait."""
+async def test_debts_are_repaid_in_the_order_of_their_settlements() -> None:
+    """Each takes the next room in the window, ahead of waiting calls."""
     limit = RateLimit(tokens=100, per=60)
     async with limit() as large, limit() as small:
         large.settle(tokens=200)  # 100 until 60, and 100 more until 120
@@ -115,15 +126,15 @@ async def test_debts_are_repaid_in_the_order_in_which_they_were_known() -> None:
 
 
 @virtual
-async def test_a_pace_that_is_not_one_a_second() -> None:
+async def test_an_even_pace_other_than_one_a_second() -> None:
     """30 a minute, and each counts for two: one in four seconds."""
     limit = RateLimit(requests=30, per=60, burst=2)
     assert [await admitted(limit, requests=2) for _ in range(3)] == [0, 4, 8]
 
 
 @virtual
-async def test_a_call_is_one_request_and_no_token_a_minute() -> None:
-    """Unless it is said otherwise."""
+async def test_by_default_a_call_is_one_request_and_no_token() -> None:
+    """And the window is a minute."""
     limit = RateLimit(requests=9, tokens=9)
     await admitted(limit)
     assert "1 requests and 0 tokens in 60 s" in repr(limit)

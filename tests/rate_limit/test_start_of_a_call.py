@@ -1,4 +1,4 @@
-"""`RateLimit`: a call that was admitted counts from when it goes on, however late that is."""
+"""`RateLimit`: a call that waited counts from when it resumes, however late that is."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rate_limit.test_window import counts, crowd, enter
+from rate_limit.test_window import counts, crowd, enter, window_of
 
 from structgather import RateLimit
 
 if TYPE_CHECKING:
-    from structgather._admission import Admission
+    from structgather._rate_limit import Admission
 
 
-class Stands(asyncio.SelectorEventLoop):
-    """A loop that may stand still, for as long as is said: no time passes but that."""
+class Blocked(asyncio.SelectorEventLoop):
+    """A loop that is blocked for as long as a test says: no other time passes."""
 
-    stood = 0.0
+    blocked = 0.0
 
     def time(self) -> float:
-        return self.stood
+        return self.blocked
 
 
-def on_a_loop_that_stands(
-    main: Callable[[Stands], Coroutine[Any, Any, None]], stood: float = 0
+def on_a_blocked_loop(
+    main: Callable[[Blocked], Coroutine[Any, Any, None]], blocked: float = 0
 ) -> None:
-    loop = Stands()
-    loop.stood = stood
+    loop = Blocked()
+    loop.blocked = blocked
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(main(loop))
 
 
-async def about_to_begin(limit: RateLimit, tokens: float = 0) -> asyncio.Task[Admission]:
-    """Have a call admitted that has waited, and that goes on in the next turn of the loop."""
+async def about_to_resume(limit: RateLimit, tokens: float = 0) -> asyncio.Task[Admission]:
+    """Let a call be admitted that waited, and that resumes in the next loop iteration."""
     held = await limit(requests=0).__aenter__()
     waiting = asyncio.create_task(limit(tokens=tokens).__aenter__())
     await asyncio.sleep(0)
@@ -43,143 +43,148 @@ async def about_to_begin(limit: RateLimit, tokens: float = 0) -> asyncio.Task[Ad
     return waiting
 
 
-def test_a_call_counts_from_when_it_begins() -> None:
-    """It is admitted, the loop stands still for half a window: only now the provider sees it."""
+def test_a_call_counts_from_when_it_resumes() -> None:
+    """The loop was blocked for half a window since its admission: the provider sees it only now."""
 
-    async def main(loop: Stands) -> None:
+    async def main(loop: Blocked) -> None:
         limit = RateLimit(concurrent=1, requests=2, per=60)
-        waiting = await about_to_begin(limit)
-        loop.stood = 30
+        waiting = await about_to_resume(limit)
+        loop.blocked = 30
         await (await waiting).__aexit__(None, None, None)
-        for stood, requests, fits in ((61, 2, False), (61, 1, True), (91, 1, True), (92, 1, False)):
-            loop.stood = stood
+        for blocked, requests, fits in (
+            (61, 2, False),
+            (61, 1, True),
+            (91, 1, True),
+            (92, 1, False),
+        ):
+            loop.blocked = blocked
             call = limit(requests=requests)
             assert enter(call) == fits
             if fits:
                 await call.__aexit__(None, None, None)
 
-    on_a_loop_that_stands(main)
+    on_a_blocked_loop(main)
 
 
-@pytest.mark.parametrize("stood", [60, 61])
-def test_a_call_whose_window_is_over_before_it_begins_keeps_its_room(stood: float) -> None:
-    """However long the loop stood still, nobody else is admitted to it meanwhile."""
+@pytest.mark.parametrize("blocked", [60, 61])
+def test_a_call_that_resumes_after_its_window_keeps_its_room(blocked: float) -> None:
+    """However long the loop was blocked, no other call is admitted in its place."""
 
-    async def main(loop: Stands) -> None:
+    async def main(loop: Blocked) -> None:
         limit = RateLimit(concurrent=2, requests=2, per=60)
         full = await limit(requests=0).__aenter__()
-        waiting = await about_to_begin(limit)
-        loop.stood = stood
+        waiting = await about_to_resume(limit)
+        loop.blocked = blocked
         await full.__aexit__(None, None, None)
         assert not enter(limit(requests=2))
         await (await waiting).__aexit__(None, None, None)
         assert counts(limit) == (1, 0)
         assert enter(limit())
 
-    on_a_loop_that_stands(main)
+    on_a_blocked_loop(main)
 
 
 def test_a_window_shorter_than_a_tick_of_the_clock_is_over_at_once() -> None:
-    """Also for who looks at it between an admission and its beginning."""
+    """Also between an admission and its call resuming."""
 
-    async def main(loop: Stands) -> None:
-        loop.stood = 1e9
+    async def main(loop: Blocked) -> None:
+        loop.blocked = 1e9
         limit = RateLimit(concurrent=2, requests=2, per=1e-9)
         full = await limit(requests=0).__aenter__()
-        waiting = await about_to_begin(limit)
+        waiting = await about_to_resume(limit)
         await full.__aexit__(None, None, None)
-        assert enter(limit(requests=2))
+        assert window_of(limit).due(limit(requests=2), loop.time()) == loop.time()
         await (await waiting).__aexit__(None, None, None)
 
-    on_a_loop_that_stands(main)
+    on_a_blocked_loop(main)
 
 
-def test_a_debt_that_is_merged_with_who_began_after_it_leaves_with_him() -> None:
-    """It counts from 4096, he from 4096.2: the room of both is free at 8192.2."""
+def test_owed_tokens_that_share_the_entry_of_a_late_call_leave_with_it() -> None:
+    """They count from 4096, the call from 4096.2: the room of both is free at 8192.2."""
 
-    async def main(loop: Stands) -> None:
+    async def main(loop: Blocked) -> None:
         limit = RateLimit(concurrent=1, tokens=100, per=4096)
         small, large = limit(), limit(tokens=90)
         for call in (small, large):
             async with call:
                 pass
-        small.settle(tokens=95)  # 10 now, 85 when the large one leaves
-        large.settle(tokens=0)
-        loop.stood = 4095.25
+        loop.blocked = 4095.25
         await crowd(limit)
-        waiting = await about_to_begin(limit, tokens=1)
-        loop.stood = 4096.2
+        waiting = await about_to_resume(limit, tokens=1)
+        small.settle(tokens=95)  # 9 now, 86 when the large one leaves at 4096
+        loop.blocked = 4096.2
         await (await waiting).__aexit__(None, None, None)
         assert not enter(limit(tokens=100))
-        for stood, fits in ((8192.1, False), (8192.2, True)):
-            loop.stood = stood
+        for blocked, fits in ((8192.1, False), (8192.2, True)):
+            loop.blocked = blocked
             assert enter(limit(tokens=100)) == fits
 
-    on_a_loop_that_stands(main)
+    on_a_blocked_loop(main)
 
 
-def test_what_is_over_is_forgotten_although_somebody_has_not_begun() -> None:
-    """Where many wait, there may always be somebody."""
+def test_entries_are_dropped_although_a_call_has_not_resumed() -> None:
+    """Where many wait, there may always be one."""
 
-    async def main(loop: Stands) -> None:
+    async def main(loop: Blocked) -> None:
         limit = RateLimit(concurrent=2, requests=2, per=60)
         full = [await limit(requests=requests).__aenter__() for requests in (0, 1)]
         waiting = asyncio.create_task(limit().__aenter__())
         await asyncio.sleep(0)
-        loop.stood = 50
+        loop.blocked = 50
         for call in full:
             await call.__aexit__(None, None, None)
-        loop.stood = 61
-        assert enter(limit())
-        assert len(limit._gate.window) == 2
+        loop.blocked = 61
+        assert window_of(limit).due(limit(), loop.time()) == loop.time()
+        assert len(window_of(limit).entries) == 1
         await (await waiting).__aexit__(None, None, None)
 
-    on_a_loop_that_stands(main)
+    on_a_blocked_loop(main)
 
 
 @pytest.mark.parametrize("pace", [1, 2])
 @pytest.mark.parametrize("meanwhile", [True, False])
-def test_an_even_pace_counts_from_there_too(*, meanwhile: bool, pace: int) -> None:
-    """With `burst`, nobody is admitted for the time in which the loop stood still."""
+def test_an_even_pace_counts_from_there_as_well(*, meanwhile: bool, pace: int) -> None:
+    """With `burst`, the time in which the loop was blocked admits no further call."""
 
-    async def main(loop: Stands) -> None:
+    async def main(loop: Blocked) -> None:
         limit = RateLimit(concurrent=2, requests=60 / pace, per=60, burst=2)
         full = await limit(requests=0).__aenter__()
-        waiting = await about_to_begin(limit)
+        waiting = await about_to_resume(limit)
         await full.__aexit__(None, None, None)
-        loop.stood = 30
+        loop.blocked = 30
         if meanwhile:
-            assert not enter(limit(requests=2))  # one goes on now
+            # One resumes now, so a pair has to wait.
+            assert window_of(limit).due(limit(requests=2), loop.time()) == 30 + pace
         first = await waiting
         assert enter(limit())
         await first.__aexit__(None, None, None)
         assert not enter(limit())
-        loop.stood = 29.5 + pace
+        loop.blocked = 29.5 + pace
         assert not enter(limit())
-        loop.stood = 30 + pace
+        loop.blocked = 30 + pace
         assert enter(limit())
 
-    on_a_loop_that_stands(main)
+    on_a_blocked_loop(main)
 
 
-def test_who_began_late_keeps_those_waiting_that_came_after_it() -> None:
-    """What it has overtaken leaves with it, and nobody is admitted before, on any clock."""
-    limit = RateLimit(concurrent=2, requests=2, per=60)
+def test_entries_behind_a_late_call_are_dropped_after_it() -> None:
+    """They leave with it, and no call is admitted before, on any clock."""
+    limit = RateLimit(concurrent=2, tokens=2, per=60)
 
-    async def main(loop: Stands) -> None:
-        full = await limit(requests=0).__aenter__()
-        waiting = await about_to_begin(limit)
-        await full.__aexit__(None, None, None)
-        assert enter(limit())  # between the admission of the other one and its beginning
-        loop.stood = 30
+    async def main(loop: Blocked) -> None:
+        other = await limit().__aenter__()
+        waiting = await about_to_resume(limit, tokens=1)
+        other.settle(tokens=1)  # between the admission of the other call and its start
+        loop.blocked = 30
         first = await waiting
-        assert limit._gate.due(limit(), loop.time()) == math.inf  # two are under way
+        assert limit._gate.due(limit(), loop.time()) == math.inf  # two are running
         await first.__aexit__(None, None, None)
-        assert limit._gate.due(limit(requests=2), loop.time() + 31) > loop.time() + 59
+        assert window_of(limit).due(limit(tokens=2), loop.time() + 31) > loop.time() + 59
 
-    async def next_program(loop: Stands) -> None:
-        async with limit(requests=0):
-            assert loop.time() + 59 < limit._gate.due(limit(), loop.time()) <= loop.time() + 60
+    async def next_program(loop: Blocked) -> None:
+        async with limit():
+            due = window_of(limit).due(limit(tokens=1), loop.time())
+            assert loop.time() + 59 < due <= loop.time() + 60
 
-    on_a_loop_that_stands(main)
-    on_a_loop_that_stands(next_program, stood=-1000)
+    on_a_blocked_loop(main)
+    on_a_blocked_loop(next_program, blocked=-1000)

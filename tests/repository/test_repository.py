@@ -424,7 +424,7 @@ PHRASES = r"heard of|let go of|turns? of the loop|by its own doing|goes on as it
 # A phrase may continue in the next line of a comment.
 DIALECT = re.compile(rf"\b(?:{WORDS}|{PHRASES})\b".replace(" ", r"[\s#*>]+"), re.IGNORECASE)
 # Files and folders that are not translated yet. Remove entries; never add one.
-UNTRANSLATED = ("CHANGELOG.md", "README.md", "structgather/", "tests/")
+UNTRANSLATED = ("structgather/", "tests/")
 
 
 def dialect() -> dict[str, list[str]]:

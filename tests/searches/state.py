@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / ".search_cache"
 PACKAGE = ["structgather/*.py"]
 # No call uses them.
-RATE_LIMIT = {"_admission.py", "_gate.py", "_rate_limit.py"}
+RATE_LIMIT = {"_gate.py", "_rate_limit.py", "_window.py"}
 # The code that generates and judges the schedules.
 SEARCH = ["tests/simloop/*.py", "tests/searches/**/*.py"]
 

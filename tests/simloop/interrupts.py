@@ -31,8 +31,10 @@ Interrupt: TypeAlias = Literal["KeyboardInterrupt", "MemoryError", "cancel"]
 #: call has added a done callback to it.
 ADOPTED = "adopted "
 
-#: A program that takes more handles, points and ticks spins.
+#: A program that takes more handles, points and ticks spins; and so do functions of interest that
+#: run more lines once they were interrupted.
 _MOST_STEPS = 2_000
+_MOST_LINES = 20_000
 
 
 class Place(NamedTuple):
@@ -60,23 +62,25 @@ class Lines(ABC):
         self._count = 0
         self._act: Callable[[], None] | None = None
         self.place: Place | None = None
+        self.spins = False
 
     def arm(self, at: int, act: Callable[[], None]) -> None:
         """Call `act` at the `at`th line event from now on, the first of which is number 1."""
-        self._count, self._act, self.place = at, act, None
+        self._count, self._act, self.place, self.spins = at, act, None, False
 
     def disarm(self) -> None:
         """Do nothing any more."""
-        self._count, self._act = 0, None
+        self._count, self._act, self.place = 0, None, None
 
     def _line(self, code: CodeType, line: int) -> None:
-        if self._act is None:
-            return
         self._count -= 1
-        if self._count == 0:
+        if self._count == 0 and self._act is not None:
             act, self._act = self._act, None
             self.place = Place(code, line)
             act()
+        elif self._count < -_MOST_LINES and self.place is not None:
+            self.spins = True
+            raise Deadlock(f"{self.place}: after that, {_MOST_LINES} lines were run")
 
     @abstractmethod
     def watching(self) -> contextlib.AbstractContextManager[None]:
@@ -165,6 +169,8 @@ class Interrupted:
     #: Whether the exception surfaced: from the call, the loop, its handler or a destructor. (A
     #: MemoryError may be in an outcome besides.) Or whether the caller finished cancelled.
     surfaced: bool
+    #: How the outermost call ended: its result is a value, a cancellation, or an exception.
+    ending: str
 
     def broken(self) -> str:
         """Describe what must not be; empty if nothing is."""
@@ -193,6 +199,7 @@ class _Loop(DeterministicLoop):
     def __init__(self, start: Start) -> None:
         super().__init__(First(), max_steps=_MOST_STEPS)
         self.orphans: list[str] = []
+        self.ending = ""
         self._plain = start == "plain"
         if start == "eager":
             self.start_eagerly()
@@ -206,12 +213,26 @@ class _Loop(DeterministicLoop):
         tasks = asyncio.all_tasks(self) if self._plain else self.live_tasks()
         return [task for task in tasks if task is not self.outer]
 
+    def cancel_what_is_left(self) -> None:
+        """Let the Tasks that are left finish, if they do. A timer may be set again for ever."""
+        self.recording = False
+        with self._as_running_loop():
+            for _ in range(10):
+                for task in self.pending():
+                    task.cancel()
+                self._reap_one_iteration()
+
     def log(self, who: str, what: str, detail: Any = None) -> None:
         super().log(who, what, detail)
         if what == "exited" and isinstance(detail, Exited):
+            if who == SCOPE:
+                ending = detail.ending
+                self.ending = str(ending.what) if ending.how == "raised" else ending.how
             # A nested call is not over with what is around it.
             tasks = [
-                task for task in self.pending() if who == SCOPE or task.get_name() in detail.pending
+                task
+                for task in self.pending()
+                if who == SCOPE or task.get_name() in detail.pending
             ]
             self.orphans += [task.get_name() for task in tasks if not is_foreign(task)]
             foreign = [task.get_name() for task in tasks if is_foreign(task)]
@@ -250,16 +271,17 @@ def interrupts(
     """Run the program once for each line event, and interrupt it there; at last without that."""
     said: list[str] = []
     gc_was_on = gc.isenabled()
-    gc.disable()  # what it collects in the middle of a run, may run lines in any other place
+    gc.disable()  # in the middle of a run it could run lines anywhere
     try:
         with lines.watching(), listening(said, said):
             for at in itertools.count(1):
                 run = _interrupted(program, interrupt, at, lines, said, start)
                 yield run
                 if run.place is None:
-                    return
+                    break
                 if at % 100 == 0:
                     gc.collect(1)
+            gc.collect()  # while it is listened to what destructors say
     finally:
         if gc_was_on:
             gc.enable()
@@ -291,6 +313,8 @@ def _interrupted(
             except Deadlock:
                 hangs, idle = idle, True
                 outer.cancel()
+        hangs = hangs or lines.spins
+        place = lines.place
     finally:
         lines.disarm()
     left = [task.get_name() for task in loop.pending() if not is_foreign(task)]
@@ -303,18 +327,18 @@ def _interrupted(
         cancelled = Counter(event.who for event in loop.events if event.what == "cancelled")
         return Interrupted(
             interrupt,
-            lines.place,
+            place,
             orphans=loop.orphans,
             idle=idle,
             hangs=hangs,
             left=left,
             cancelled_twice=[child for child, times in cancelled.items() if times > 1],
             surfaced=surfaced,
+            ending=loop.ending,
         )
     finally:
         if left or hangs:
-            with contextlib.suppress(RuntimeError):
-                loop.reap()
+            loop.cancel_what_is_left()
         loop.close()
         loop.outer = None
         raised.clear()

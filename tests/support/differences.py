@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SAME = "the same"
+REFERENCE = "structgather/README.md"
 
 
 class Row(NamedTuple):
@@ -60,14 +61,14 @@ UNLIKE_GATHER = "gather.test_differences_from_asyncio"
 STARTS = "gather.test_start_of_children"
 
 GATHER = Table(
-    "README.md",
-    "What is different from `asyncio.gather`",
+    REFERENCE,
+    "Differences from `asyncio.gather`",
     "`asyncio.gather`",
     "`gather_structured`",
     [
         Row(
             "takes",
-            "coroutines, Tasks, Futures, objects with `__await__`, doubles, nothing",
+            "coroutines, Tasks, Futures, objects with `__await__`, duplicates, nothing",
             SAME,
             [
                 f"{LIKE_GATHER}::test_all_kinds_of_awaitables",
@@ -80,7 +81,7 @@ GATHER = Table(
         ),
         Row(
             "starts children",
-            "in argument order, in the same turn of the loop, each in a copy of the context",
+            "in argument order, in the same loop iteration, each in a copy of the context",
             SAME,
             [
                 f"{STARTS}::test_children_start_in_order_and_in_the_same_turn_of_the_loop",
@@ -99,8 +100,8 @@ GATHER = Table(
         ),
         Row(
             "a child raises",
-            "that exception, bare; the siblings run on",
-            "the very same; the siblings are cancelled and have finished",
+            "that exception; the siblings keep running",
+            "the same object; the siblings were cancelled and have finished",
             [
                 f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised_as_it_is",
                 f"{LIKE_GATHER}::test_a_task_that_failed_first_failed_first",
@@ -109,7 +110,7 @@ GATHER = Table(
             ],
         ),
         Row(
-            "the siblings' own failures",
+            "failures of siblings",
             "dropped",
             "in the notes of the exception raised; all with `exception_group=True`",
             [
@@ -120,7 +121,7 @@ GATHER = Table(
         ),
         Row(
             "`return_exceptions=True`",
-            "exceptions in place, all run to their end",
+            "exceptions in place, every child runs to completion",
             "the same, in a list that has `.exception_group()` and `.raise_failures()`",
             [
                 f"{LIKE_GATHER}::test_return_exceptions",
@@ -140,7 +141,7 @@ GATHER = Table(
         Row(
             "the caller is cancelled",
             "children are cancelled; may return before they have finished",
-            "children are cancelled, joined, then it goes on, with its message",
+            "children are cancelled and joined, then the CancelledError propagates with its message",
             [
                 f"{LIKE_GATHER}::test_a_cancelled_caller",
                 f"{UNLIKE_GATHER}::test_a_cancelled_caller_waits_for_its_children",
@@ -148,8 +149,8 @@ GATHER = Table(
         ),
         Row(
             "KeyboardInterrupt, SystemExit in a child",
-            "goes through",
-            "goes through, and never becomes a value",
+            "propagates",
+            "propagates, and never becomes a value",
             [
                 f"{LIKE_GATHER}::test_interrupts_go_through",
                 f"{UNLIKE_GATHER}::test_an_interrupt_never_becomes_a_value",
@@ -157,7 +158,7 @@ GATHER = Table(
         ),
         Row(
             "a bad argument",
-            "an error; what was started before it runs on",
+            "an error; what was started before keeps running",
             'the same error before anything has started; no "never awaited"',
             [
                 f"{LIKE_GATHER}::test_what_cannot_be_awaited",
@@ -168,7 +169,7 @@ GATHER = Table(
         ),
         Row(
             "without `await`",
-            "a Future that runs already",
+            "a running Future",
             "a coroutine, for `wait_for`, `timeout`, `shield`, `create_task`, `run`",
             [
                 f"{LIKE_GATHER}::test_what_stands_around_it",
@@ -254,8 +255,8 @@ LIKE = "as_completed.test_same_as_asyncio"
 UNLIKE = "as_completed.test_differences_from_asyncio"
 
 AS_COMPLETED = Table(
-    "tests/integrations/README.md",
-    "What is different from `asyncio.as_completed`",
+    REFERENCE,
+    "Differences from `asyncio.as_completed`",
     "`asyncio.as_completed`",
     "`as_completed_scoped`",
     [
@@ -266,20 +267,20 @@ AS_COMPLETED = Table(
             [f"{LIKE}::test_any_iterable_of_any_awaitables", f"{UNLIKE}::test_async_iterables"],
         ),
         Row(
-            "doubles",
-            "run once, come once",
+            "duplicates",
+            "run once, are yielded once",
             "an error before anything has started",
             [f"{UNLIKE}::test_one_task_twice"],
         ),
         Row(
             "a generator",
-            "is taken to its end first (3.11: refused)",
+            "is exhausted first (3.11: refused)",
             "with `limit` is pulled no further ahead than that",
             [f"{UNLIKE}::test_a_generator_may_be_pulled_lazily"],
         ),
         Row(
             "a bad item",
-            "an error; what was started before it runs on",
+            "an error; what was started before keeps running",
             "the same error before anything has started",
             [
                 f"{LIKE}::test_a_single_one_is_refused",
@@ -308,8 +309,8 @@ AS_COMPLETED = Table(
         ),
         Row(
             "an item",
-            "the next to end, to be awaited; with `async for` the Task itself",
-            "the same; knows its `index`, how it ended, how long it took",
+            "the next to finish, to be awaited; with `async for` the Task itself",
+            "the same; knows its `index`, how it finished, how long it took",
             [
                 f"{LIKE}::test_the_earliest_come_first",
                 f"{UNLIKE}::test_an_item_knows_which_one_it_is",
@@ -317,7 +318,7 @@ AS_COMPLETED = Table(
         ),
         Row(
             "a child raises, or cancels itself",
-            "the `await` of its item raises it; the loop may go on",
+            "the `await` of its item raises it; the loop may continue",
             SAME,
             [
                 f"{LIKE}::test_an_error_is_raised_where_it_is_awaited",
@@ -326,14 +327,14 @@ AS_COMPLETED = Table(
         ),
         Row(
             "KeyboardInterrupt, SystemExit in a child",
-            "goes through",
+            "propagates",
             SAME,
             [f"{LIKE}::test_an_interrupt_goes_through"],
         ),
         Row(
             "meanwhile",
             "",
-            "`add()` a child, `cancel()` all, `len()` of what is to come",
+            "`add()` a child, `cancel()` all, `len()` of the outcomes to come",
             [
                 f"{UNLIKE}::test_what_can_be_done_meanwhile",
                 f"{UNLIKE}::test_how_many_are_to_come",
@@ -341,25 +342,25 @@ AS_COMPLETED = Table(
         ),
         Row(
             "the loop is left by `break`, `return`, an exception",
-            "the others run on",
+            "the others keep running",
             "they are cancelled and have finished",
             [f"{UNLIKE}::test_leaving"],
         ),
         Row(
-            "what was not handed out by then",
+            "outcomes that were not taken",
             "lost",
             "in `undelivered`",
             [f"{UNLIKE}::test_what_was_not_handed_out"],
         ),
         Row(
             "the caller is cancelled",
-            "the children run on",
+            "the children keep running",
             "they are cancelled and have finished",
             [f"{UNLIKE}::test_a_cancelled_caller"],
         ),
         Row(
             "`timeout` is over",
-            "TimeoutError; the late ones run on",
+            "TimeoutError; the late ones keep running",
             "TimeoutError; the late ones are cancelled and have finished",
             [
                 f"{LIKE}::test_timeout_raises_when_it_is_over",

@@ -1,7 +1,8 @@
-"""Runs the fenced blocks of code in the documentation, or checks those that do not run.
+"""Runs the fenced blocks of code in the documentation, or checks them as far as that goes.
 
-    python           runs in a namespace of its own. `await` may stand at the top. Time is virtual,
-                     so that an example may sleep; `python real-time` runs on asyncio's own loop.
+    python           runs as pasted into a file, in a process of its own, on asyncio's own loop.
+                     `python skip-idle-time`: the clock skips what the loop would sleep.
+                     A block that defines a test runs under pytest.
     text             after python: what the block prints, `...` stands for anything.
                      After sh: what a reader sees there, not checked.
     pycon, console   a doctest
@@ -13,29 +14,28 @@ A fence of any other language fails.
 """
 
 import ast
-import asyncio
-import contextlib
 import doctest
-import gc
-import inspect
-import io
+import functools
+import os
 import re
 import subprocess
+import sys
+import tempfile
 import textwrap
 import tomllib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from simloop.choosers import First
-from simloop.loop import DeterministicLoop
-
 ROOT = Path(__file__).resolve().parents[2]
+#: Seconds of real time.
+TIMEOUT = 60
+SKIP_IDLE_TIME = Path(__file__).with_name("skip_idle_time.py")
 FENCE = re.compile(r" *(?P<fence>`{3,}|~{3,}) *(?P<language>[^\s`]*) *(?P<options>[^`]*)")
-STEPS = 1_000_000
+PLAIN_PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds
+COMPLAINT = re.compile("Traceback|Warning|never (?:awaited|retrieved)|was destroyed")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Block:
     before: "Block | None"
 
     def __str__(self) -> str:
-        """Return where the block begins, the id of its test."""
+        """Where the block begins: the name of its test."""
         return f"{self.document}:{self.line}"
 
 
@@ -81,51 +81,61 @@ def blocks_of(document: str) -> list[Block]:
     return [*blocks(document, (ROOT / document).read_text("utf-8"))]
 
 
-def run_virtually(main: Coroutine[Any, Any, object], **_: object) -> object:
-    """Run `main` as `asyncio.run` does, in virtual time."""
-    loop = DeterministicLoop(First(), max_steps=STEPS)  # type: ignore[abstract]  # no I/O
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        return runner.run(main)
+@functools.cache
+def execute(block: Block) -> str:
+    """Run a block of Python as pasted into a file, and return what it prints.
+
+    Raises:
+        ModuleNotFoundError: It imports a package that is not installed.
+    """
+    options = block.options.split()
+    command = [sys.executable, "-W", "error"]
+    if "def test_" in block.source:
+        command += ["-m", "pytest", "-q", "-c", os.devnull, "--rootdir=."]
+    elif "skip-idle-time" in options:
+        command.append(str(SKIP_IDLE_TIME))
+    paths = [ROOT] if block.document == "README.md" else [ROOT, ROOT / "tests"]
+    with tempfile.TemporaryDirectory() as folder:
+        # Newlines in front, so that a traceback shows the line of the document.
+        script = Path(folder, "test_pasted.py")
+        script.write_text("\n" * block.line + block.source, "utf-8")
+        done = subprocess.run(  # noqa: S603 - this project's own documentation
+            [*command, str(script)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **PLAIN_PYTEST},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            timeout=TIMEOUT,
+        )
+    missing = re.search("^ModuleNotFoundError: (.*)", done.stderr, re.MULTILINE)
+    if missing:
+        raise ModuleNotFoundError(missing[1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not COMPLAINT.search(done.stderr), done.stderr
+    return done.stdout
 
 
-def execute(block: Block, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a python block and return what it prints."""
-    # Newlines in front, so that a traceback shows the line of the document.
-    source = "\n" * block.line + block.source
-    code = compile(source, str(ROOT / block.document), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    if "real-time" not in block.options.split():
-        monkeypatch.setattr(asyncio, "run", run_virtually)
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        result = eval(code, namespace)  # noqa: S307 - this project's own documentation
-        if code.co_flags & inspect.CO_COROUTINE:
-            asyncio.run(result)
-    # What was never awaited or retrieved must show in this test, not in a later one.
-    del result
-    namespace.clear()
-    gc.collect()
-    return printed.getvalue()
-
-
-def check_python(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_python(block: Block) -> None:
     """Fail if the block raises; what it prints is checked with the text that shows it."""
-    execute(block, monkeypatch)
+    execute(block)
 
 
-def check_text(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_text(block: Block) -> None:
     """Fail if this is not the output of the block before."""
     assert block.before is not None, "no block before it in this section"
     assert block.before.language in {"python", "sh"}, "not after a block that prints"
     if block.before.language == "python":
-        printed = execute(block.before, monkeypatch)
+        printed = execute(block.before)
         checker, flags = doctest.OutputChecker(), doctest.ELLIPSIS
         example = doctest.Example(block.before.source, block.source)
         difference = checker.output_difference(example, printed, flags)
         assert checker.check_output(block.source, printed, flags), difference
 
 
-def check_session(block: Block, _: pytest.MonkeyPatch) -> None:
-    """Fail if the interactive session differs."""
+def check_session(block: Block) -> None:
+    """Fail if the interactive session prints something else."""
     parser = doctest.DocTestParser()
     test = parser.get_doctest(block.source, {}, str(block), block.document, block.line)
     assert test.examples, "shows no session"
@@ -134,13 +144,13 @@ def check_session(block: Block, _: pytest.MonkeyPatch) -> None:
     assert results.failed == 0, "".join(report)
 
 
-def check_shell(block: Block, _: pytest.MonkeyPatch) -> None:
+def check_shell(block: Block) -> None:
     """Fail if bash cannot parse it."""
     command = ["bash", "-n"]
     subprocess.run(command, input=block.source, text=True, check=True)  # noqa: S603 - read only
 
 
-def check_diff(block: Block, _: pytest.MonkeyPatch) -> None:
+def check_diff(block: Block) -> None:
     """Fail if what the diff starts from or what it leads to is not Python."""
     for side in "-+":
         lines = [line[1:] for line in block.source.splitlines() if line[:1] in (side, " ")]
@@ -148,12 +158,12 @@ def check_diff(block: Block, _: pytest.MonkeyPatch) -> None:
         compile(source, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
-def check_toml(block: Block, _: pytest.MonkeyPatch) -> None:
-    """Fail if it does not parse, or is empty."""
+def check_toml(block: Block) -> None:
+    """Fail if it does not parse, or says nothing."""
     assert tomllib.loads(block.source)
 
 
-CHECKS: dict[str, Callable[[Block, pytest.MonkeyPatch], None]] = {
+CHECKS: dict[str, Callable[[Block], None]] = {
     "console": check_session,
     "diff": check_diff,
     "pycon": check_session,
@@ -164,7 +174,7 @@ CHECKS: dict[str, Callable[[Block, pytest.MonkeyPatch], None]] = {
 }
 
 
-def check(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check a block according to its language."""
+def check(block: Block) -> None:
+    """Check a block as its language says."""
     assert block.language in CHECKS, f"no check for blocks of {block.language or 'no language'}"
-    CHECKS[block.language](block, monkeypatch)
+    CHECKS[block.language](block)

@@ -203,7 +203,7 @@ SCENARIOS = [
     Scenario("gather tasks", of_tasks, two),
     Scenario("gather tasks fails", of_tasks, badly),
     Scenario("gather tasks cancelled", cancelled(of_tasks), held),
-    Scenario("gather third party", third_party(collect), two),
+    Scenario("gather third party", third_party(collect), {"a": cleans_up_slowly(), "b": returns()}),
     Scenario("gather stuck", with_warnings(cancelled(gather)), {"a": lingers()}),
     Scenario("first met", partial(first, n=1), one_holds),
     Scenario("first exhausted", partial(first, n=2), {"a": fails(), "b": returns()}),

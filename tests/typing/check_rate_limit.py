@@ -1,7 +1,7 @@
 """What type checkers know of `RateLimit`. Never run: mypy and pyright read it.
 
-The line with an `ignore` is a mistake that both must report (pyright heeds mypy's comments): that
-it is not superfluous is checked as well.
+The lines with an `ignore` are mistakes that both must report (pyright heeds mypy's comments); that
+none is superfluous is checked as well.
 """
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
@@ -18,6 +18,16 @@ async def entered(limit: RateLimit) -> None:
         assert_type(call.settle(tokens=4), None)
 
 
+def changed(limit: RateLimit, announced: dict[str, int], concurrent: int | None) -> None:
+    assert_type(limit.pause(0.5), None)
+    assert_type(limit.update(concurrent=concurrent, requests=5, tokens=0.5), None)
+    limit.update(**announced)
+
+
 async def mistakes(limit: RateLimit) -> None:
     async with limit:  # type: ignore[attr-defined]
         pass
+    limit.pause("3")  # type: ignore[arg-type]
+    limit.update(concurrent=1.5)  # type: ignore[arg-type]
+    limit.update(5)  # type: ignore[call-arg]
+    await limit.pause(3)  # type: ignore[misc, func-returns-value]

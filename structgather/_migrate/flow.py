@@ -1,0 +1,402 @@
+"""Where children come from, and what runs when one of them fails."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from structgather._migrate.names import Comprehension, FunctionDef, Variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from structgather._migrate.module import Module
+
+GATHERS = {"asyncio.gather", "structgather.gather_structured"}
+
+# Calls whose result holds what their arguments hold.
+_COPIES = {
+    *("chain", "dict", "enumerate", "from_iterable", "frozenset", "islice", "iter", "list"),
+    *("next", "reversed", "set", "sorted", "tuple", "zip"),
+}
+# Methods whose result holds what their owner and their arguments hold.
+_VIEWS = {"copy", "difference", "intersection", "items", "union", "values"}
+# Calls that pass the cancellation of what they return on to their first argument.
+_WRAPPERS = {"create_task", "ensure_future", "wait_for"}
+_TIME_LIMITS = {"fail_after", "move_on_after", "timeout", "timeout_at"}
+_SURVIVED_IN = {"assertRaises", "assertRaisesRegex", "raises", "suppress"}
+# What is not the failure of a child.
+_OF_THE_CALLER = {"CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"}
+_NEVER_RETURN = {"_exit", "abort", "exit", "fail", "skip", "xfail"}
+_ASKS_WHETHER_DONE = {"cancelled", "cancelling", "done"}
+
+
+def called(node: ast.AST | None) -> str:
+    """Return the last part of the name of what a call calls."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name
+        case _:
+            return ""
+
+
+def collects(call: ast.Call) -> bool:
+    """Tell whether a call is given `return_exceptions=True`."""
+    return any(
+        keyword.arg == "return_exceptions"
+        and isinstance(keyword.value, ast.Constant)
+        and bool(keyword.value.value)
+        for keyword in call.keywords
+    )
+
+
+# Where children come from.
+
+
+class Trace(NamedTuple):
+    """Where the values of some expressions come from."""
+
+    #: Expressions that make or find them.
+    leaves: list[ast.expr]
+    #: The variables that hold them on their way.
+    variables: set[Variable]
+
+
+def trace(module: Module, expressions: Iterable[ast.expr]) -> Trace:
+    """Follow expressions to what they are made of, through names and containers."""
+    found = Trace([], set())
+    pending = list(expressions)
+    seen: set[ast.expr] = set()  # a list may hold what is made of it
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, ast.Name):
+            variable = module.names.variable(node)
+            if variable is not None:
+                found.variables.add(variable)
+                pending += [value.node for value in module.names.values(variable)]
+        elif (parts := _parts(module, node)) is not None:
+            pending += parts
+        else:
+            found.leaves.append(node)
+    return found
+
+
+def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:  # noqa: PLR0911
+    """Return the parts whose values an expression holds as they are; None if it makes new ones."""
+    match node:
+        case (
+            ast.Starred(value=inner)
+            | ast.Subscript(value=inner)
+            | ast.NamedExpr(value=inner)
+            | ast.ListComp(elt=inner)
+            | ast.GeneratorExp(elt=inner)
+            | ast.SetComp(elt=inner)
+        ):
+            return [inner]
+        case ast.List() | ast.Tuple() | ast.Set():
+            return node.elts
+        case ast.BoolOp():
+            return node.values
+        case ast.Dict():
+            return [one for one in (*node.keys, *node.values) if one is not None]
+        case ast.DictComp(key=one, value=other) | ast.IfExp(body=one, orelse=other):
+            return [one, other]
+        case ast.BinOp(left=one, right=other):
+            return [one, other]
+        case ast.Await(value=ast.Call(args=[inner, *_]) as call) if (
+            module.path(call.func) == "asyncio.wait"
+        ):
+            return [inner]
+        case ast.Call():
+            return _parts_of_call(node)
+        case ast.Constant():
+            return []
+        case _:
+            return None
+
+
+def _parts_of_call(call: ast.Call) -> list[ast.expr] | None:
+    name = called(call)
+    if name == "filter":
+        return call.args[1:]
+    if isinstance(call.func, ast.Attribute) and name in _VIEWS:
+        return [call.func.value, *call.args]
+    if name in _COPIES:
+        return call.args
+    if name in _WRAPPERS and call.args:
+        return call.args[:1]
+    return call.args[1:] if name == "cast" else None
+
+
+def belong_to_others(module: Module, call: ast.Call, inputs: Trace) -> bool:
+    """Tell whether a child outlives the call: other code holds it, and may want it afterwards."""
+    function = module.function(call)
+    return any(_is_found(module, leaf) for leaf in inputs.leaves) or any(
+        _is_held_outside(module, function, variable) for variable in inputs.variables
+    )
+
+
+def _is_found(module: Module, leaf: ast.expr) -> bool:
+    match leaf:
+        case ast.Attribute():
+            return True
+        case ast.Call(func=function, args=[inner, *_]) if (
+            module.path(function) == "asyncio.wrap_future"
+        ):
+            return not isinstance(inner, ast.Call)
+        case ast.Call(func=function):
+            return module.path(function) == "asyncio.all_tasks"
+        case _:
+            return False
+
+
+def _is_held_outside(module: Module, function: ast.AST | None, variable: Variable) -> bool:
+    home = variable.scope.node
+    if function is None or home is function or isinstance(home, Comprehension):
+        return False
+    if isinstance(home, ast.Module):
+        return True
+    inside = set(ast.walk(function))
+    return any(read not in inside for read in module.names.reads(variable))
+
+
+# What runs when a child fails.
+
+
+@dataclass(slots=True)
+class Failure:
+    """What becomes of the failure of an expression, in its function."""
+
+    #: Whether a handler, `suppress` or another call stops it.
+    survived: bool = False
+    #: What runs afterwards: in handlers, in `finally`, behind them.
+    blocks: list[list[ast.stmt]] = field(default_factory=list[list[ast.stmt]])
+
+
+def failure(module: Module, node: ast.AST) -> Failure:
+    """Follow the failure of an expression or a statement outwards."""
+    found = Failure()
+    limited = False  # by a time limit, whose TimeoutError is not a child's
+    inside = node
+    for above in module.around_in_function(node):
+        if isinstance(above, ast.Call):
+            limited = limited or called(above) == "wait_for"
+            found.survived = found.survived or _takes_failures(module, above)
+        elif isinstance(above, ast.With | ast.AsyncWith) and inside in above.body:
+            for item in above.items:
+                limited = limited or called(item.context_expr) in _TIME_LIMITS
+                found.survived = found.survived or _expects_failures(item.context_expr, limited)
+        elif isinstance(above, ast.Try | ast.TryStar):
+            if inside in above.body and not found.survived:
+                found.survived = _is_handled(above, found, limited)
+            found.blocks.append(above.finalbody)
+            returns = (one for part in above.finalbody for one in (part, *module.own(part)))
+            found.survived = found.survived or any(isinstance(one, ast.Return) for one in returns)
+        if found.survived and isinstance(above, ast.stmt):
+            found.blocks.append(module.after(above))
+        inside = above
+    return found
+
+
+def _is_handled(tried: ast.Try | ast.TryStar, found: Failure, limited: bool) -> bool:  # noqa: FBT001
+    """Note the handlers, and tell whether one of them stops a child's failure."""
+    found.blocks += [handler.body for handler in tried.handlers]
+    return any(
+        _are_of_children([handler.type] if handler.type else [], limited)
+        and not _always_raises(handler.body)
+        for handler in tried.handlers
+    )
+
+
+def survived_by_callers(module: Module, function: ast.AST | None, seen: set[ast.AST]) -> bool:
+    """Tell whether a caller of a function in its module survives its failure."""
+    if not isinstance(function, FunctionDef) or function in seen:
+        return False
+    seen.add(function)
+    for call in module.names.calls:
+        if called(call) != function.name or not _calls(module, call, function):
+            continue
+        around = list(module.around_in_function(call))
+        if not any(isinstance(one, ast.Await) for one in around):
+            continue
+        if failure(module, call).survived:
+            return True
+        if survived_by_callers(module, module.function(call), seen):
+            return True
+    return False
+
+
+def _calls(module: Module, call: ast.Call, function: FunctionDef) -> bool:
+    home = module.parent(function)
+    match call.func:
+        case ast.Name() as name:
+            variable = module.names.variable(name)
+            around = (function, *module.around(function))
+            return (
+                variable is not None
+                and variable.scope.node in around
+                and (len(variable.scope.bindings[name.id]) == 1)
+                and not isinstance(home, ast.ClassDef)
+            )
+        case ast.Attribute(value=ast.Name(id="self" | "cls")):
+            return home in module.around(call)
+        case _:
+            return False
+
+
+def _takes_failures(module: Module, call: ast.Call) -> bool:
+    path = module.path(call.func)
+    return path in {"asyncio.wait", "structgather.first_n_within"} or (
+        path in GATHERS and collects(call)
+    )
+
+
+def _expects_failures(context: ast.expr, limited: bool) -> bool:  # noqa: FBT001
+    if not isinstance(context, ast.Call) or called(context) not in _SURVIVED_IN:
+        return False
+    return _are_of_children(context.args, limited)
+
+
+def _are_of_children(kinds: list[ast.expr], limited: bool) -> bool:  # noqa: FBT001
+    """Tell whether a child's failure may be one of these; all failures are if none is named."""
+    each = [one for kind in kinds for one in getattr(kind, "elts", [kind])]
+    names = [getattr(one, "attr", getattr(one, "id", "")) for one in each]
+    others = _OF_THE_CALLER | ({"TimeoutError"} if limited else set[str]())
+    return not kinds or not others.issuperset(names)
+
+
+def _always_raises(block: list[ast.stmt]) -> bool:
+    leaving = (ast.Return, ast.Break, ast.Continue)
+    if any(isinstance(node, leaving) for statement in block for node in ast.walk(statement)):
+        return False
+    return _ends_in_raise(block)
+
+
+def _ends_in_raise(block: list[ast.stmt]) -> bool:
+    match block[-1:]:
+        case [ast.Raise()]:
+            return True
+        case [ast.Expr(value=ast.Call() as call)]:
+            return called(call) in _NEVER_RETURN
+        case [ast.If(body=body, orelse=[_, *_] as orelse)]:
+            return _ends_in_raise(body) and _ends_in_raise(orelse)
+        case [ast.With(body=body) | ast.AsyncWith(body=body)]:
+            return _ends_in_raise(body)
+        case [ast.Try(body=body, handlers=handlers, finalbody=finalbody)]:
+            return _ends_in_raise(finalbody) or (
+                _ends_in_raise(body) and all(_ends_in_raise(one.body) for one in handlers)
+            )
+        case _:
+            return False
+
+
+# Whether children are used when one of them has failed.
+
+
+def used_after(module: Module, call: ast.Call, inputs: Trace, found: Failure) -> bool:
+    """Tell whether children are used after a failure, for more than to be cancelled or joined."""
+    if not any(found.blocks):
+        return False
+    holders = _holders(module, call, inputs.variables)
+    return any(_used(module, block, set(holders)) for block in found.blocks)
+
+
+def _holders(module: Module, call: ast.Call, variables: set[Variable]) -> set[Variable]:
+    """Return the variables of a function that hold some of the children."""
+    scopes = {variable.scope for variable in variables}
+    names = {
+        node
+        for node in ast.walk(module.function(call) or module.tree)
+        if isinstance(node, ast.Name)
+    }
+    others = {variable for name in names if (variable := module.names.variable(name)) is not None}
+    return variables | {
+        other
+        for other in others - variables
+        if other.scope in scopes
+        and trace(module, [value.node for value in module.names.values(other)]).variables
+        & variables
+    }
+
+
+def _used(module: Module, block: list[ast.stmt], holders: set[Variable]) -> bool:
+    for statement in block:
+        if gone := cancelled(module, statement, holders):
+            holders -= gone
+            continue
+        for node in ast.walk(statement):
+            if (
+                isinstance(node, ast.Name)
+                and isinstance(node.ctx, ast.Load)
+                and module.names.variable(node) in holders
+                and not _only_waits(module, node)
+            ):
+                return True
+        if isinstance(statement, ast.Assign):
+            targets = [one for one in statement.targets if isinstance(one, ast.Name)]
+            holders -= {
+                variable for one in targets if (variable := module.names.variable(one)) is not None
+            }
+    return False
+
+
+def _only_waits(module: Module, name: ast.Name) -> bool:
+    """Tell whether a use only waits until the Tasks have finished, or counts them."""
+    for above in module.around(name):
+        if isinstance(above, ast.Call) and called(above) != "cast":
+            dropped = isinstance(module.parent(module.parent(above)), ast.Expr)
+            return called(above) == "len" or (
+                dropped and (called(above) == "wait" or collects(above))
+            )
+    return False
+
+
+def cancelled(
+    module: Module, node: ast.AST, holders: set[Variable], *, in_loop: bool = False
+) -> set[Variable]:
+    """Return those whose Tasks a statement cancels in any case, unless they are done."""
+    parts: list[ast.AST] = []
+    match node:
+        case ast.For(iter=inputs, body=body) if not _has_subscript(inputs):
+            parts, in_loop = [*body], True
+        case (
+            ast.ListComp(elt=inner, generators=[one])
+            | ast.GeneratorExp(elt=inner, generators=[one])
+        ) if not _has_subscript(one.iter):
+            if all(_asks_whether_done(module, test, holders) for test in one.ifs):
+                parts, in_loop = [inner], True
+        case ast.If(test=test, body=body) if _asks_whether_done(module, test, holders):
+            parts = [*body]
+        case ast.Try(body=body, finalbody=finalbody):
+            parts = [*body, *finalbody]
+        case ast.With(body=body) | ast.AsyncWith(body=body):
+            parts = [*body]
+        case ast.Expr(value=inner) | ast.Assign(value=inner) | ast.Await(value=inner):
+            parts = [inner]
+        case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
+            variable = module.names.variable(name)  # an item stands for all that it is taken from
+            named = {variable} if variable is not None else set[Variable]()
+            return (trace(module, [name]).variables if in_loop else named) & holders
+        case ast.Call(args=inputs) if "cancel" in called(node).lower():
+            return trace(module, inputs).variables & holders
+        case _:
+            pass
+    return {one for part in parts for one in cancelled(module, part, holders, in_loop=in_loop)}
+
+
+def _has_subscript(node: ast.AST) -> bool:
+    return any(isinstance(one, ast.Subscript) for one in ast.walk(node))
+
+
+def _asks_whether_done(module: Module, test: ast.expr, holders: set[Variable]) -> bool:
+    """Tell whether a test is only about whether the Tasks are there, and done."""
+    for node in ast.walk(test):
+        if isinstance(node, ast.Call) and called(node) not in _ASKS_WHETHER_DONE:
+            return False
+        if isinstance(node, ast.Name) and not trace(module, [node]).variables & holders:
+            return False
+    return True

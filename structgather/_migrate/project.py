@@ -1,0 +1,164 @@
+"""What the files of a code base take from one another, and replace in one another."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING, NamedTuple, final
+
+from structgather._migrate.module import Module
+from structgather._migrate.names import SOMETHING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from structgather._migrate.files import Source
+
+# What a text holds that takes one of these names from another module than asyncio, or replaces it.
+_TELLS = re.compile(
+    r"(?<!asyncio)\.(gather|as_completed)\b|\.asyncio\b|import[\s\\]*\*|\bpatch|\bsetattr|\bspy\b"
+    r"|\basyncio\.\w+ *=[^=]"
+    r"|from\s+(?!asyncio\b)\S+\s+import\s*(\([^()]*?|[^()\n]*?)\b(asyncio|gather|as_completed)\b"
+)
+_DOTTED = re.compile(r"\w+(\.\w+)+")
+_REPLACERS = {"multiple", "object", "patch", "setattr", "spy", "stub"}
+_FUNCTIONS = {"as_completed", "gather"}
+
+
+class Outside(NamedTuple):
+    """What other files have to do with one."""
+
+    #: Names that they take from it; `*` stands for all.
+    kept: frozenset[str] = frozenset()
+    #: Names that they replace in it: `gather`, `asyncio`, or `asyncio.gather`.
+    replaced: frozenset[str] = frozenset()
+
+    def keeps(self, name: str) -> bool:
+        """Tell whether a name must stay."""
+        return not self.kept.isdisjoint({name, "*"})
+
+
+Dotted = tuple[str, ...]
+
+
+@final
+class Project:
+    """What is taken and replaced, by dotted names that end in the name of a module and a name."""
+
+    def __init__(self, sources: Iterable[Source]) -> None:
+        self._taken: set[Dotted] = set()
+        self._imported: set[tuple[Dotted, str]] = set()
+        self._replaced: set[Dotted] = set()
+        #: Modules that are imported by a file that replaces asyncio's own function.
+        self._exposed: dict[str, set[Dotted]] = {}
+        for source in sources:
+            if _TELLS.search(source.text):
+                self._read(source.text)
+
+    def around(self, path: Path) -> Outside:
+        """Return what the other files have to do with one."""
+        parts = path.resolve().with_suffix("").parts
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        found = list(_of_module(self._replaced, parts))
+        replaced = {".".join(rest) for rest in found if len(rest) == 1 or rest[-1] in _FUNCTIONS}
+        for function, modules in self._exposed.items():
+            if any(_is_module(parts, module) for module in modules):
+                replaced.add(function)
+        kept = {rest[0] for rest in (*_of_module(self._taken, parts), *found)}
+        kept |= {name for module, name in self._imported if _is_module(parts, module)}
+        return Outside(frozenset(kept), frozenset(replaced))
+
+    def _read(self, text: str) -> None:
+        try:
+            module = Module(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return
+        imported: set[Dotted] = set()
+        for statement in module.names.imports:
+            for alias in statement.names:
+                base = getattr(statement, "module", None)
+                start = tuple(base.split(".")) if base else ()
+                imported.add((*start, *alias.name.split(".")))
+                if isinstance(statement, ast.ImportFrom):
+                    imported.add(start)
+                    self._imported.add((start, alias.name))
+        self._taken.update(
+            dotted
+            for attribute in module.names.attributes
+            if isinstance(attribute.ctx, ast.Load) and (dotted := _dotted(module, attribute))
+        )
+        for dotted in replaced_in(module):
+            self._replaced.add(dotted)
+            if dotted[0] == "asyncio" and dotted[-1] in _FUNCTIONS:
+                self._exposed.setdefault(f"asyncio.{dotted[-1]}", set()).update(imported)
+
+
+def replaced_in(module: Module) -> Iterator[Dotted]:
+    """Yield the dotted name of everything that a file replaces, as tests do."""
+    for call in module.names.calls:
+        match call:
+            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in _REPLACERS:
+                pass
+            case ast.Call(args=[owner, *_]) if module.path(owner) == "asyncio":
+                name = (
+                    "object" if getattr(call.func, "id", "") not in {"getattr", "hasattr"} else ""
+                )
+            case _:
+                continue
+        strings = [_string(module, argument) for argument in call.args[:2]]
+        if strings and _DOTTED.fullmatch(strings[0]):
+            yield tuple(strings[0].split("."))
+            for keyword in call.keywords:  # patch.multiple("pkg.mod", gather=...)
+                if name == "multiple" and keyword.arg:
+                    yield (*strings[0].split("."), keyword.arg)
+        elif name and len(strings) > 1 and strings[1].isidentifier():
+            yield (*_dotted(module, call.args[0]), strings[1])
+    for attribute in module.names.attributes:
+        if isinstance(attribute.ctx, ast.Store) and (dotted := _dotted(module, attribute)):
+            yield dotted
+
+
+def _string(module: Module, node: ast.expr) -> str:
+    """Return the text of a string, also of one that is put together of constants."""
+    match node:
+        case ast.Constant(value=str(value)):
+            return value
+        case ast.Name():
+            made = module.names.only_value(node)
+            return "" if made is None or isinstance(made, ast.Name) else _string(module, made)
+        case ast.JoinedStr(values=parts):
+            return "".join(_string(module, part) for part in parts)
+        case ast.FormattedValue(value=inner):
+            return _string(module, inner)
+        case ast.BinOp(left=one, right=other):
+            return _string(module, one) + _string(module, other)
+        case _:
+            return ""
+
+
+def _dotted(module: Module, node: ast.expr) -> Dotted:
+    """Return the dotted name that an expression stands for, as far as it is known."""
+    path = module.path(node)
+    if path != SOMETHING:
+        return tuple(path.strip(".").split("."))
+    match node:
+        case ast.Name(id=name):
+            return (name,)
+        case ast.Attribute(value=owner, attr=name):
+            return (*_dotted(module, owner), name)
+        case _:
+            return ()
+
+
+def _is_module(parts: Dotted, dotted: Dotted) -> bool:
+    return bool(dotted) and parts[-len(dotted) :] == dotted
+
+
+def _of_module(dotted: Iterable[Dotted], parts: Dotted) -> Iterator[Dotted]:
+    """Yield what is meant of a module: `gather`, or `asyncio.gather`, behind its own name."""
+    for one in dotted:
+        for at in range(max(1, len(one) - 2), len(one)):
+            if _is_module(parts, one[:at]):
+                yield one[at:]

@@ -1,0 +1,154 @@
+"""What is known of one use of asyncio's functions: its children, and what their failure does."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import itertools
+import re
+from typing import TYPE_CHECKING
+
+from structgather._migrate import flow
+from structgather._migrate.names import FunctionDef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from structgather._migrate.module import Module
+
+_CLOSE = (
+    r"(a?close|stop|shut_?down|unload|disconnect|dispose|clean_?up|tear_?down|terminate|a?exit)"
+)
+_CLOSES = re.compile(rf"_*(async_)?{_CLOSE}(_|$)")
+_IS_FOR_CLOSING = re.compile(rf"(?!test|get_|is_|has_|fetch_|load_)(.*_)?{_CLOSE}(_|$)")
+_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class Use:
+    """One expression that stands for one of asyncio's functions, and what is known of it."""
+
+    def __init__(self, module: Module, node: ast.expr, *, is_replaced: bool) -> None:
+        above = module.parent(node)
+        self.module = module
+        self.node = node
+        #: Whether a test replaces the name that is used.
+        self.is_replaced = is_replaced
+        #: Whether it is called, not used as a value.
+        self.is_called = isinstance(above, ast.Call) and above.func is node
+        self.call = above if isinstance(above, ast.Call) else ast.Call(node, [], [])
+        self.keywords = {keyword.arg for keyword in self.call.keywords}
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether it is replaced by an assignment."""
+        return not isinstance(getattr(self.node, "ctx", None), ast.Load)
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether it may stand for something else, too."""
+        return len(self.module.names.paths(self.node)) > 1
+
+    @property
+    def is_in_string(self) -> bool:
+        """Whether it stands in a string that holds expressions."""
+        kinds = {"JoinedStr", "TemplateStr"}
+        return any(type(one).__name__ in kinds for one in self.module.around(self.node))
+
+    @property
+    def has_comment(self) -> bool:
+        """Whether a comment would be lost with the name."""
+        text = self.module.text
+        return text.has_comment(text.start(self.node), text.end(self.node))
+
+    @functools.cached_property
+    def children(self) -> flow.Trace:
+        """Where the children come from."""
+        return flow.trace(self.module, self.call.args or [one.value for one in self.call.keywords])
+
+    @functools.cached_property
+    def awaited(self) -> ast.AST:
+        """What raises a child's failure."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def fate(self) -> str:
+        """What becomes of what the call returns, as a rule is named; empty if all is well."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def failure(self) -> flow.Failure:
+        """What becomes of a child's failure."""
+        return flow.failure(self.module, self.awaited)
+
+    @functools.cached_property
+    def may_differ(self) -> bool:
+        """Whether it makes a difference that siblings are cancelled."""
+        raise NotImplementedError
+
+    @property
+    def closes(self) -> bool:
+        """Whether all of it ought to be done, whatever fails."""
+        return self.may_differ and (
+            any(_CLOSES.match(name) for name in self._called_children()) or self._is_in_cleanup()
+        )
+
+    @property
+    def has_cancelled_tasks(self) -> bool:
+        """Whether the Tasks are being cancelled already, so that they are cleaning up."""
+        if not self.may_differ:
+            return False
+        module, variables = self.module, self.children.variables
+        around = [self.module.statement(self.call), *module.around_in_function(self.call)]
+        return any(
+            flow.cancelled(module, before, variables)
+            for above in around
+            if isinstance(above, ast.stmt)
+            for before in itertools.takewhile(lambda one: one is not above, module.block(above))  # noqa: B023
+        )
+
+    @property
+    def has_tasks_of_others(self) -> bool:
+        """Whether other code holds the Tasks."""
+        return self.may_differ and flow.belong_to_others(self.module, self.call, self.children)
+
+    @property
+    def has_tasks_used_after(self) -> bool:
+        """Whether the Tasks are used after a failure."""
+        return self.may_differ and flow.used_after(
+            self.module, self.call, self.children, self.failure
+        )
+
+    @property
+    def is_survived(self) -> bool:
+        """Whether the function, or a caller in its module, goes on after a failure."""
+        return self.may_differ and (
+            self.failure.survived
+            or flow.survived_by_callers(self.module, self.module.function(self.call), set())
+        )
+
+    def _called_children(self) -> Iterator[str]:
+        for leaf in self.children.leaves:
+            if isinstance(leaf, ast.Call):
+                name = flow.called(leaf)
+                first = leaf.args[0] if name == "map" and leaf.args else leaf.func
+                yield getattr(first, "attr", getattr(first, "id", ""))
+
+    def _is_in_cleanup(self) -> bool:
+        inside: ast.AST = self.call
+        for above in self.module.around(self.call):
+            if isinstance(above, ast.Try | ast.TryStar) and inside in above.finalbody:
+                return True
+            if isinstance(above, FunctionDef):
+                name = _WORD.sub("_", above.name).lower()
+                if _IS_FOR_CLOSING.match(name) or self._is_behind_yield(above):
+                    return True
+            inside = above
+        return False
+
+    def _is_behind_yield(self, function: FunctionDef) -> bool:
+        """Tell whether it is the second half of a context manager or a fixture."""
+        decorators = " ".join(ast.unparse(one) for one in function.decorator_list)
+        return ("contextmanager" in decorators or "fixture" in decorators) and any(
+            isinstance(one, ast.Yield) and one.lineno < self.call.lineno
+            for one in self.module.own(function)
+        )
