@@ -22,7 +22,7 @@ An example:
 
     asyncio.run(main())
 
-`python -m structgather migrate` moves a code base from asyncio.gather and asyncio.as_completed.
+`structgather migrate` moves a code base from asyncio.gather and asyncio.as_completed.
 """
 
 # For contributors.
@@ -48,21 +48,22 @@ An example:
 # _gate            the queue: which call is admitted when
 # _window          the sliding window: what counts, and when a call fits
 #
-# _migrate         `python -m structgather migrate`
+# _migrate         `structgather migrate`
 #
-# One child's way: `_Gather.gather_structured` validates the arguments and enters the group of a new
-# `Scope`. `Scope.start` wraps the coroutine in `Scope._child`, lets the group create its Task, notes
-# it in `unfinished`, and schedules `_check` behind the first steps of the batch. The body waits in
-# `Scope.join`. When the child returns, `_child` takes it out of `unfinished` and gives the value to
-# the policy: to the list of results. The last child adds `wake` to its own done callbacks, behind
-# the group's, so the group is empty when the body resumes, leaves it and returns the list.
+# One child's way: `_Gather.gather_structured` validates the arguments and enters the group of a
+# new `Scope`. `Scope.start` wraps the coroutine in `Scope._child`, lets the group create its Task,
+# notes it in `unfinished`, and schedules `_check` behind the first steps of the batch. The body
+# waits in `Scope.join`. When the child returns, `_child` takes it out of `unfinished` and gives
+# the value to the policy: to the list of results. The last child adds `wake` to its own done
+# callbacks, behind the group's, so the group is empty when the body resumes, leaves it and returns
+# the list.
 #
 # One failure's way: `_child` catches the exception. `settle_failed` passes it to
-# `_Gather.on_error`, which records the first one and asks for `stop_after_first_steps`: `stop` runs
-# now or, if first steps are due, in `_check`. It cancels each unfinished child, once, in start
-# order. Their CancelledErrors come through `_child` and `settle_cancelled` to `on_error`, marked as
-# ours; what a sibling raises instead comes as another failure. The last one wakes the body, and
-# `_Gather._result` raises the first failure, with the others in its notes.
+# `_Gather.on_error`, which records the first one and asks for `stop_after_first_steps`: `stop`
+# runs now or, if first steps are due, in `_check`. It cancels each unfinished child, once, in
+# start order. Their CancelledErrors come through `_child` and `settle_cancelled` to `on_error`,
+# marked as ours; what a sibling raises instead comes as another failure. The last one wakes the
+# body, and `_Gather._result` raises the first failure, with the others in its notes.
 
 from structgather._as_completed import AsCompleted, as_completed_scoped
 from structgather._failures import ChildFailures

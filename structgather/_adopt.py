@@ -79,6 +79,8 @@ def _wrapped_done(
     task: asyncio.Future[Any],
 ) -> None:
     wrapper.close()
+    if not task.cancelled() and task.exception() is not None:
+        scope.note_aborted_group()
     if index in scope.unfinished:  # what is around our coroutine has not run it
         scope.settle_unstarted(index, task, awaitable)
 

@@ -396,6 +396,14 @@ class Scope:
         if self.cancelled_at and self._watch is None:
             self._watch = _stuck.watch(self)
 
+    def note_aborted_group(self) -> None:
+        """Note which children the group has cancelled, since what is around one of them failed."""
+        self.stopping = True
+        now = self.loop.time()
+        for index, child in self.unfinished.items():
+            if isinstance(child, _TASK) and child.cancelling():
+                self.cancelled_at.setdefault(index, now)
+
     def fail(self, error: BaseException) -> None:
         """Stop, and raise `error` from the call: something other than a child has failed."""
         if self._thrown is None or isinstance(error, (KeyboardInterrupt, SystemExit)):

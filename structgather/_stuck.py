@@ -162,8 +162,8 @@ def describe(child: Awaitable[Any]) -> str:
     if isinstance(child, asyncio.Task):
         task: asyncio.Task[Any] = child
         coroutine = coroutine_of(task)
-        if coroutine is None:
-            return "a Task that finished eagerly"
+        if coroutine is None:  # see `coroutine_of`
+            return "a Task" if task.get_name() == "None" else task.get_name()
         return f"{name_of(coroutine)} ({task.get_name()})"
     return name_of(child)
 

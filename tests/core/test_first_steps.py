@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
 import pytest
@@ -331,34 +331,6 @@ def test_siblings_of_an_interrupt_make_their_first_step(
     first_steps = ["a starts", "b starts"]
     first_steps.insert(place, "ends")
     assert log == [*first_steps, "a cancelled", "b cancelled"]
-
-
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_in_an_eager_first_step_is_raised_once(kind: type[BaseException]) -> None:
-    """It leaves `asyncio.run`, whose clean-up it does not interrupt a second time."""
-    closed: Log = []
-
-    async def interrupts() -> None:
-        raise kind
-
-    async def numbers() -> AsyncGenerator[int]:
-        try:
-            yield 1
-            yield 2
-        finally:
-            await asyncio.sleep(0)
-            closed.append("closed")
-
-    async def main() -> None:
-        generator = numbers()
-        await anext(generator)
-        await gather_structured(interrupts())
-
-    if not hasattr(asyncio, "eager_task_factory"):
-        pytest.skip("there are no eager tasks before 3.12")
-    with pytest.raises(kind):
-        run_stock(main(), eager=True)
-    assert closed == ["closed"]
 
 
 @either_start

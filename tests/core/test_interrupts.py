@@ -13,17 +13,13 @@ from __future__ import annotations
 import sys
 
 import pytest
+from interrupts.__main__ import main
 
-from simloop.interrupts import Interrupt, Place, Start, interrupts, lines_of
-from structgather import as_completed_scoped
-from support.fault_scenarios import SCENARIOS as LARGER
-from support.fault_scenarios import as_it_is
-from support.interrupt_scenarios import SCENARIOS, Scenario, is_ours
+from simloop.interrupts import Interrupt, Start, interrupts, lines_of
+from support.interrupt_scenarios import SCENARIOS, UNPROTECTED, Scenario, is_ours
 
 #: So many line events at least has each scenario, whatever becomes of the inside of a call.
 LEAST = 40
-
-UNPROTECTED = Place.first_of(type(as_completed_scoped([])).__aexit__.__code__)
 
 #: What is not left to the exhaustive test.
 QUICK = [
@@ -48,8 +44,7 @@ QUICK = [
         "stream tasks",
     }
 ]
-EAGER: Start = "eager" if sys.version_info >= (3, 12) else "lazy"
-STARTS: list[Start] = ["lazy", "plain", *[EAGER][: EAGER == "eager"]]
+EAGER: Start = "lazy" if sys.version_info < (3, 12) else "eager"
 
 quick = pytest.mark.parametrize("scenario", QUICK, ids=lambda scenario: scenario.name)
 all_of_them = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -91,7 +86,7 @@ def test_the_caller_is_cancelled_at_every_line(scenario: Scenario) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", sorted({"lazy", EAGER, "plain"}))
 @each_interrupt
 @all_of_them
 def test_every_interrupt_at_every_line(
@@ -99,3 +94,12 @@ def test_every_interrupt_at_every_line(
 ) -> None:
     """In all scenarios, with Tasks of every kind."""
     check(scenario, interrupt, start)
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command counts what it has found, and the same without structgather."""
+    assert main(["--match", "gather one"]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    calls = {row[1]: row for row in rows[2:]}
+    assert calls["structgather"][6:8] == ["0", "0"]
+    assert calls["`asyncio.gather`"][6] != "0"

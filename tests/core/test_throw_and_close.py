@@ -7,18 +7,19 @@ import contextlib
 import gc
 import types
 import weakref
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from typing import Any
 
 import pytest
 
 from simloop.choosers import First
+from simloop.every_schedule import either_start
 from simloop.loop import DeterministicLoop
 from simloop.run import listening
 from structgather import as_completed_scoped
 from structgather._group import Waiter
 from support.each_call import Call, each_call, first, gather
-from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after
 
 
@@ -221,3 +222,36 @@ def test_two_interrupts(call: Call) -> None:
             with pytest.raises(interrupt):
                 loop.run_until_complete(task)
         loop.run_until_complete(task)
+
+
+@either_start
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@each_call
+def test_an_interrupt_is_raised_once_in_asyncio_run(
+    call: Call, kind: type[BaseException], steps: int, *, eager: bool
+) -> None:
+    """It ends `asyncio.run`, whose clean-up closes async generators, as with asyncio.gather."""
+    closed: list[str] = []
+
+    async def exits() -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        raise kind
+
+    async def numbers() -> AsyncGenerator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0)
+            closed.append("closed")
+
+    async def main() -> None:
+        generator = numbers()
+        await anext(generator)
+        await call(exits(), stops_slowly([], 0))
+
+    with pytest.raises(kind):
+        run_stock(main(), eager=eager)
+    assert closed == ["closed"]

@@ -1,4 +1,4 @@
-"""When, in which order and in which context children start: as those of asyncio.gather do."""
+"""When, in which order and in which context children start: as under asyncio.gather."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ variable: ContextVar[str] = ContextVar("variable")
 
 @over_both
 def test_each_child_runs_in_a_copy_of_the_callers_context(gather: Gather) -> None:
-    """A child sees what the caller had set, and what it sets itself nobody else sees."""
+    """A child sees what the caller has set; no other task sees what the child sets."""
 
     async def child(name: str) -> str:
         before = variable.get()
@@ -35,8 +35,8 @@ def test_each_child_runs_in_a_copy_of_the_callers_context(gather: Gather) -> Non
 
 
 @over_both
-def test_children_start_in_order_and_in_the_same_turn_of_the_loop(gather: Gather) -> None:
-    """No callback lies between the starts that was registered later than the call."""
+def test_children_start_in_order_in_the_same_loop_iteration(gather: Gather) -> None:
+    """No callback that was scheduled later than the call runs between the first steps."""
     log: list[str] = []
 
     async def child(name: str) -> None:
@@ -65,7 +65,7 @@ def test_children_start_in_order_and_in_the_same_turn_of_the_loop(gather: Gather
 
 
 class Loader:
-    """Loads all keys that are asked for in one turn of the loop as one batch, as many caches do."""
+    """Loads all keys of one loop iteration as one batch, as DataLoaders do."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -85,8 +85,8 @@ class Loader:
 
 
 @over_both
-def test_a_batching_loader_batches_as_ever(gather: Gather) -> None:
-    """What is loaded by the children of one call, or of calls side by side, is one batch."""
+def test_a_batching_loader_loads_one_batch(gather: Gather) -> None:
+    """The keys of the children of one call, or of calls side by side, are one batch."""
     loader = Loader()
 
     async def user(number: int) -> Any:

@@ -1,8 +1,10 @@
 """Every fenced block of code in the documentation does what it shows."""
 
+import re
+
 import pytest
 
-from support.documents import Block, blocks, blocks_of, check, execute
+from support.documents import ROOT, Block, blocks, blocks_of, check, execute
 
 # The one in tests/integrations has a test of its own there: it needs other packages.
 DOCUMENTS = [
@@ -52,6 +54,17 @@ asyncio.run(main())
 """
     (example,) = blocks("example.md", f"```python skip-idle-time{source}```")
     assert execute(example) == "3600.0\n"
+
+
+def test_the_tests_that_pages_name_exist() -> None:
+    """Each test function and test module that a page names exists."""
+    tests = {path: path.read_text("utf-8") for path in (ROOT / "tests").glob("**/test_*.py")}
+    defined = set(re.findall(r"(?m)^(?:async )?def (test_\w+)", "\n".join(tests.values())))
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text("utf-8")
+        assert set(re.findall(r"`(test_\w+)`", text)) <= defined
+        for pattern in re.findall(r"`([\w*/]+/test_[\w*]+\.py)`", text):
+            assert any((ROOT / "tests").glob(pattern)), pattern
 
 
 @pytest.mark.parametrize(

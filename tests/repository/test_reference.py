@@ -53,7 +53,9 @@ def test_every_public_name_has_a_section() -> None:
     assert set(SECTIONS) == set(structgather.__all__)
 
 
-@pytest.mark.parametrize("name", [n for n in structgather.__all__ if n not in RESULTS | {"Outcome"}])
+@pytest.mark.parametrize(
+    "name", [n for n in structgather.__all__ if n not in RESULTS | {"Outcome"}]
+)
 def test_signatures_are_those_of_the_code(name: str) -> None:
     """What users call is shown with its arguments and their defaults."""
     assert f"    {signature(name, getattr(structgather, name))}\n" in SECTIONS[name]

@@ -15,8 +15,9 @@ import itertools
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import CodeType, FrameType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -60,11 +61,11 @@ class Lines(ABC):
     def __init__(self, is_of_interest: Callable[[CodeType], bool]) -> None:
         self._is_of_interest = is_of_interest
         self._count = 0
-        self._act: Callable[[], None] | None = None
+        self._act: Callable[[], object] | None = None
         self.place: Place | None = None
         self.spins = False
 
-    def arm(self, at: int, act: Callable[[], None]) -> None:
+    def arm(self, at: int, act: Callable[[], object]) -> None:
         """Call `act` at the `at`th line event from now on, the first of which is number 1."""
         self._count, self._act, self.place, self.spins = at, act, None, False
 
@@ -100,7 +101,7 @@ if sys.version_info >= (3, 12):
             return None
 
         @contextlib.contextmanager
-        def watching(self) -> Iterator[None]:
+        def watching(self) -> Generator[None]:
             tool = next(number for number in (3, 4) if sys.monitoring.get_tool(number) is None)
             sys.monitoring.use_tool_id(tool, "interrupts")
             try:
@@ -117,7 +118,7 @@ if sys.version_info >= (3, 12):
 class _TracedLines(Lines):
     # A trace function that raises is removed by Python; it is set anew for each run.
 
-    def arm(self, at: int, act: Callable[[], None]) -> None:
+    def arm(self, at: int, act: Callable[[], object]) -> None:
         super().arm(at, act)
         sys.settrace(self._call)
 
@@ -134,7 +135,7 @@ class _TracedLines(Lines):
         return self._event
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         before = sys.gettrace()
         try:
             yield
@@ -188,8 +189,8 @@ class Interrupted:
         return said and f"{self.interrupt} at {self.place}: {said}"
 
 
-#: How the Tasks of a run are made. Those of the simulated loop are of a class of its own; "plain" are
-#: asyncio's, whose hashes are addresses.
+#: How the Tasks of a run are made. Those of the simulated loop are of a class of its own; "plain"
+#: are asyncio's, whose hashes are addresses.
 Start: TypeAlias = Literal["lazy", "eager", "plain"]
 
 
@@ -213,6 +214,9 @@ class _Loop(DeterministicLoop):
         tasks = asyncio.all_tasks(self) if self._plain else self.live_tasks()
         return [task for task in tasks if task is not self.outer]
 
+    def take_more_steps(self) -> None:
+        self._max_steps += _MOST_STEPS
+
     def cancel_what_is_left(self) -> None:
         """Let the Tasks that are left finish, if they do. A timer may be set again for ever."""
         self.recording = False
@@ -230,9 +234,7 @@ class _Loop(DeterministicLoop):
                 self.ending = str(ending.what) if ending.how == "raised" else ending.how
             # A nested call is not over with what is around it.
             tasks = [
-                task
-                for task in self.pending()
-                if who == SCOPE or task.get_name() in detail.pending
+                task for task in self.pending() if who == SCOPE or task.get_name() in detail.pending
             ]
             self.orphans += [task.get_name() for task in tasks if not is_foreign(task)]
             foreign = [task.get_name() for task in tasks if is_foreign(task)]
@@ -275,7 +277,10 @@ def interrupts(
     try:
         with lines.watching(), listening(said, said):
             for at in itertools.count(1):
-                run = _interrupted(program, interrupt, at, lines, said, start)
+                loop = _Loop(start)  # type: ignore[abstract]  # no I/O
+                del said[:]
+                run = _interrupted(program, interrupt, at, lines, loop)
+                run.surfaced = run.surfaced or any(f"at {at}." in text for text in said)
                 yield run
                 if run.place is None:
                     break
@@ -288,22 +293,16 @@ def interrupts(
 
 
 def _interrupted(
-    program: Program, interrupt: Interrupt, at: int, lines: Lines, said: list[str], start: Start
+    program: Program, interrupt: Interrupt, at: int, lines: Lines, loop: _Loop
 ) -> Interrupted:
-    loop = _Loop(start)  # type: ignore[abstract]  # no I/O
-    del said[:]
-    error: BaseException = (KeyboardInterrupt if interrupt[0] == "K" else MemoryError)(f"at {at}.")
+    error: BaseException = MemoryError(f"at {at}.")
+    if interrupt == "KeyboardInterrupt":
+        error = KeyboardInterrupt(f"at {at}.")
     raised: list[BaseException | None] = []
     idle = hangs = False
     loop.outer = outer = loop.create_task(program(), name="outer")
     loop.plain_from_now_on()
-
-    def act() -> None:
-        if interrupt != "cancel":
-            raise error
-        outer.cancel()
-
-    lines.arm(at, act)
+    lines.arm(at, outer.cancel if interrupt == "cancel" else partial(_raise, error))
     try:
         while not outer.done() and not hangs:
             try:
@@ -312,6 +311,7 @@ def _interrupted(
                 raised.append(interruption)
             except Deadlock:
                 hangs, idle = idle, True
+                loop.take_more_steps()  # timers that are set anew keep it from being idle
                 outer.cancel()
         hangs = hangs or lines.spins
         place = lines.place
@@ -323,7 +323,7 @@ def _interrupted(
         if interrupt != "cancel":
             if outer.done() and not outer.cancelled():
                 raised.append(outer.exception())
-            surfaced = _is_in(error, raised) or _is_told(error, [*loop.handler_calls, *said])
+            surfaced = _is_in(error, raised) or any(str(error) in s for s in loop.handler_calls)
         cancelled = Counter(event.who for event in loop.events if event.what == "cancelled")
         return Interrupted(
             interrupt,
@@ -342,12 +342,19 @@ def _interrupted(
         loop.close()
         loop.outer = None
         raised.clear()
-        del error, outer, act
+        del error, outer  # their tracebacks lead to this frame
+
+
+def _raise(error: BaseException) -> None:
+    try:
+        raise error
+    finally:
+        del error
 
 
 def _is_in(error: BaseException, raised: Iterable[BaseException | None]) -> bool:
     """Tell whether an exception was raised, or is part of what was raised."""
-    pending = [*raised]
+    pending: list[Any] = [*raised]
     seen = set[int]()
     while pending:
         one = pending.pop()
@@ -356,11 +363,5 @@ def _is_in(error: BaseException, raised: Iterable[BaseException | None]) -> bool
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        pending += [one.__cause__, one.__context__]
-        if isinstance(one, BaseExceptionGroup):
-            pending += one.exceptions
+        pending += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
     return False
-
-
-def _is_told(error: BaseException, texts: Iterable[str]) -> bool:
-    return any(str(error) in text for text in texts)

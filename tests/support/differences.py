@@ -84,9 +84,9 @@ GATHER = Table(
             "in argument order, in the same loop iteration, each in a copy of the context",
             SAME,
             [
-                f"{STARTS}::test_children_start_in_order_and_in_the_same_turn_of_the_loop",
+                f"{STARTS}::test_children_start_in_order_in_the_same_loop_iteration",
                 f"{STARTS}::test_each_child_runs_in_a_copy_of_the_callers_context",
-                f"{STARTS}::test_a_batching_loader_batches_as_ever",
+                f"{STARTS}::test_a_batching_loader_loads_one_batch",
             ],
         ),
         Row(
@@ -141,7 +141,8 @@ GATHER = Table(
         Row(
             "the caller is cancelled",
             "children are cancelled; may return before they have finished",
-            "children are cancelled and joined, then the CancelledError propagates with its message",
+            "children are cancelled and joined, then the CancelledError propagates with its "
+            "message",
             [
                 f"{LIKE_GATHER}::test_a_cancelled_caller",
                 f"{UNLIKE_GATHER}::test_a_cancelled_caller_waits_for_its_children",
@@ -192,7 +193,7 @@ GATHER = Table(
         Said(
             "Coroutines are scheduled as Tasks",
             ["Coroutines will be wrapped", "They will not necessarily be scheduled"],
-            [f"{STARTS}::test_children_start_in_order_and_in_the_same_turn_of_the_loop"],
+            [f"{STARTS}::test_children_start_in_order_in_the_same_loop_iteration"],
         ),
         Said(
             "All Futures belong to one loop",

@@ -33,6 +33,6 @@ def skipping(wait: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
 
 if __name__ == "__main__":
     selectors.DefaultSelector.select = skipping(selectors.DefaultSelector.select)  # type: ignore[method-assign]
-    asyncio.BaseEventLoop.time = lambda _: started + skipped  # type: ignore[method-assign]
+    asyncio.BaseEventLoop.time = lambda _: started + skipped  # type: ignore[assignment, method-assign]
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,0 +1,1 @@
+"""The table of interrupts at every line: `python tests/interrupts`."""
