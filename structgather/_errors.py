@@ -59,7 +59,8 @@ class CallErrors:
 
     def replace(self, error: BaseException) -> None:
         """Keep an error for which the caller was cancelled, in place of that cancellation."""
-        self._thrown = error
+        if not isinstance(self._thrown, INTERRUPTS):
+            self._thrown = error
 
     def keep_interrupt(self, interrupt: Interrupt) -> None:
         """Keep the interrupt of a child. The first one counts."""
