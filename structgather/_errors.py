@@ -58,7 +58,8 @@ class CallErrors:
 
     def replace(self, error: BaseException) -> None:
         """Keep an error for which the caller was cancelled, in place of that cancellation."""
-        self._thrown = error
+        if not isinstance(self._thrown, INTERRUPTS):
+            self._thrown = error
 
     def keep_interrupt(self, interrupt: Interrupt) -> None:
         """Keep the interrupt of a child. The first one counts."""
@@ -70,12 +71,14 @@ class CallErrors:
         self._raising = give_to_loop(loop, interrupt)
 
     def take(self) -> BaseException | None:
-        """Return what is to be raised, if anything. What was thrown in comes first, once.
+        """Return what is to be raised, if anything; what was thrown in is raised once.
 
-        The interrupt of a child has been through the event loop, or the loop gets it from the call.
+        A cancellation of the caller comes before the interrupt of a child: the event loop has got
+        that already, or gets it from the call.
         """
         error, self._thrown = self._thrown, None
-        if error is None and self._interrupt is not None:
+        first = isinstance(error, (asyncio.CancelledError, *INTERRUPTS))
+        if self._interrupt is not None and not first:
             error = self._interrupt
             if self._raising is not None:
                 self._raising.cancel()

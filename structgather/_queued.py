@@ -51,7 +51,10 @@ def start_queued(
         scope.unfinished[index] = task
         if not wrapper.cr_suspended:  # unless it was started eagerly
             scope.priming = True
-            wrapper.send(None)  # to where it waits for the Task's first step
+            try:
+                wrapper.send(None)  # to where it waits for the Task's first step
+            except BaseException as error:  # noqa: BLE001 - an interrupt in our own code
+                scope.creation_failed(error, wrapper, (awaitable,))
             scope.priming = False
     if scope.stopping and not scope.batches:  # in an eager first step: outcomes.cancel()
         scope.cancel((index,))

@@ -34,11 +34,15 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Spare the many collections of the tests what was imported, which no test can free."""
-    gc.collect()
-    gc.freeze()
+@pytest.fixture(autouse=True, scope="module")
+def frozen_imports() -> None:
+    """Exclude what was imported from the garbage collections of the tests, which are many.
+
+    Once is enough, but for the tests of the benchmarks, which unfreeze it.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import pytest
 
 from structgather import RateLimit
+from support.rate_limits import undone
 from support.virtual_tests import virtual
 from support.virtual_time import now
-
-
-async def undone(limit: RateLimit, at: float) -> None:
-    """Let a call be admitted at a time, and cancel it in the same loop iteration."""
-
-    async def call() -> None:
-        async with limit():
-            pytest.fail("it was cancelled")
-
-    held = limit()
-    await held.__aenter__()
-    task = asyncio.create_task(call())
-    await asyncio.sleep(at - now())
-    await held.__aexit__(None, None, None)  # admits the waiting call ...
-    task.cancel()  # ... which is cancelled before it resumes
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 @virtual

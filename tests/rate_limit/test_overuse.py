@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rate_limit.test_window import enter, window_of
-from support.virtual_tests import virtual
-from support.virtual_time import now
 
 from structgather import RateLimit, gather_structured
+from support.rate_limits import enter, window_of
+from support.virtual_tests import virtual
+from support.virtual_time import now
 
 
 @virtual

@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.virtual_tests import virtual
-from support.virtual_time import now, run, timers_from_now_on
 
 from structgather import RateLimit
+from support.virtual_tests import virtual
+from support.virtual_time import now, run, timers_from_now_on
 
 each_layer = pytest.mark.parametrize(
     "layers",

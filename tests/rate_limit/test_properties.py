@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.virtual_time import now, run
 
 from structgather import RateLimit
+from support.virtual_time import now, run
 
 LITTLE = 1e-9
 #: When the model looks whether a call could start: no event is due at such a time.

@@ -8,12 +8,12 @@ import gc
 from typing import Any
 
 import pytest
-from rate_limit.test_cancelled_admission import undone
-from support.virtual_tests import virtual
-from support.virtual_time import now, run, timers_from_now_on
 
 from structgather import RateLimit
 from structgather._gate import Gate
+from support.rate_limits import undone
+from support.virtual_tests import virtual
+from support.virtual_time import now, run, timers_from_now_on
 
 
 async def admitted(limit: RateLimit, **weights: float) -> float:

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from rate_limit.test_window import window_of
-from support.virtual_tests import virtual
-from support.virtual_time import now
 
 from structgather import RateLimit
+from support.rate_limits import window_of
+from support.virtual_tests import virtual
+from support.virtual_time import now
 
 
 async def admitted(limit: RateLimit, **weights: float) -> float:

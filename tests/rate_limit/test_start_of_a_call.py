@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from rate_limit.test_window import counts, crowd, enter, window_of
 
 from structgather import RateLimit
+from support.rate_limits import counts, crowd, enter, window_of
 
 if TYPE_CHECKING:
     from structgather._rate_limit import Admission

@@ -9,11 +9,11 @@ import math
 from typing import Any
 
 import pytest
-from support.virtual_tests import virtual
-from support.virtual_time import now, run
 
 from structgather import RateLimit
 from structgather._gate import Gate
+from support.virtual_tests import virtual
+from support.virtual_time import now, run
 
 
 async def admitted(limit: RateLimit, **weights: float) -> float:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.virtual_tests import virtual
-from support.virtual_time import now, run
 
 from structgather import RateLimit
 from structgather._window import PARTS
-from structgather._window import Window as SlidingWindow
+from support.rate_limits import counts, crowd, enter, window_of
+from support.virtual_tests import virtual
+from support.virtual_time import now, run
 
 if TYPE_CHECKING:
     from structgather._rate_limit import Admission
@@ -99,38 +99,6 @@ class Window:
             entry.tokens -= part
             back -= part
         self.repay()
-
-
-def window_of(limit: RateLimit) -> SlidingWindow:
-    """Return the window of a limit that has one."""
-    window = limit._gate.window
-    assert window is not None
-    return window
-
-
-def counts(limit: RateLimit) -> tuple[float, float]:
-    """Return what counts in the window."""
-    loop = limit._gate.loop_in_use
-    return window_of(limit).counts(-math.inf if loop is None else loop.time())
-
-
-def enter(call: Admission) -> bool:
-    """Enter if it can be entered at once, else cancel it."""
-    entering = call.__aenter__()
-    try:
-        entering.send(None)
-    except StopIteration:
-        return True
-    with contextlib.suppress(asyncio.CancelledError):
-        entering.throw(asyncio.CancelledError())
-    return False
-
-
-async def crowd(limit: RateLimit) -> None:
-    """Admit so many calls, which count for nothing, that those after them share entries."""
-    for _ in range(PARTS):
-        async with limit(requests=0):
-            pass
 
 
 sizes = st.sampled_from([0, 0, 1, 2, 3, 5])

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, Unpack
 
 from simloop.choosers import First, Steps
 from simloop.loop import DeterministicLoop, current
-from simloop.run import Options, Program, Run, _run_outer, listening, run
+from simloop.run import Options, Program, Run, _run_outer, listening, record_of, run
 from simloop.worlds import Behaviour, Child, ChildError
 
 Wrap: TypeAlias = Callable[[Behaviour], Behaviour]
@@ -212,21 +212,7 @@ def strikes(program: Program, how: How, *, eager: bool = False) -> Iterator[tupl
 
 def _struck(program: Program, at: int, how: How, *, eager: bool) -> tuple[Run, bool]:
     loop = StruckLoop(at, _ctrl_c if how == "Ctrl-C" else _interrupt)  # type: ignore[abstract]  # no I/O
-    if eager:
-        loop.start_eagerly()
-    result = Run(
-        mode="fifo",
-        eager=eager,
-        choices=loop.choices,
-        cancel_steps=loop.cancel_steps,
-        cancels_accepted=0,
-        events=loop.events,
-        steps=0,
-        time=0.0,
-        handler_calls=loop.handler_calls,
-        interrupts=[],
-        _tracked=loop.tracked,
-    )
+    result = record_of(loop, "fifo", eager=eager)
     gc.disable()
     try:
         with listening(result.warnings, result.unraisable):

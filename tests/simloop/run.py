@@ -118,21 +118,7 @@ def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:
         cancels=options.get("cancels", 0),
         max_steps=options.get("max_steps", 20_000),
     )
-    result = Run(
-        mode=mode,
-        eager=eager,
-        choices=loop.choices,
-        cancel_steps=loop.cancel_steps,
-        cancels_accepted=0,
-        events=loop.events,
-        steps=0,
-        time=0.0,
-        handler_calls=loop.handler_calls,
-        interrupts=[],
-        _tracked=loop.tracked,
-    )
-    if eager:
-        loop.start_eagerly()
+    result = record_of(loop, mode, eager=eager)
     if next(_RUNS) % 100 == 0:
         _collect_what_runs_left()
     gc_was_on = gc.isenabled()
@@ -158,6 +144,25 @@ def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:
     if result.deadlock is not None and not options.get("deadlock_ok"):
         raise Deadlock(f"{result.deadlock} [{result.schedule}]")
     return result
+
+
+def record_of(loop: DeterministicLoop, mode: Mode, *, eager: bool) -> Run:
+    """Return a `Run` that the loop is going to fill, and have it start tasks eagerly if it must."""
+    if eager:
+        loop.start_eagerly()
+    return Run(
+        mode=mode,
+        eager=eager,
+        choices=loop.choices,
+        cancel_steps=loop.cancel_steps,
+        cancels_accepted=0,
+        events=loop.events,
+        steps=0,
+        time=0.0,
+        handler_calls=loop.handler_calls,
+        interrupts=[],
+        _tracked=loop.tracked,
+    )
 
 
 def _collect_what_runs_left() -> None:

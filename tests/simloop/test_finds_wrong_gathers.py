@@ -1,4 +1,4 @@
-"""A search is worth nothing until it has found what is known to be there."""
+"""A search proves nothing until it has found a known fault."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def task_group(*coroutines: Coro) -> list[Any]:
     return [task.result() for task in tasks]
 
 
-# Worlds that show what the three children cannot.
+# Worlds for faults that the three children do not show.
 
 
 def two_that_return(call: Call) -> Program:
@@ -134,21 +134,21 @@ def test_a_known_fault_is_found(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
-def test_a_printed_schedule_shows_the_fault_again(fault: Fault) -> None:
-    """What a search prints is enough to see the same violation once more."""
+def test_a_printed_schedule_repeats_the_violation(fault: Fault) -> None:
+    """`replay` of what a search prints has the same violation."""
     program = fault.world(fault.call)
     search = explore(program, cancels=fault.cancels, deadlock_ok=True)
     found = next(run for run in search if fault.oracle in violated(run))
     assert fault.oracle in violated(replay(program, found.schedule, deadlock_ok=True))
 
 
-def test_every_oracle_has_found_something() -> None:
-    """No oracle is there that none of the known faults violates."""
+def test_every_oracle_finds_a_fault() -> None:
+    """Each oracle is violated by a known fault."""
     assert {fault.oracle for fault in FAULTS} == {oracle.__name__ for oracle in ORACLES}
 
 
 def test_every_wrong_call_is_found() -> None:
-    """No wrong call is there that no search has to find."""
+    """Each wrong implementation is in the list of faults."""
     public = {
         name: call
         for name, call in vars(wrong).items()
@@ -168,7 +168,7 @@ def test_every_wrong_call_is_found() -> None:
     ],
 )
 def test_no_false_alarm(make: Callable[[Call], Program]) -> None:
-    """The oracles find nothing in a call that is right, in every schedule with one cancellation."""
+    """The oracles find nothing in a right call, in every schedule with one cancellation."""
     for run in explore(make(wrong.right), cancels=1):
         check_all(run)
 
@@ -185,15 +185,15 @@ def test_no_false_alarm(make: Callable[[Call], Program]) -> None:
         ),
     ],
 )
-def test_no_false_alarm_when_events_race(eager: bool) -> None:  # noqa: FBT001
-    """Nor in mode racy, with two cancellations, also where tasks start eagerly."""
+def test_no_false_alarm_in_racy_mode(eager: bool) -> None:  # noqa: FBT001
+    """Nor in mode `racy` with two cancellations, with lazy and with eager tasks."""
     program = three_children(wrong.right)
     for run in sample(program, 500, mode="racy", cancels=2, eager=eager):
         check_all(run)
 
 
 def test_the_orphans_of_gather() -> None:
-    """In 95 of the 155 schedules of the three children, gather leaves somebody running."""
+    """In 95 of the 155 schedules of the three children, gather leaves a child running."""
     runs = list(explore(three_children(gather)))
     orphans = [run for run in runs if "no_child_pending" in violated(run)]
     assert (len(orphans), len(runs)) == (95, 155)
@@ -206,15 +206,15 @@ def test_the_cancellations_that_a_group_loses() -> None:
     assert (len(lost), len(runs)) == (0 if COUNTS else 854, 1650)
 
 
-def test_a_violation_says_how_to_see_it_again() -> None:
-    """The message names the oracle and carries a schedule that `replay` understands."""
+def test_a_violation_has_its_schedule() -> None:
+    """The message names the oracle and has a schedule that `replay` takes."""
     program = three_children(gather)
     found = next(run for run in explore(program) if "no_child_pending" in violated(run))
     with pytest.raises(Violation, match=rf"^no_child_pending: .*{re.escape(found.schedule)}"):
         no_child_pending(replay(program, found.schedule))
 
 
-def test_an_oracle_alone_can_be_asked() -> None:
-    """An oracle passes where its own promise holds, whatever else is wrong."""
+def test_an_oracle_can_be_run_alone() -> None:
+    """An oracle passes if its own promise holds, whatever else is wrong."""
     for run in explore(three_children(wrong.cancels_without_joining)):
         outer_cancel_surfaces(run)

@@ -1,4 +1,4 @@
-"""The oracles for the functions with outcomes find what is known to be wrong."""
+"""The oracles for the functions with outcomes find known faults."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ RACERS: dict[str, Behaviour] = {"a": returns(), "b": returns_while_cancelled(), 
 
 
 def of_the_tick(run: Run) -> None:
-    """Of the children `CLOCK` the first one ends at 1: if that is the deadline, it is in time."""
+    """The first child of `CLOCK` returns at 1, which is in time if that is the deadline."""
     scope = log_of(run).scopes[SCOPE]
     if scope.labels == tuple(CLOCK) and scope.deadline == 1 and scope.children[0].cancelled:
         raise Violation("of_the_tick", "cancelled in the tick of its value", run.schedule)
 
 
 def violated(run: Run) -> set[str]:
-    """The names of all the oracles that `run` violates."""
+    """Return the names of the oracles that `run` violates."""
     names: set[str] = set()
     for oracle in (of_the_tick, *outcome_oracles.ORACLES, *ORACLES):
         try:
@@ -86,7 +86,7 @@ def races(
 
 
 class Fault(NamedTuple):
-    """What is wrong, the oracle that must find it, and the world in which it shows."""
+    """A wrong implementation, the oracle that must find the fault, and a world that shows it."""
 
     wrong: Callable[..., object]
     oracle: str
@@ -120,7 +120,7 @@ FAULTS = [
     "fault", FAULTS, ids=lambda fault: f"{fault.wrong.__name__}-{fault.oracle}"
 )
 def test_a_known_fault_is_found(fault: Fault) -> None:
-    """The exhaustive search finds the fault, and nothing of the kind in what is right."""
+    """The search finds the fault, and no such violation in a right implementation."""
     search = explore(fault.program(fault.wrong), deadlock_ok=True)
     assert any(fault.oracle in violated(run) for run in search)
     right = Stream if isinstance(fault.wrong, type) else race
@@ -128,15 +128,15 @@ def test_a_known_fault_is_found(fault: Fault) -> None:
         assert fault.oracle not in violated(run)
 
 
-def test_every_oracle_has_found_something() -> None:
-    """No oracle is there that none of the known faults violates."""
+def test_every_oracle_finds_a_fault() -> None:
+    """Each oracle is violated by a known fault."""
     assert {oracle.__name__ for oracle in outcome_oracles.ORACLES} <= {
         fault.oracle for fault in FAULTS
     }
 
 
 def test_every_fault_is_found() -> None:
-    """No wrong stream or race is there that no search has to find."""
+    """Each wrong implementation is in the list of faults."""
     public = {
         thing
         for thing in vars(wrong_outcomes).values()
@@ -158,6 +158,6 @@ def test_every_fault_is_found() -> None:
     ],
 )
 def test_no_false_alarm(program: Program) -> None:
-    """The oracles find nothing in what is right, in every schedule with one cancellation."""
+    """The oracles find nothing in a right call, in every schedule with one cancellation."""
     for run in explore(program, cancels=1):
         judge(run)

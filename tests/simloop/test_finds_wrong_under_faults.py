@@ -1,4 +1,4 @@
-"""The tests of faults find what is known to be wrong, each by the oracle that is named."""
+"""The tests of faults find wrong implementations, each by the named oracle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Coro = Coroutine[Any, Any, Any]
 
 
 async def catches_exceptions_only(*coroutines: Coro) -> list[Any]:
-    """It was never thought of that an interrupt goes through it, past all that still runs."""
+    """Does not join its children when an interrupt propagates."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -79,7 +79,7 @@ def struck(how: Any) -> Callable[[Scenario], Iterator[Run]]:
 def test_a_fault_finds_it(
     call: Call, search: Callable[[Scenario], Iterable[Run]], oracle: str
 ) -> None:
-    """The calls of `simloop.wrong` that only go wrong when something else does."""
+    """The named oracle finds the fault in one of the runs."""
     scenario = Scenario("wrong", call, three, 0, 0, 0)
     assert oracle in {name for run in search(scenario) for name in violated(run)}
 
@@ -91,7 +91,7 @@ def test_a_lost_interrupt_is_found() -> None:
 
 
 def test_what_a_closed_loop_breaks_is_found() -> None:
-    """A cleanup that needs the loop when its coroutine is collected is heard of."""
+    """A cleanup that needs the loop when its coroutine is collected is reported."""
 
     async def program() -> None:
         try:

@@ -28,7 +28,7 @@ from simloop.wrong import right
 
 
 def test_time_is_virtual() -> None:
-    """A day passes at once, and the clock shows it to the tick."""
+    """A day takes no time, and the clock is exact."""
 
     async def program() -> float:
         await asyncio.sleep(86_400)
@@ -39,7 +39,7 @@ def test_time_is_virtual() -> None:
 
 
 def test_a_tick_is_a_choice_like_a_point() -> None:
-    """A point and a timer may come in either order; the clock goes to the next timer only."""
+    """A point and a timer may come in either order; the clock advances to the next timer only."""
 
     async def program() -> tuple[bool, float]:
         waited = point("a")
@@ -55,8 +55,8 @@ def test_a_tick_is_a_choice_like_a_point() -> None:
     assert sorted(values) == [(False, 1.0), (False, 1.0), (True, 2.0)]
 
 
-def test_timers_of_one_instant_fire_in_one_turn_and_in_order() -> None:
-    """Of two timers for the same instant the one made first goes first."""
+def test_timers_of_one_instant_run_in_one_iteration_and_in_order() -> None:
+    """Of two timers for the same instant the one created first runs first."""
 
     async def program() -> list[str]:
         log: list[str] = []
@@ -77,7 +77,7 @@ async def wait_for_ever() -> None:
         group.create_task(asyncio.Event().wait(), name="the one that waits")
 
 
-def test_a_deadlock_is_an_error_at_once() -> None:
+def test_a_deadlock_raises_immediately() -> None:
     """Nothing ready, timed or pending: the error names the tasks and the schedule."""
     with pytest.raises(Deadlock, match=r"outer at .*, the one that waits at Event.wait.*fifo:"):
         run(wait_for_ever, First())
@@ -85,8 +85,8 @@ def test_a_deadlock_is_an_error_at_once() -> None:
     assert result.deadlock is not None
 
 
-def test_spinning_for_ever_is_a_deadlock() -> None:
-    """A program that never ends though it always runs is stopped, too."""
+def test_spinning_forever_is_a_deadlock() -> None:
+    """A program that runs without end is stopped, too."""
 
     async def spin() -> None:
         for _ in itertools.count():
@@ -96,8 +96,8 @@ def test_spinning_for_ever_is_a_deadlock() -> None:
         run(spin, First(), max_steps=500)
 
 
-def test_spinning_does_not_shut_the_outside_out() -> None:
-    """While one task spins, events of the outside still happen, also in mode fifo."""
+def test_spinning_does_not_starve_the_outside() -> None:
+    """While one task spins, points are still completed, also in mode `fifo`."""
 
     async def program() -> object:
         waiting = asyncio.create_task(at_points("a", 2))
@@ -116,7 +116,7 @@ def test_spinning_does_not_shut_the_outside_out() -> None:
 
 
 def test_a_chooser_that_raises_leaves_no_task_behind() -> None:
-    """All tasks are ended, their `finally` run, and the chooser's error comes out."""
+    """All tasks finish, their `finally` run, and the chooser's error propagates."""
     ended: list[str] = []
 
     class Raising(First):
@@ -147,18 +147,18 @@ async def leave_an_orphan() -> None:
     assert not orphan.done()
 
 
-def test_what_happens_while_reaping_is_not_recorded() -> None:
-    """Orphans are named, and ended without a trace in the log."""
+def test_reaping_is_not_recorded() -> None:
+    """Orphans are named, and cancelled without an entry in the log."""
     result = run(leave_an_orphan, First())
     assert result.pending == ["orphan"]
     assert (result.events, result.handler_calls, result.warnings) == ([], [], [])
 
 
-def test_an_error_that_nobody_retrieves_is_seen() -> None:
-    """Also where it would be reported only when the garbage is collected."""
+def test_an_error_that_is_never_retrieved_is_recorded() -> None:
+    """Also where asyncio would report it only after a garbage collection."""
 
     async def fail() -> None:
-        raise ValueError("nobody looks")
+        raise ValueError("unretrieved")
 
     async def program() -> None:
         cycle: list[Any] = [asyncio.create_task(fail())]
@@ -167,14 +167,14 @@ def test_an_error_that_nobody_retrieves_is_seen() -> None:
 
     calls = run(program, First()).handler_calls
     assert len(calls) == 1
-    assert "exception was never retrieved: ValueError('nobody looks')" in calls[0]
+    assert "exception was never retrieved: ValueError('unretrieved')" in calls[0]
 
 
-def test_no_collection_in_the_middle_of_a_run_hides_an_error() -> None:
-    """What a program leaves in a cycle is young when the run is over, however much it allocates."""
+def test_no_collection_during_a_run_hides_an_error() -> None:
+    """Cycles of a program are in the young generation when it finishes, whatever it allocates."""
 
     async def fail() -> None:
-        raise ValueError("nobody looks")
+        raise ValueError("unretrieved")
 
     async def program() -> None:
         cycle: list[Any] = [asyncio.create_task(fail())]
@@ -185,11 +185,11 @@ def test_no_collection_in_the_middle_of_a_run_hides_an_error() -> None:
     assert len(run(program, First()).handler_calls) == 1
 
 
-def test_an_unretrieved_error_held_by_the_outcome_is_seen_when_that_is_dropped() -> None:
-    """The exception handler counts to the end of the last reference."""
+def test_an_unretrieved_error_in_the_outcome_is_recorded_when_that_is_dropped() -> None:
+    """The exception handler is observed until the last reference is gone."""
 
     async def fail() -> None:
-        raise ValueError("nobody looks")
+        raise ValueError("unretrieved")
 
     async def program() -> object:
         task = asyncio.create_task(fail())
@@ -202,8 +202,8 @@ def test_an_unretrieved_error_held_by_the_outcome_is_seen_when_that_is_dropped()
     assert len(result.handler_calls) == 1
 
 
-def test_a_coroutine_that_nobody_awaits_is_seen() -> None:
-    """Its warning is recorded, whatever the filters of the test run say."""
+def test_a_coroutine_that_is_never_awaited_is_recorded() -> None:
+    """Its warning is recorded under any warning filters."""
 
     async def program() -> None:
         _ = at_points("a", 1)
@@ -211,8 +211,8 @@ def test_a_coroutine_that_nobody_awaits_is_seen() -> None:
     assert run(program, First()).warnings == ["coroutine 'at_points' was never awaited"]
 
 
-def test_a_destructor_that_fails_is_seen() -> None:
-    """What goes to `sys.unraisablehook` is recorded, and the hook is put back."""
+def test_a_destructor_that_raises_is_recorded() -> None:
+    """Calls of `sys.unraisablehook` are recorded, and the hook is restored."""
     hook = sys.unraisablehook
 
     class Bad:
@@ -226,8 +226,8 @@ def test_a_destructor_that_fails_is_seen() -> None:
     assert sys.unraisablehook is hook
 
 
-def test_an_error_in_a_callback_is_seen() -> None:
-    """It goes to the exception handler, as on the stock loop, and is recorded as text."""
+def test_an_error_in_a_callback_is_recorded() -> None:
+    """It is passed to the exception handler, as on the stock loop, and recorded as text."""
 
     async def program() -> None:
         asyncio.get_running_loop().call_soon(lambda: 1 / 0)
@@ -236,8 +236,8 @@ def test_an_error_in_a_callback_is_seen() -> None:
     assert "ZeroDivisionError" in run(program, First()).handler_calls[0]
 
 
-def test_what_outlives_the_outcome_is_seen() -> None:
-    """A tracked object is missing from `alive()` only when it is really gone."""
+def test_objects_that_outlive_the_outcome_are_reported() -> None:
+    """A tracked object is in `alive()` until it is freed."""
 
     class Thing:
         pass
@@ -263,8 +263,8 @@ def test_what_outlives_the_outcome_is_seen() -> None:
     assert result.alive() == ["kept"]
 
 
-def test_the_cycles_of_earlier_runs_do_not_pile_up() -> None:
-    """What the outcomes held, once they are dropped, is collected every now and then."""
+def test_cycles_of_earlier_runs_do_not_accumulate() -> None:
+    """What dropped outcomes referred to is collected from time to time."""
 
     class Thing:
         pass
@@ -281,15 +281,15 @@ def test_the_cycles_of_earlier_runs_do_not_pile_up() -> None:
     assert len(alive) <= 200
 
 
-def test_interrupts_are_recorded_and_the_run_goes_on() -> None:
-    """KeyboardInterrupt comes out of the loop and not out of `run`; the outer task ends."""
+def test_interrupts_are_recorded_and_the_run_continues() -> None:
+    """KeyboardInterrupt propagates from the loop but not from `run`; the outer task finishes."""
     for result in explore(world(right, a=exits(error=KeyboardInterrupt), b=returns())):
         assert result.interrupts
         assert isinstance(result.error, KeyboardInterrupt)
 
 
-def test_tasks_stand_in_sets_in_the_order_of_their_birth() -> None:
-    """The order of a set of tasks depends on no address, so a run can be repeated."""
+def test_sets_of_tasks_are_in_the_order_of_their_creation() -> None:
+    """The order of a set of tasks does not depend on addresses, so a run can be repeated."""
 
     async def program() -> list[str]:
         tasks = {asyncio.create_task(asyncio.sleep(0), name=str(number)) for number in range(30)}
@@ -304,8 +304,8 @@ def test_tasks_stand_in_sets_in_the_order_of_their_birth() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
-def test_eager_runs_start_tasks_where_they_are_made() -> None:
-    """With `eager=True` a task that awaits nothing is done at once; the schedule says so."""
+def test_eager_runs_start_tasks_where_they_are_created() -> None:
+    """With `eager=True` a task that awaits nothing is done immediately; so says the schedule."""
 
     async def child() -> str:
         return "value"
@@ -321,8 +321,8 @@ def test_eager_runs_start_tasks_where_they_are_made() -> None:
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="there are eager tasks")
-def test_eager_runs_need_a_python_that_has_eager_tasks() -> None:
-    """On 3.11 `eager=True` is refused, rather than ignored."""
+def test_eager_runs_need_eager_tasks() -> None:
+    """On 3.11 `eager=True` raises."""
     with pytest.raises(RuntimeError, match="no eager tasks"):
         run(two_by_two, First(), eager=True)
 

@@ -1,4 +1,4 @@
-"""The deterministic loop with choice 0 does what the stock loop does."""
+"""With choice 0 the deterministic loop does what the stock loop does."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ async def _whole(program: LoggingProgram, log: Log) -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
-def test_an_ordinary_program_leaves_the_outside_no_choice(program: LoggingProgram) -> None:
+def test_an_ordinary_program_has_one_schedule(program: LoggingProgram) -> None:
     """Without points and outer cancellations there is one schedule only."""
     assert not run(lambda: _whole(program, lambda _: None), First()).choices
 
 
-def test_interrupts_come_out_of_the_loop_and_it_can_go_on() -> None:
-    """KeyboardInterrupt and SystemExit of a task come out, once each, and the others run on."""
+def test_interrupts_propagate_from_the_loop_which_can_run_on() -> None:
+    """KeyboardInterrupt and SystemExit of a task propagate once each; the other tasks run on."""
 
     def interrupted(loop: asyncio.AbstractEventLoop) -> list[str]:
         log: list[str] = []

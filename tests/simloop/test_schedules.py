@@ -41,7 +41,7 @@ def test_every_order_of_the_outside_is_visited_once() -> None:
     assert orders[0] == "a0 b0 a1 b1"  # choice 0: the oldest point first
 
 
-def test_racing_events_make_the_same_orders_and_more_schedules() -> None:
+def test_racy_mode_has_the_same_orders_and_more_schedules() -> None:
     """Mode racy visits all that fifo does, each schedule once."""
     runs = list(explore(two_by_two, mode="racy"))
     schedules = {result.schedule for result in runs}
@@ -49,7 +49,7 @@ def test_racing_events_make_the_same_orders_and_more_schedules() -> None:
     assert len(schedules) == len(runs) > 6
 
 
-def test_racing_events_may_all_happen_before_anybody_sees_one() -> None:
+def test_racy_mode_completes_points_before_a_task_wakes() -> None:
     """In mode racy both points may be complete before the first task has been woken."""
 
     async def program() -> list[bool]:
@@ -72,8 +72,8 @@ def test_the_outer_task_may_be_cancelled_at_every_boundary() -> None:
     assert ends == [([], False), ([2], True), ([1], True), ([0], True)]
 
 
-def test_two_cancellations_may_come_at_one_boundary() -> None:
-    """The outer task can be cancelled again before it has seen the first one."""
+def test_two_cancellations_at_one_boundary() -> None:
+    """The outer task can be cancelled again before it receives the first one."""
 
     async def program() -> None:
         await asyncio.sleep(0)
@@ -96,7 +96,7 @@ def test_the_same_seed_gives_the_same_run(mode: Mode) -> None:
 
 
 def test_a_replayed_schedule_gives_the_same_run() -> None:
-    """What `Run.schedule` says, `replay` repeats: choices, cancellations and events."""
+    """`replay` repeats the choices, cancellations and events of `Run.schedule`."""
     program = three_children(right)
     for mode in ("fifo", "racy"):
         for found in sample(program, 20, mode=mode, cancels=2):
@@ -114,14 +114,14 @@ def test_a_schedule_may_be_written_by_hand() -> None:
 
 
 def test_a_schedule_that_does_not_fit_is_refused() -> None:
-    """Another number of options, a choice too many, or a cancellation too late: another run."""
+    """Another number of options, a choice too many or a cancellation too late raises."""
     for schedule in ("fifo:0/3", "fifo:5", "fifo:0.0.0.0.0.0.0.0.0", "fifo:@c999"):
         with pytest.raises(Diverged):
             replay(two_by_two, schedule)
 
 
 def test_a_program_that_is_not_deterministic_is_refused() -> None:
-    """A search notices that a replayed prefix has other options than it had, or fewer choices."""
+    """A search raises if a repeated prefix has other options, or fewer choices."""
     runs = itertools.count()
 
     async def other_options() -> None:
@@ -151,7 +151,7 @@ def test_random_cancellations_are_spread_over_the_run() -> None:
 
 
 def test_a_sweep_cancels_at_every_step() -> None:
-    """Step 0, 1, 2, ... until the program is over before its turn; and every pair of steps."""
+    """Step 0, 1, 2, ... until the program finishes before that step; and every pair of steps."""
 
     async def program() -> None:
         for _ in range(3):
@@ -167,7 +167,7 @@ def test_a_sweep_cancels_at_every_step() -> None:
 @given(data=st.data())
 @settings(max_examples=50, deadline=None)
 def test_hypothesis_can_choose(data: st.DataObject) -> None:
-    """A schedule drawn by hypothesis is a schedule like any other."""
+    """Hypothesis can draw a schedule."""
     mode: Mode = "racy" if data.draw(st.booleans()) else "fifo"
     result = run(three_children(right), Drawn(data), mode=mode, cancels=2)
     assert replay(three_children(right), result.schedule).schedule == result.schedule

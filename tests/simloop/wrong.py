@@ -22,18 +22,24 @@ KEPT: list[Task] = []  # what `keeps_its_tasks` keeps; to be cleared by the test
 
 async def right(*coroutines: Coro) -> list[Any]:
     """No fault: failures are kept in a list, children are cancelled once and always joined."""
+    return await _gather(coroutines)
+
+
+async def _gather(
+    coroutines: tuple[Coro, ...], *, to_failure: bool = True, raised: int = 0
+) -> list[Any]:
     failures: list[Task] = []
     tasks = _start(coroutines, failures)
     cancellation = None
     try:
-        cancellation = await _wait_once(tasks, to_failure=True)
+        cancellation = await _wait_once(tasks, to_failure=to_failure)
         _cancel(tasks)
         cancellation = await _join(tasks) or cancellation
         if cancellation is not None:
             raise cancellation
-        return _results(tasks, failures)
+        return _results(tasks, failures, raised)
     finally:
-        # A frame that holds an exception which holds the frame is a cycle.
+        # A frame that refers to an exception that refers to the frame is a cycle.
         del cancellation, tasks, failures
 
 
@@ -153,18 +159,7 @@ async def drops_the_message(*coroutines: Coro) -> list[Any]:
 
 async def raises_the_last_failure(*coroutines: Coro) -> list[Any]:
     """Raises the last failure."""
-    failures: list[Task] = []
-    tasks = _start(coroutines, failures)
-    cancellation = None
-    try:
-        cancellation = await _wait_once(tasks, to_failure=True)
-        _cancel(tasks)
-        cancellation = await _join(tasks) or cancellation
-        if cancellation is not None:
-            raise cancellation
-        return _results(tasks, failures[::-1])
-    finally:
-        del cancellation, tasks, failures
+    return await _gather(coroutines, raised=-1)
 
 
 async def results_as_they_come(*coroutines: Coro) -> list[Any]:
@@ -228,18 +223,7 @@ async def times_out_too_early(*coroutines: Coro) -> list[Any]:
 
 async def waits_for_all_first(*coroutines: Coro) -> list[Any]:
     """Looks for failures only when all children are done, and waits forever for one that hangs."""
-    failures: list[Task] = []
-    tasks = _start(coroutines, failures)
-    cancellation = None
-    try:
-        cancellation = await _wait_once(tasks)
-        _cancel(tasks)
-        cancellation = await _join(tasks) or cancellation
-        if cancellation is not None:
-            raise cancellation
-        return _results(tasks, failures)
-    finally:
-        del cancellation, tasks, failures
+    return await _gather(coroutines, to_failure=False)
 
 
 def _me() -> Task:
@@ -313,9 +297,9 @@ async def _result_of(task: Task) -> Any:
     return await task
 
 
-def _results(tasks: list[Task], failures: list[Task]) -> list[Any]:
+def _results(tasks: list[Task], failures: list[Task], raised: int = 0) -> list[Any]:
     if failures:
-        error = failures[0].exception()
+        error = failures[raised].exception()
         assert error is not None
         try:
             raise error
