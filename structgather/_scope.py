@@ -123,7 +123,7 @@ class Scope:
     def creation_failed(
         self, error: BaseException, wrapper: Coroutine[Any, Any, None], awaitables: Iterable[object]
     ) -> None:
-        """Stop, because a task factory has refused a child."""
+        """Stop, because a child could not be started."""
         wrapper.close()
         self.fail(error)
         close_unstarted(awaitables)
