@@ -377,7 +377,7 @@ def _check_options(
 # As typeshed has it for asyncio.gather: overlapping overloads are the only way to have acceptable
 # types in all cases. So the result of a few arguments is typed as a tuple, though it is a list.
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     /,
     *,
@@ -385,9 +385,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1]]: ...
+) -> tuple[_T1]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     /,
@@ -396,9 +396,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2]]: ...
+) -> tuple[_T1, _T2]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -408,9 +408,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3]]: ...
+) -> tuple[_T1, _T2, _T3]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -421,9 +421,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4]]: ...
+) -> tuple[_T1, _T2, _T3, _T4]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -435,9 +435,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5]]: ...
+) -> tuple[_T1, _T2, _T3, _T4, _T5]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -450,17 +450,17 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5, _T6]]: ...
+) -> tuple[_T1, _T2, _T3, _T4, _T5, _T6]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     *aws: _Awaitable[_T],
     return_exceptions: Literal[False] = False,
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, list[_T]]: ...
+) -> list[_T]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+async def gather_structured(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     aw1: _Awaitable[_T1],
     /,
     *,
@@ -468,9 +468,9 @@ def gather_structured(  # type: ignore[overload-overlap]  # pyright: ignore[repo
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered1[_T1]]: ...
+) -> Gathered1[_T1]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     /,
@@ -479,9 +479,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered2[_T1, _T2]]: ...
+) -> Gathered2[_T1, _T2]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -491,9 +491,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered3[_T1, _T2, _T3]]: ...
+) -> Gathered3[_T1, _T2, _T3]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -504,9 +504,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered4[_T1, _T2, _T3, _T4]]: ...
+) -> Gathered4[_T1, _T2, _T3, _T4]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -518,9 +518,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered5[_T1, _T2, _T3, _T4, _T5]]: ...
+) -> Gathered5[_T1, _T2, _T3, _T4, _T5]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -533,9 +533,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered6[_T1, _T2, _T3, _T4, _T5, _T6]]: ...
+) -> Gathered6[_T1, _T2, _T3, _T4, _T5, _T6]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     /,
     *,
@@ -543,9 +543,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException]]: ...
+) -> tuple[_T1 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     /,
@@ -554,9 +554,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException]]: ...
+) -> tuple[_T1 | BaseException, _T2 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -566,9 +566,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException]]: ...
+) -> tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -579,13 +579,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException],
-]: ...
+) -> tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -597,19 +593,15 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[
-        _T1 | BaseException,
-        _T2 | BaseException,
-        _T3 | BaseException,
-        _T4 | BaseException,
-        _T5 | BaseException,
-    ],
+) -> tuple[
+    _T1 | BaseException,
+    _T2 | BaseException,
+    _T3 | BaseException,
+    _T4 | BaseException,
+    _T5 | BaseException,
 ]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -622,34 +614,30 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[
-        _T1 | BaseException,
-        _T2 | BaseException,
-        _T3 | BaseException,
-        _T4 | BaseException,
-        _T5 | BaseException,
-        _T6 | BaseException,
-    ],
+) -> tuple[
+    _T1 | BaseException,
+    _T2 | BaseException,
+    _T3 | BaseException,
+    _T4 | BaseException,
+    _T5 | BaseException,
+    _T6 | BaseException,
 ]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     *aws: _Awaitable[_T],
     return_exceptions: Literal[True],
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered[_T | BaseException]]: ...
+) -> Gathered[_T | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     *aws: _Awaitable[_T],
     return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, list[_T | BaseException]]: ...
+) -> list[_T | BaseException]: ...
 def gather_structured(
     *aws: Awaitable[Any],
     return_exceptions: bool = False,
