@@ -312,7 +312,8 @@ def _interrupted(
             except Deadlock:
                 hangs, idle = idle, True
                 loop.take_more_steps()  # timers that are set anew keep it from being idle
-                outer.cancel()
+                with contextlib.suppress(KeyboardInterrupt):  # if it was idle by itself
+                    outer.cancel()
         hangs = hangs or lines.spins
         place = lines.place
     finally:
