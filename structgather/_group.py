@@ -106,5 +106,10 @@ def keeps_a_history(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def coroutine_of(task: asyncio.Task[Any]) -> object:
-    """Return the coroutine of a Task, if it can be had: 3.12 crashes if it finished eagerly."""
-    return None if task.done() and sys.version_info[:2] == (3, 12) else task.get_coro()
+    """Return the coroutine of a Task, or None if it finished eagerly.
+
+    3.12 crashes where such a Task is asked for its coroutine; its repr tells them apart.
+    """
+    if sys.version_info[:2] == (3, 12) and task.done() and " coro=" not in repr(task):
+        return None
+    return task.get_coro()

@@ -473,6 +473,8 @@ async def add_all(*children: Any) -> None:
 @either_start
 def test_a_wrapper_that_fails_after_the_child(call: Call, *, eager: bool) -> None:
     """The call raises the wrapper's error, and asyncio does not report it as well."""
+    if eager and sys.version_info[:2] == (3, 12):
+        pytest.skip("gh-128550: the group of 3.12 cancels its caller in the midst of create_task")
 
     async def at_once() -> str:
         return "c"
