@@ -32,17 +32,21 @@ An example:
 # _gathered_types  what type checkers see of `return_exceptions=True` with few arguments
 # _first_n         first_n_within and FirstN
 # _as_completed    as_completed_scoped and AsCompleted
-# _intake          what these two share: inputs that are started as there is room, deadlines
+# _intake          what these two share: inputs, started as there is room, and deadlines
 #
 # _scope           the protocol: children start, settle, are cancelled and joined; has the rules
-# _group           what it adds to asyncio: TaskGroup, the future that the body awaits, loops
-# _adopt           Tasks and Futures that were created elsewhere; Tasks of task factories
+# _policy          what a function decides for itself
+# _queued          children that start one by one, as there is room
+# _adopt           children that do not settle by themselves: adopted, wrapped, never started
+# _errors          what a call raises besides its children's failures
+# _group           what the scope adds to asyncio: TaskGroup, the body's future, minimal loops
 # _timers          `child_timeout`, and the deadline of a call
 # _stuck           the warning about a child that ignores its cancellation; names of children
 #
 # _outcome         Ok, Failed, TimedOut, Cancelled
 # _failures        ChildFailures, notes, tracebacks
 # _arguments       validation, before anything has started
+# _unstarted       closes the coroutines that will not run
 #
 # _rate_limit      RateLimit, and the fast path of its admission
 # _gate            the queue: which call is admitted when
@@ -50,19 +54,18 @@ An example:
 #
 # _migrate         `structgather migrate`
 #
-# One child's way: `_Gather.gather_structured` validates the arguments and enters the group of a
-# new `Scope`. `Scope.start` wraps the coroutine in `Scope._child`, lets the group create its Task,
-# notes it in `unfinished`, and schedules `_check` behind the first steps of the batch. The body
-# waits in `Scope.join`. When the child returns, `_child` takes it out of `unfinished` and gives
-# the value to the policy: to the list of results. The last child adds `wake` to its own done
-# callbacks, behind the group's, so the group is empty when the body resumes, leaves it and returns
-# the list.
+# One child's way: `_Gather.gather_structured` validates the arguments and enters the group of a new
+# `Scope`. `Scope.start` wraps the coroutine in `run_child`, lets the group create its Task, adds it
+# to `unfinished`, and schedules `check` behind the first steps of the batch. The body waits in
+# `Scope.join`. When the child returns, `run_child` takes it out of `unfinished` and gives the value
+# to the policy: to the list of results. The last child adds `wake` to its own done callbacks,
+# behind the group's, so the group is empty when the body resumes, leaves it and returns the list.
 #
-# One failure's way: `_child` catches the exception. `settle_failed` passes it to
-# `_Gather.on_error`, which records the first one and asks for `stop_after_first_steps`: `stop`
-# runs now or, if first steps are due, in `_check`. It cancels each unfinished child, once, in
-# start order. Their CancelledErrors come through `_child` and `settle_cancelled` to `on_error`,
-# marked as ours; what a sibling raises instead comes as another failure. The last one wakes the
+# One failure's way: `run_child` catches the exception. `settle_error` passes it to
+# `_Gather.on_error`, which records the first one and calls `stop_after_first_steps`: `stop` runs
+# now or, if first steps are due, in `check`. It cancels each unfinished child, once, in start
+# order. Their CancelledErrors pass through `run_child` and `settle_cancelled` to `on_error`, with
+# `by_us`; what a sibling raises instead arrives there as another failure. The last one wakes the
 # body, and `_Gather._result` raises the first failure, with the others in its notes.
 
 from structgather._as_completed import AsCompleted, as_completed_scoped

@@ -1,7 +1,8 @@
-"""Children that the scope has not created itself, or whose Task runs more than our coroutine.
+"""Children that do not settle in their own last step.
 
-Adopted Tasks and Futures were created elsewhere; they are cancelled and joined through a done
-callback. So are Tasks in which a task factory or a tracer has wrapped our coroutine.
+Adopted Tasks and Futures were created elsewhere: they settle in a done callback. So do Tasks in
+which a task factory or a tracer has wrapped our coroutine. Children that were cancelled before
+their first step, or whose settlement was interrupted, are settled by what their Task says.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def adopt_wrapped(
 ) -> None:
     """Make a Task a child that may run more than our `wrapper`, or has finished eagerly."""
     if wrapper.cr_frame is None:
-        return  # it ran to its end in its first step, and has settled
+        return  # it finished in its first step, and has settled
     scope.unfinished[index] = task
     task.add_done_callback(functools.partial(_wrapped_done, scope, index, wrapper, awaitable))
 
@@ -85,10 +86,19 @@ def _wrapped_done(
 ) -> None:
     wrapper.close()
     if not task.cancelled() and task.exception() is not None:
-        scope.note_aborted_group()
+        _group_has_aborted(scope)
     if index in scope.unfinished:  # what is around our coroutine has not run it
         close_unstarted((awaitable,))
         settle(scope, index, task)
+
+
+def _group_has_aborted(scope: Scope) -> None:
+    # The Task has failed outside of its child, and so the group has cancelled the others.
+    scope.stopping = True
+    now = scope.loop.time()
+    for index, child in scope.unfinished.items():
+        if isinstance(child, asyncio.Task) and child.cancelling():
+            scope.cancelled_at.setdefault(index, now)
 
 
 def settle(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
@@ -114,8 +124,8 @@ def settle_unstarted(
             settle(scope, index, child)
 
 
-def settle_missed(scope: Scope) -> None:
-    """Settle the children that are done, but whose settlement an interrupt has prevented."""
+def settle_finished(scope: Scope) -> None:
+    """Settle the children that are done but have not settled."""
     for batch in scope.batches:
         settle_unstarted(scope, *batch)
     for index, child in list(scope.unfinished.items()):
@@ -123,7 +133,7 @@ def settle_missed(scope: Scope) -> None:
             settle(scope, index, child)
 
 
-async def join_missed(scope: Scope) -> None:
+async def join_remaining(scope: Scope) -> None:
     """Join the adopted children that are left where our own code was interrupted.
 
     The group does not know them, and a done callback may be what was interrupted.
@@ -132,7 +142,7 @@ async def join_missed(scope: Scope) -> None:
     cancelled = await join(scope.unfinished.values())
     if cancelled is not None:
         scope.errors.keep(cancelled)
-    settle_missed(scope)
+    settle_finished(scope)
 
 
 def report_cancel(
@@ -181,7 +191,7 @@ def with_own_traceback(error: _E, future: asyncio.Future[Any]) -> _E:
 
 
 async def join(futures: Iterable[asyncio.Future[Any]]) -> asyncio.CancelledError | None:
-    """Wait until all are done, whatever cancels the caller; return the first such cancellation."""
+    """Wait until all are done. Return the first cancellation of the caller meanwhile, if any."""
     pending = list(futures)
     cancelled: asyncio.CancelledError | None = None
     while pending := [future for future in pending if not future.done()]:

@@ -39,7 +39,7 @@ FUNCTION = "as_completed_scoped"
 
 _NEW, _OPEN, _LEFT = "has not been entered", "is open", "has been left"
 
-#: The open blocks whose calling Task is over.
+#: The open blocks whose calling Task has finished.
 _without_caller: set[_Stream] = set()
 
 
@@ -51,10 +51,10 @@ class _Stream(Intake):
         "_count",
         "_feeding",
         "_held",
-        "_late",
         "_next",
         "_numbered",
         "_room",
+        "_running_at_timeout",
         "left",
         "ready",
         "timeout",
@@ -76,10 +76,10 @@ class _Stream(Intake):
     _numbered: bool
     _count: int
     #: How many children were running when `timeout` was over; None before.
-    _late: int | None
+    _running_at_timeout: int | None
     _room: asyncio.Future[None] | None
 
-    def begin(
+    def start_inputs(
         self,
         aws: Iterable[Awaitable[Any]] | AsyncIterable[Awaitable[Any]],
         timeout: float | None,
@@ -92,20 +92,20 @@ class _Stream(Intake):
         self._held = {} if ordered else None
         self._added = deque()
         self._next = 0
-        self._late = self._room = None
-        late = timeout == 0
+        self._running_at_timeout = self._room = None
+        expired = timeout == 0
         self._feeding = not isinstance(aws, (list, tuple)) and isinstance(aws, AsyncIterable)
         if isinstance(aws, (list, tuple)) or not isinstance(aws, AsyncIterable):
-            self.take(aws, late=late)
+            self.take(aws, expired=expired)
             return
-        self.take((), late=late)
+        self.take((), expired=expired)
         if not self.scope.stopping:
-            self._keep_starts()
+            self._keep_start_times()
             self.scope.start((SOURCE,), (self._feed(aws),))
 
-    def _keep_starts(self) -> None:
-        if self.scope.starts is None:
-            self.scope.starts = dict.fromkeys(self.scope.unfinished, self.scope.began)
+    def _keep_start_times(self) -> None:
+        if self.scope.started_at is None:
+            self.scope.started_at = dict.fromkeys(self.scope.unfinished, self.scope.called_at)
 
     def expect(self, count: int) -> None:
         # In a collection each input has its index, and what is added is numbered from the length
@@ -127,7 +127,7 @@ class _Stream(Intake):
         self.scope.caller.add_done_callback(self.caller_finished)
 
     def caller_finished(self, _: object) -> None:
-        """Keep the children alive all the same: another Task may leave the block."""
+        """Keep the children alive although the caller has finished: another Task may leave."""
         _without_caller.add(self)
 
     async def leave(self) -> None:
@@ -149,14 +149,14 @@ class _Stream(Intake):
             finally:
                 error.__traceback__ = error.__context__ = None  # no cycle
             if self.scope.unfinished:
-                await _adopt.join_missed(self.scope)
+                await _adopt.join_remaining(self.scope)
 
     def _forget_caller(self) -> None:
         self.left = True
         self.scope.caller.remove_done_callback(self.caller_finished)
         _without_caller.discard(self)
 
-    # What is yet to come.
+    # Inputs.
 
     def has_room(self) -> bool:
         """Tell whether one more child may be started. What is not taken yet counts as running."""
@@ -180,7 +180,7 @@ class _Stream(Intake):
     def add(self, awaitable: Awaitable[Any]) -> int:
         """Start one more child, or let it wait for room."""
         check_awaitable(FUNCTION, "what is added", awaitable, self.scope.caller)
-        self._keep_starts()  # it is not as old as the call
+        self._keep_start_times()  # it is not as old as the call
         index, self._count = self._count, self._count + 1
         self._start_or_wait(index, awaitable, contextvars.copy_context())
         return index
@@ -189,7 +189,7 @@ class _Stream(Intake):
         self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
     ) -> None:
         if self.limit is None:
-            self.start_or_not(index, awaitable, context)
+            self.start_unless_stopped(index, awaitable, context)
             return
         if self._held is not None and self._numbered:
             self._added.append((index, awaitable, context))  # behind the input
@@ -197,7 +197,7 @@ class _Stream(Intake):
             return
         self.waiting.append((index, awaitable, context))
         while self.waiting and (self.scope.stopping or self.has_room()):
-            self.start_or_not(*self.waiting.popleft())
+            self.start_unless_stopped(*self.waiting.popleft())
 
     def take_one(self) -> bool:
         """Let one more input wait for room: in input order, what was added comes last."""
@@ -244,7 +244,7 @@ class _Stream(Intake):
             if not collected and isinstance(iterator, AsyncGenerator):
                 await iterator.aclose()
 
-    # What has come.
+    # Outcomes.
 
     def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
         if index == SOURCE:
@@ -273,8 +273,8 @@ class _Stream(Intake):
         if self.scope.unfinished:  # otherwise the scope wakes the consumer, behind the group
             self.scope.wake()
 
-    # The end. What ends the iteration is raised behind the outcomes that were there before. Those
-    # of children that are cancelled for it are `undelivered`: they are no answers.
+    # The end. An error is raised after the outcomes that were recorded before it. Outcomes of the
+    # children that are cancelled because of it are `undelivered`.
 
     def _end_here(self) -> None:
         if None not in self.ready:
@@ -296,7 +296,7 @@ class _Stream(Intake):
             return
         if missing or self._feeding:
             self._end_here()
-        self._late = self.stop_late(self.timeout or 0)
+        self._running_at_timeout = self.time_out(self.timeout or 0)
 
     def exception(self) -> BaseException | None:
         """Return what the iteration has to raise when all have settled; None if it just ends."""
@@ -305,8 +305,8 @@ class _Stream(Intake):
             self.source_error = None
         else:
             error = self.scope.errors.take()
-        if error is None and self.ready and self._late is not None:
-            return self._too_late(self._late)
+        if error is None and self.ready and self._running_at_timeout is not None:
+            return self._too_late(self._running_at_timeout)
         if isinstance(error, StopAsyncIteration):  # it would look like the end
             ended = RuntimeError(f"{FUNCTION}(): its input raised StopAsyncIteration")
             ended.__cause__ = error
@@ -320,7 +320,7 @@ class _Stream(Intake):
         return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
 
     def is_over(self) -> bool:
-        """Tell whether nothing is left to cancel, to deliver, to raise or to close."""
+        """Tell whether nothing is left to cancel, deliver, raise or close."""
         return not (
             self.scope.unfinished
             or self.ready
@@ -379,7 +379,7 @@ class AsCompleted(Generic[T]):
             raise
         await stream.enter()
         try:
-            stream.begin(aws, timeout, ordered=ordered)
+            stream.start_inputs(aws, timeout, ordered=ordered)
             if stream.source_error is None and not stream.scope.errors:
                 return self
         except BaseException:
@@ -418,7 +418,9 @@ class AsCompleted(Generic[T]):
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
             scope.wake()  # a Task that still iterates
-            _adopt.settle_missed(scope)  # an interrupt in our own code may have cost a settlement
+            _adopt.settle_finished(
+                scope
+            )  # an interrupt in our own code may have prevented a settlement
             while scope.unfinished:
                 await scope.join()
         stream.close_source()
@@ -430,7 +432,7 @@ class AsCompleted(Generic[T]):
         raised = scope.close()
         if error is None:
             raised = source_error if raised is None else raised
-        elif not scope.broken and _rank(error) >= (1 if reached_loop else _rank(raised)):
+        elif not scope.group_aborted and _rank(error) >= (1 if reached_loop else _rank(raised)):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
             # cancellation of the caller that came while the children were joined. (A broken group
             # has cancelled the body itself.)
@@ -535,7 +537,7 @@ class AsCompleted(Generic[T]):
     def cancel(self) -> None:
         """Cancel all children, and start none any more. The iteration continues to the last one.
 
-        What has settled, and each child that finishes now, is still an item, mostly `Cancelled`.
+        Outcomes that were not taken, and those of children that finish now, are still items.
         To leave at once, `break`.
         """
         stream = self._open_stream()
@@ -572,7 +574,7 @@ def as_completed_scoped(
     child_timeout: float | None = None,
     ordered: bool = False,
 ) -> AsCompleted[T]:
-    """Run awaitables concurrently and iterate over their outcomes in the order in which they end.
+    """Run awaitables concurrently and iterate over their outcomes as they finish.
 
         async with as_completed_scoped(fetch(u) for u in urls) as outcomes:
             async for outcome in outcomes:
@@ -581,7 +583,7 @@ def as_completed_scoped(
     The body of a loop over `asyncio.as_completed` stays as it is. How it differs:
 
     - Leaving the block, by its end, `break`, `return`, an exception or a cancellation, cancels the
-      children that still run and joins them. What was not handed out is in `.undelivered`.
+      children that still run and joins them. Outcomes that were not taken are in `.undelivered`.
     - A failing child is an item; it does not end the iteration. `await outcome` raises its error.
     - Inputs may come from an async iterable. With `limit` they are pulled lazily, never further
       ahead of the consumer than `limit`.
@@ -593,17 +595,17 @@ def as_completed_scoped(
             different. What is left of a generator, or async generator, is closed at the end.
         limit: How many children may run at a time, outcomes that were not taken included.
         timeout: Seconds for the whole iteration, counted from the entry. When they are over, all
-            children are cancelled and joined, and the iteration raises TimeoutError behind the
-            outcomes that came in time. With 0 nothing starts.
+            children are cancelled and joined, and the iteration raises TimeoutError after the
+            outcomes that arrived in time. With 0 nothing starts.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is
-            cancelled and joined, and ends as `TimedOut`.
+            cancelled and joined, and is `TimedOut`.
         ordered: Yield outcomes in input order instead. Those that wait for an earlier one count as
             not taken.
 
     Returns:
         An async context manager, which is also the async iterator of outcomes. An exception of the
-        body goes on as it is: never in a group, never replaced by a child's. Failures that nobody
-        has seen show in its traceback, as notes.
+        body propagates as it is: never in a group, never replaced by a child's. Failures that were
+        not taken from the iteration are in its notes.
 
     Raises:
         TimeoutError: By the iteration, when `timeout` seconds are over.
@@ -611,7 +613,7 @@ def as_completed_scoped(
         KeyboardInterrupt, SystemExit: Raised in a child.
         TypeError, ValueError: On entry: an argument is out of range, or an input is not awaitable,
             belongs to a different event loop, or is given twice. For what is pulled lazily: by the
-            iteration, which is where an error of the iterable itself comes up too.
+            iteration, as any error that `aws` itself raises.
         RuntimeError: There is no running event loop; the block is entered twice, or is iterated
             over by two tasks at once, before it was entered or after it was left.
     """

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
 
     Interrupt: TypeAlias = KeyboardInterrupt | SystemExit
 
-#: What stops the event loop: never an outcome, and raised before anything else.
+#: What stops the event loop, and is never an outcome.
 INTERRUPTS = (KeyboardInterrupt, SystemExit)
-
 
 #: The attribute of an interrupt that has been through the event loop.
 _REACHED_LOOP = "_structgather_reached_loop"

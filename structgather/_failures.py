@@ -103,13 +103,13 @@ def inside(cancelled: BaseException) -> BaseExceptionGroup[BaseException] | None
 
 
 def note_raised_by(error: BaseException, function: str, index: int, name: str) -> None:
-    """Note which child raised `error`, which the call raises on."""
+    """Note which child raised `error`, which the call is about to raise."""
     text = f"{function}{_RAISED_BY}{index}, {name}"
     _add_note(error, f"{function}{_RAISED_BY}", text)
 
 
 def note_others(error: BaseException, function: str, failures: Iterable[Failure]) -> None:
-    """Note the failures that are not raised on `error`, which is.
+    """Note on `error`, which the call raises, the failures that it does not raise.
 
     Only a CancelledError of the caller has them as its cause, where a call around this one finds
     them: see `inside`.

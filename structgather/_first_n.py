@@ -144,7 +144,7 @@ class _FirstN(Intake):
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
         if scope.unfinished:
-            await _adopt.join_missed(scope)
+            await _adopt.join_remaining(scope)
         del scope
         self.pull()
         self.close_source()
@@ -153,7 +153,7 @@ class _FirstN(Intake):
 
     def _start(self) -> None:
         try:
-            self.take(self._iterable, late=self._within == 0)
+            self.take(self._iterable, expired=self._within == 0)
         except Exception as error:  # noqa: BLE001 - the input is refused; raised by the call
             refuse(self._iterable)
             self.source_failed(error)
@@ -207,7 +207,7 @@ class _FirstN(Intake):
     def time_is_over(self, *, missing: bool) -> None:
         if missing and not self.scope.stopping:
             self._reason = "deadline"
-            self.stop_late(self._within or 0)
+            self.time_out(self._within or 0)
 
     def _met(self) -> None:
         self._reason = "met"
@@ -261,10 +261,10 @@ def first_n_within(
     What it replaces, and how it differs:
 
     - `asyncio.wait(..., return_when=FIRST_COMPLETED)` in a loop: here the losers are cancelled, and
-      joined before the call is over; the cost is that of the children, not their number times n.
+      joined before the call returns; the cost is that of the children, not their number times n.
     - `asyncio.timeout` around `asyncio.gather`: here what arrived in time is not lost.
-    - Both: a failing child does not end the call; only n values, the deadline or the end of all
-      children do.
+    - Both: a failing child does not end the call; only n values, the deadline, or that all
+      children have finished.
 
     Args:
         aws: An iterable of coroutines, Tasks, Futures or other awaitables, all different. With
@@ -274,11 +274,11 @@ def first_n_within(
             deadline is in time. With 0 only Tasks and Futures that are done already count.
         limit: How many children may run at a time; None for all at once.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is
-            cancelled and joined, and ends as `TimedOut`.
+            cancelled and joined, and is `TimedOut`.
 
     Returns:
         A `FirstN`: `.values`, `.outcomes` (one per input that was taken, in input order), `.met`,
-        `.reason`, `.exception_group()`, `.raise_if_short()`. A child that the deadline ended is
+        `.reason`, `.exception_group()`, `.raise_if_short()`. A child that the deadline stopped is
         TimedOut; one that was not needed any more is Cancelled; so is one that never started, with
         `elapsed` 0. A value that a loser, or a late child, returned while it was being cancelled is
         in `.outcomes`, not in `.values`.
@@ -287,8 +287,8 @@ def first_n_within(
         asyncio.CancelledError: The caller was cancelled.
         KeyboardInterrupt, SystemExit: Raised in a child.
         TypeError, ValueError: An argument is out of range, or an input is not awaitable, belongs to
-            a different event loop, or is given twice. What had started is joined first.
-        Exception: What `aws` itself raises while it is iterated over; likewise.
+            a different event loop, or is given twice. Children that have started are joined first.
+        Exception: Raised by `aws` itself while it is iterated over; the children are joined first.
         RuntimeError: There is no running event loop.
     """
     return _FirstN(aws).first_n_within(n, within, limit, child_timeout)

@@ -249,10 +249,10 @@ class _Gather:
             self._elapsed = elapsed
             self._unsuccessful = {}
         if limit is not None:
-            scope.starts = {}
+            scope.started_at = {}
             self._queue = _Queue(scope, limit)
         if child_timeout is not None:
-            scope.starts = {}
+            scope.started_at = {}
             scope.timeouts = ChildTimeouts(scope, child_timeout)
         plain = self._elapsed is None and limit is None
         scope.decide_by(self, self._values.__setitem__ if plain else self._record)
@@ -267,7 +267,7 @@ class _Gather:
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
         if scope.unfinished:
-            await _adopt.join_missed(scope)
+            await _adopt.join_remaining(scope)
         del scope
         return self._result(positions, exception_group)
 
@@ -308,7 +308,7 @@ class _Gather:
             scope.stopping = True
             if asyncio.current_task(scope.loop) is not None:
                 # It is the child's last step: adopted children that are done have failed before.
-                _adopt.settle_missed(scope)
+                _adopt.settle_finished(scope)
             self._failures.append((index, error))
             self._traceback = _failures.traceback_of(self._failures[0][1])
             scope.stop_after_first_steps()
@@ -377,7 +377,7 @@ def _check_options(
 # As typeshed has it for asyncio.gather: overlapping overloads are the only way to have acceptable
 # types in all cases. So the result of a few arguments is typed as a tuple, though it is a list.
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     /,
     *,
@@ -385,9 +385,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1]]: ...
+) -> tuple[_T1]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     /,
@@ -396,9 +396,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2]]: ...
+) -> tuple[_T1, _T2]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -408,9 +408,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3]]: ...
+) -> tuple[_T1, _T2, _T3]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -421,9 +421,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4]]: ...
+) -> tuple[_T1, _T2, _T3, _T4]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -435,9 +435,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5]]: ...
+) -> tuple[_T1, _T2, _T3, _T4, _T5]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -450,17 +450,17 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1, _T2, _T3, _T4, _T5, _T6]]: ...
+) -> tuple[_T1, _T2, _T3, _T4, _T5, _T6]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     *aws: _Awaitable[_T],
     return_exceptions: Literal[False] = False,
     exception_group: bool = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, list[_T]]: ...
+) -> list[_T]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+async def gather_structured(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     aw1: _Awaitable[_T1],
     /,
     *,
@@ -468,9 +468,9 @@ def gather_structured(  # type: ignore[overload-overlap]  # pyright: ignore[repo
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered1[_T1]]: ...
+) -> Gathered1[_T1]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     /,
@@ -479,9 +479,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered2[_T1, _T2]]: ...
+) -> Gathered2[_T1, _T2]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -491,9 +491,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered3[_T1, _T2, _T3]]: ...
+) -> Gathered3[_T1, _T2, _T3]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -504,9 +504,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered4[_T1, _T2, _T3, _T4]]: ...
+) -> Gathered4[_T1, _T2, _T3, _T4]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -518,9 +518,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered5[_T1, _T2, _T3, _T4, _T5]]: ...
+) -> Gathered5[_T1, _T2, _T3, _T4, _T5]: ...
 @overload
-def gather_structured(  # type: ignore[overload-overlap]
+async def gather_structured(  # type: ignore[overload-overlap]
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -533,9 +533,9 @@ def gather_structured(  # type: ignore[overload-overlap]
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered6[_T1, _T2, _T3, _T4, _T5, _T6]]: ...
+) -> Gathered6[_T1, _T2, _T3, _T4, _T5, _T6]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     /,
     *,
@@ -543,9 +543,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException]]: ...
+) -> tuple[_T1 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     /,
@@ -554,9 +554,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException]]: ...
+) -> tuple[_T1 | BaseException, _T2 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -566,9 +566,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException]]: ...
+) -> tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -579,13 +579,9 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException],
-]: ...
+) -> tuple[_T1 | BaseException, _T2 | BaseException, _T3 | BaseException, _T4 | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -597,19 +593,15 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[
-        _T1 | BaseException,
-        _T2 | BaseException,
-        _T3 | BaseException,
-        _T4 | BaseException,
-        _T5 | BaseException,
-    ],
+) -> tuple[
+    _T1 | BaseException,
+    _T2 | BaseException,
+    _T3 | BaseException,
+    _T4 | BaseException,
+    _T5 | BaseException,
 ]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     aw1: _Awaitable[_T1],
     aw2: _Awaitable[_T2],
     aw3: _Awaitable[_T3],
@@ -622,34 +614,30 @@ def gather_structured(
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[
-    Any,
-    Any,
-    tuple[
-        _T1 | BaseException,
-        _T2 | BaseException,
-        _T3 | BaseException,
-        _T4 | BaseException,
-        _T5 | BaseException,
-        _T6 | BaseException,
-    ],
+) -> tuple[
+    _T1 | BaseException,
+    _T2 | BaseException,
+    _T3 | BaseException,
+    _T4 | BaseException,
+    _T5 | BaseException,
+    _T6 | BaseException,
 ]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     *aws: _Awaitable[_T],
     return_exceptions: Literal[True],
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, Gathered[_T | BaseException]]: ...
+) -> Gathered[_T | BaseException]: ...
 @overload
-def gather_structured(
+async def gather_structured(
     *aws: _Awaitable[_T],
     return_exceptions: bool,
     exception_group: Literal[False] = False,
     limit: int | None = None,
     child_timeout: float | None = None,
-) -> Coroutine[Any, Any, list[_T | BaseException]]: ...
+) -> list[_T | BaseException]: ...
 def gather_structured(
     *aws: Awaitable[Any],
     return_exceptions: bool = False,
@@ -662,24 +650,24 @@ def gather_structured(
     Stands in for `asyncio.gather` line for line: `await gather_structured(a(), b(), *more)`. How it
     differs:
 
-    - When the await is over, every child has finished. After a failure, or when the caller is
-      cancelled, the children still running are cancelled, and joined before anything is raised.
-    - The first failure is raised as the very object that the child raised; those of its siblings
-      show in its traceback, as notes.
+    - When the call returns or raises, every child has finished. After a failure, or when the caller
+      is cancelled, the children still running are cancelled, and joined before anything is raised.
+    - The first failure is raised as the very object that the child raised, with those of its
+      siblings in its notes.
     - A bad argument is refused before anything has started.
     - Without `await` nothing happens: the result is a coroutine, not a Future that runs already.
       Pass it to `asyncio.timeout`, `wait_for`, `shield`, `create_task` or `run` as usual.
 
     Args:
         *aws: Coroutines, Tasks, Futures or other awaitables. One that is given several times runs
-            once and fills each place. A Task or Future is taken over: it is cancelled and joined
+            once and fills each position. A Task or Future is adopted: it is cancelled and joined
             like any child, unless it is wrapped in `asyncio.shield`.
-        return_exceptions: Let every child run to its end and put the exceptions in place of the
-            values, in a `Gathered`: a list that can also hand over or raise the failures.
+        return_exceptions: Let every child run to completion and put the exceptions in place of the
+            values, in a `Gathered`: a list that can also return or raise the failures as a group.
         exception_group: Raise one `ExceptionGroup` of all failures, also of a single one, instead
             of the first failure. It is a `BaseExceptionGroup` if one of them is not an `Exception`.
-        limit: How many children may run at a time. A child's Task is made only when its turn has
-            come. Tasks and Futures run already and take no turn.
+        limit: How many children may run at a time; the others have no Task until there is room.
+            Tasks and Futures run already and take no room.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is
             cancelled and joined, and has then failed with a `TimeoutError` that names it, unless it
             returns a value all the same. With 0 nothing is started.
@@ -688,7 +676,7 @@ def gather_structured(
         The values in the order of the arguments.
 
     Raises:
-        BaseException: The first failure by time. A child that ended cancelled by itself has failed
+        BaseException: The first failure by time. A child that a third party cancelled has failed
             with CancelledError.
         asyncio.CancelledError: The caller was cancelled.
         KeyboardInterrupt, SystemExit: Raised in a child; also with `return_exceptions`.

@@ -66,7 +66,7 @@ class Source:
     def close(self) -> BaseException | None:
         """Close the generator, and the coroutines that will not run.
 
-        Returns what the generator's own cleanup raised, for the policy to raise in its turn.
+        Returns what the generator's cleanup raised, for the policy to raise when all are joined.
         """
         self.exhausted = True
         if self._known is not None:
@@ -88,7 +88,6 @@ class Intake:
     __slots__ = (
         "_context",
         "_deadline",
-        "_opened",
         "_overdue",
         "limit",
         "scope",
@@ -107,8 +106,7 @@ class Intake:
     waiting: deque[tuple[int, Awaitable[Any], contextvars.Context]]
     #: How many are making their first step just now, where Tasks start eagerly.
     starting: int
-    #: When the call was made, the timer of its deadline, and its seconds once they are over.
-    _opened: float
+    #: The timer of the call's deadline, and the seconds that it had, once they are over.
     _deadline: asyncio.TimerHandle | None
     _overdue: float | None
     _context: contextvars.Context
@@ -162,22 +160,21 @@ class Intake:
         self.starting = 0
         self.waiting = deque()
         self._context = contextvars.copy_context()
-        self._opened = scope.began
         if limit is not None or child_timeout is not None:
-            scope.starts = {}
+            scope.started_at = {}
         if child_timeout is not None:
             scope.timeouts = ChildTimeouts(scope, child_timeout)
 
-    def take(self, inputs: Iterable[Awaitable[Any]], *, late: bool) -> None:
+    def take(self, inputs: Iterable[Awaitable[Any]], *, expired: bool) -> None:
         """Take the inputs, at once or with a limit one by one, and start what there is room for.
 
-        With `late` the time is over already: only what was done before the call counts.
+        With `expired` the time is over already: only what was done before the call counts.
         """
         scope = self.scope
-        if self.limit is not None and not (late and isinstance(inputs, Collection)):
+        if self.limit is not None and not (expired and isinstance(inputs, Collection)):
             self.source = Source(scope.function, inputs, scope.caller)
             self.expect(self.source.total or 0)
-            if late:
+            if expired:
                 self.time_is_over(missing=True)
             else:
                 with one_batch(scope):
@@ -185,26 +182,26 @@ class Intake:
             return
         known = _arguments.take_all(scope.function, inputs, scope.caller)
         if not isinstance(inputs, (list, tuple)):
-            scope.began = scope.loop.time()  # a generator may have taken its time
+            scope.called_at = scope.loop.time()  # a generator may have taken its time
         self.expect(len(known))
-        if late:
+        if expired:
             self._take_what_is_done(known)
         elif scope.stopping:
             for index, awaitable in enumerate(known):
-                self.start_or_not(index, awaitable, self._context)
+                self.start_unless_stopped(index, awaitable, self._context)
         else:
             scope.start(range(len(known)), known)
 
     def pull(self) -> None:
-        """Start what there is room for. Once stopped, account for what is left."""
+        """Start what there is room for. Once stopped, record that what is left never started."""
         waiting, scope = self.waiting, self.scope
         while scope.stopping or self.has_room():
             if not waiting and not self.take_one():
                 break
             if waiting and (scope.stopping or self.has_room()):  # the iterable may have used it up
-                self.start_or_not(*waiting.popleft())
+                self.start_unless_stopped(*waiting.popleft())
 
-    def start_or_not(
+    def start_unless_stopped(
         self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
     ) -> None:
         """Make a child of an input; once stopped only if it runs already and is to be joined."""
@@ -215,38 +212,38 @@ class Intake:
                 self.record(Cancelled(error, index, 0.0), by_us=True)
                 return
             if self._overdue is not None:
-                self.scope.late[index] = self._late_error(index, awaitable)
+                self.scope.timeout_errors[index] = self._timeout_error(index, awaitable)
         self.starting += 1
         start_queued(self.scope, index, awaitable, context)
         self.starting -= 1
 
     def stop(self, *message: object) -> None:
-        """Cancel every child, and account for what has not started."""
+        """Cancel every child, and record that what waits for room never started."""
         self.scope.stop(*message)
         self.pull()
 
     def end_after(self, seconds: float) -> None:
         """Stop when the time of the whole call is over."""
         scope = self.scope
-        self._deadline = call_after_tick(scope.loop, self._opened + seconds, self._at_deadline)
+        self._deadline = call_after_tick(scope.loop, scope.called_at + seconds, self._at_deadline)
 
     def _at_deadline(self) -> None:
         if self._deadline is not None:  # otherwise the call was over in the tick of its deadline
             self.time_is_over(missing=self.is_missing())
 
-    def stop_late(self, seconds: float) -> int:
+    def time_out(self, seconds: float) -> int:
         """Stop because the time of the whole call is over; return how many children still run."""
         self._overdue = seconds
         scope = self.scope
-        late = {
-            index: self._late_error(index, child)
+        timeout_errors = {
+            index: self._timeout_error(index, child)
             for index, child in scope.unfinished.items()
             if index != SOURCE
         }
-        scope.late = {**late, **scope.late}
+        scope.timeout_errors = {**timeout_errors, **scope.timeout_errors}
         scope.stop_after_first_steps()
         self.pull()
-        return len(late)
+        return len(timeout_errors)
 
     def source_failed(self, error: BaseException) -> None:
         """Stop because the iterable has failed; the call raises its error."""
@@ -268,7 +265,7 @@ class Intake:
         if error is not None:
             self.source_error = error
 
-    def _late_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
+    def _timeout_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
         return TimeoutError(
             f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, was not done "
             f"within {self._overdue:g} s"
@@ -278,7 +275,7 @@ class Intake:
         """Let one more input wait for room, if there is one."""
         source = self.source
         if source is None or (source.total is None and self.scope.stopping):
-            return False  # what a generator has not made yet need not be made
+            return False  # a generator is not asked for children that would never start
         try:
             awaitable = source.take()
         except BaseException as error:  # noqa: BLE001 - the policy raises it
@@ -290,12 +287,12 @@ class Intake:
         return True
 
     def _take_what_is_done(self, known: list[Awaitable[Any]]) -> None:
-        late: list[tuple[int, Awaitable[Any]]] = []
+        unfinished: list[tuple[int, Awaitable[Any]]] = []
         for index, awaitable in enumerate(known):
             if asyncio.isfuture(awaitable) and awaitable.done():
-                self.start_or_not(index, awaitable, self._context)
+                self.start_unless_stopped(index, awaitable, self._context)
             else:
-                late.append((index, awaitable))
-        self.time_is_over(missing=bool(late))
-        for index, awaitable in late:
-            self.start_or_not(index, awaitable, self._context)
+                unfinished.append((index, awaitable))
+        self.time_is_over(missing=bool(unfinished))
+        for index, awaitable in unfinished:
+            self.start_unless_stopped(index, awaitable, self._context)

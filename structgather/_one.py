@@ -26,7 +26,7 @@ class One(Joins):
 
     __slots__ = (
         "_argument",
-        "_began",
+        "_called_at",
         "_child",
         "_error",
         "_raising",
@@ -74,7 +74,7 @@ class One(Joins):
             refuse(self._argument)
             raise
         self.loop = self.caller.get_loop()
-        self._began = self.loop.time()
+        self._called_at = self.loop.time()
         group = Group()
         group.caller = self.caller
         try:
@@ -165,7 +165,7 @@ class One(Joins):
             self._thrown = error.with_traceback(None)
 
     async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
-        # See `_adopt.join_missed`.
+        # See `_adopt.join_remaining`.
         self._stop()
         cancelled = await _adopt.join((child,))
         if self._thrown is None:
@@ -217,4 +217,4 @@ class One(Joins):
 
     def elapsed(self, _: int) -> float:
         """Return how long ago the child was started, in seconds."""
-        return self.loop.time() - self._began
+        return self.loop.time() - self._called_at

@@ -1,4 +1,4 @@
-"""How one child ended: a value, a failure, a time-out or a cancellation."""
+"""How one child finished: a value, a failure, a timeout or a cancellation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ E_co = TypeVar("E_co", bound=BaseException, covariant=True)
 
 
 class _Settled:
-    """What all outcomes have in common. They can't be changed, and compare by what they say."""
+    """What all outcomes have in common. They are immutable, and compare by what they hold."""
 
-    # Streams make one for each child. Properties are what makes it quick: a `__setattr__` that
-    # refuses would have to be got round for each attribute.
+    # Read-only properties, since a `__setattr__` that refuses would make each of them expensive to
+    # create, and there is one for each child.
     __slots__ = ("_elapsed", "_index")
 
     _index: int
@@ -27,12 +27,12 @@ class _Settled:
 
     @property
     def index(self) -> int:
-        """Place in the input, from 0."""
+        """Position in the input, from 0."""
         return self._index
 
     @property
     def elapsed(self) -> float:
-        """Seconds from when the child was started to its end; 0 if it never started."""
+        """Seconds from the start of the child until it finished; 0 if it never started."""
         return self._elapsed
 
     def done(self) -> bool:
@@ -40,7 +40,7 @@ class _Settled:
         return True
 
     def _what(self) -> object:
-        raise NotImplementedError  # each says what it is that it knows
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return (
@@ -110,12 +110,12 @@ class _WithoutValue(_Settled, Generic[E_co]):
         self._error = error
         self._index = index
         self._elapsed = elapsed
-        # Raising adds to the traceback. Each time it begins anew with the child's own frames.
+        # Raising adds to the traceback: `result()` restores the child's own part each time.
         self._traceback = _failures.traceback_of(error)
 
     @property
     def error(self) -> E_co:
-        """The very exception that the child ended with."""
+        """The very exception that the child raised, or its TimeoutError."""
         return self._error
 
     def _what(self) -> E_co:
@@ -170,7 +170,7 @@ class TimedOut(_WithoutValue[TimeoutError]):
 
 @final
 class Cancelled(_WithoutValue[asyncio.CancelledError]):
-    """The child ended cancelled: it was not needed any more, cancelled itself, or never started."""
+    """The child finished cancelled: not needed, cancelled by a third party, or never started."""
 
     __slots__ = ()
 
@@ -186,5 +186,5 @@ class Cancelled(_WithoutValue[asyncio.CancelledError]):
         return True
 
 
-#: How one child ended.
+#: How one child finished.
 Outcome: TypeAlias = Ok[T] | Failed | TimedOut | Cancelled

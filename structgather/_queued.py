@@ -33,9 +33,9 @@ def start_queued(
     if type(awaitable) is not COROUTINE and asyncio.isfuture(awaitable):
         scope.start((index,), (awaitable,))
         return
-    if scope.starts is not None:
-        scope.starts[index] = scope.loop.time()
-    if scope.timeouts is not None and not scope.timeouts.begin((index,), (awaitable,))[0]:
+    if scope.started_at is not None:
+        scope.started_at[index] = scope.loop.time()
+    if scope.timeouts is not None and not scope.timeouts.add((index,), (awaitable,))[0]:
         return
     wrapper: Any = scope.run_child(index, awaitable)
     wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
@@ -49,7 +49,7 @@ def start_queued(
         _adopt.adopt_wrapped(scope, index, task, wrapper, awaitable)
     else:
         scope.unfinished[index] = task
-        if not wrapper.cr_suspended:  # otherwise it has been started eagerly
+        if not wrapper.cr_suspended:  # unless it was started eagerly
             scope.priming = True
             try:
                 wrapper.send(None)  # to where it waits for the Task's first step

@@ -15,8 +15,8 @@ group and from a caller that waits in `__aexit__`. So these are the rules:
    caller's cancellation, or its leaving the block, stops them at once, in the same instant.
 5. What is thrown into the body while it waits is raised after the join. Nothing here cancels or
    uncancels the caller's task.
-6. Who cancelled a child is told by what we did (`cancelled_at`, `late`), not by
-   `Task.cancelling()`.
+6. Who cancelled a child is told by what we did (`cancelled_at`, `timeout_errors`), not by
+   `Task.cancelling()`, unless the group has aborted itself (`_adopt`).
 7. A child cancelled before its first step never runs: its coroutine is closed and it settles as
    cancelled. `check` finds it, which runs behind the first steps of a batch. A child that starts
    later, when there is room, waits for its first step in `run_child`, and so finds out by itself.
@@ -57,7 +57,7 @@ class Scope:
         self.function = function
         self.caller = caller
         self.loop = caller.get_loop()
-        self.began = self.loop.time()
+        self.called_at = self.loop.time()
         self.group = Group()
         self.group.caller = caller
         #: Children that have not settled, in start order.
@@ -65,22 +65,22 @@ class Scope:
         #: When we cancelled a child, by the loop's clock.
         self.cancelled_at: dict[int, float] = {}
         #: What a child fails with that we cancelled because its time, or the call's, was over.
-        self.late: dict[int, TimeoutError] = {}
+        self.timeout_errors: dict[int, TimeoutError] = {}
         #: When a child was started, where not all were started when the call began.
-        self.starts: dict[int, float] | None = None
+        self.started_at: dict[int, float] | None = None
         self.timeouts: ChildTimeouts | None = None
         self.errors = CallErrors()
         #: Whether children are being cancelled; whether the group has cancelled the caller.
-        self.stopping = self.broken = False
+        self.stopping = self.group_aborted = False
         #: Batches whose first steps may be due.
         self.batches: list[tuple[Sequence[int], Sequence[Any]]] = []
-        #: Whether a late child is being brought to where it waits for its Task's first step.
+        #: Whether a queued child is being advanced to where it waits for its Task's first step.
         self.priming = False
         self._waiter: Waiter | None = None
         self._watch: _stuck.Watch | None = None
 
     def decide_by(self, policy: Policy, on_value: Callable[[int, Any], object]) -> None:
-        """Let `policy` decide what ends the call; `on_value` records the value of a child."""
+        """Report children to `policy`, but their values, which are frequent, to `on_value`."""
         self._policy = policy
         self._on_value = on_value
 
@@ -88,10 +88,10 @@ class Scope:
 
     def start(self, indices: Sequence[int], awaitables: Sequence[Any]) -> None:
         """Start a batch: create a Task for each awaitable, or adopt the Future that it is."""
-        if self.starts is not None:
-            self.starts.update(dict.fromkeys(indices, self.loop.time()))
+        if self.started_at is not None:
+            self.started_at.update(dict.fromkeys(indices, self.loop.time()))
         if self.timeouts is not None:
-            indices, awaitables = self.timeouts.begin(indices, awaitables)
+            indices, awaitables = self.timeouts.add(indices, awaitables)
         self.batches.append((indices, awaitables))
         child: Any = self.run_child  # not every type checker knows a coroutine's __name__
         create, unfinished = self.group.create_task, self.unfinished
@@ -123,7 +123,7 @@ class Scope:
     def creation_failed(
         self, error: BaseException, wrapper: Coroutine[Any, Any, None], awaitables: Iterable[object]
     ) -> None:
-        """Stop, because a task factory has refused a child."""
+        """Stop, because a child could not be started."""
         wrapper.close()
         self.fail(error)
         close_unstarted(awaitables)
@@ -143,18 +143,15 @@ class Scope:
             return
         self.unfinished.pop(index, None)
         self._on_value(index, value)
-        if self.starts is not None:
+        if self.started_at is not None:
             self._forget(index)
         if not self.unfinished and self._waiter is not None:
             self._wake_if_last()
 
     def _failed(self, index: int, error: BaseException, awaitable: Awaitable[Any]) -> None:
-        task = self.unfinished.get(index)
-        if isinstance(error, GeneratorExit) and task not in {
-            None,  # in an eager first step
-            asyncio.current_task(self.loop),
-        }:
-            # The child does not fail: its coroutine is closed, being garbage with its Task.
+        task = self.unfinished.get(index)  # None in an eager first step
+        if isinstance(error, GeneratorExit) and task not in {None, asyncio.current_task(self.loop)}:
+            # The child has not failed: its Task is garbage, and its coroutine is being closed.
             close_unstarted((awaitable,))
             self.unfinished.pop(index, None)
             return
@@ -176,19 +173,19 @@ class Scope:
         """Record the value of a child that was adopted."""
         self.unfinished.pop(index, None)
         self._on_value(index, value)
-        if self.starts is not None or self.cancelled_at:
+        if self.started_at is not None or self.cancelled_at:
             self._forget(index)
         if not self.unfinished:
             self._wake_if_last()
 
     def settle_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
-        """Record that a child finished cancelled: by us, because it was late, or otherwise."""
-        late = self.late.get(index)
-        if late is None:
+        """Record that a child finished cancelled: by us, by its timeout, or by a third party."""
+        timeout_error = self.timeout_errors.get(index)
+        if timeout_error is None:
             self.settle_error(Cancelled, index, error, by_us=index in self.cancelled_at)
         else:
-            late.__cause__ = error
-            self.settle_error(TimedOut, index, late)
+            timeout_error.__cause__ = error
+            self.settle_error(TimedOut, index, timeout_error)
 
     def settle_error(
         self, kind: Unsuccessful, index: int, error: BaseException, *, by_us: bool = False
@@ -205,13 +202,13 @@ class Scope:
         self._wake_if_last()
 
     def _forget(self, index: int) -> None:
-        if self.starts is not None:
-            self.starts.pop(index, None)
+        if self.started_at is not None:
+            self.started_at.pop(index, None)
         if self.cancelled_at:
             self.cancelled_at.pop(index, None)
-            self.late.pop(index, None)
+            self.timeout_errors.pop(index, None)
         if self.timeouts is not None:
-            self.timeouts.settled(index)
+            self.timeouts.discard(index)
 
     def _wake_if_last(self) -> None:
         if self.unfinished or self._waiter is None:
@@ -222,11 +219,11 @@ class Scope:
         else:  # the child's, in its last step: let the group's done callback run before ours
             task.add_done_callback(self.wake)
             if self.stopping:
-                # Its caller is not cancelled again: no interrupt may cost the call this wake-up.
+                # If an interrupt prevents this wake-up, nothing else would cancel the caller.
                 task.add_done_callback(self.wake)
 
     def wake(self, _: object = None) -> None:
-        """Let the body run on. Happens by itself when the last child has settled."""
+        """Resume the body. The last child to settle does so by itself."""
         waiter = self._waiter
         if waiter is not None:
             waiter.stop = None
@@ -244,10 +241,10 @@ class Scope:
         self.stopping = True
         self.cancel(list(self.unfinished), *message)
         if self.timeouts is not None:
-            self.timeouts.end()
+            self.timeouts.clear()
 
     def stop_after_first_steps(self) -> None:
-        """Cancel every unfinished child as soon as those that were started made a first step."""
+        """Cancel every unfinished child once all that have been started made their first step."""
         self.stopping = True
         if not self.batches:
             self.stop()
@@ -267,14 +264,6 @@ class Scope:
         if self.cancelled_at and self._watch is None:
             self._watch = _stuck.watch(self)
 
-    def note_aborted_group(self) -> None:
-        """Note which children the group has cancelled, since what is around one of them failed."""
-        self.stopping = True
-        now = self.loop.time()
-        for index, child in self.unfinished.items():
-            if isinstance(child, TASK) and child.cancelling():
-                self.cancelled_at.setdefault(index, now)
-
     def fail(self, error: BaseException) -> None:
         """Stop, and raise `error` from the call: something other than a child has failed."""
         if self.errors.keep(error):
@@ -283,19 +272,21 @@ class Scope:
 
     def elapsed(self, index: int) -> float:
         """Return how long ago a child was started, in seconds."""
-        starts = self.starts
-        return self.loop.time() - (self.began if starts is None else starts.get(index, self.began))
+        started_at = self.called_at
+        if self.started_at is not None:
+            started_at = self.started_at.get(index, started_at)
+        return self.loop.time() - started_at
 
     # ... and joined.
 
     def raised_by_group(self, error: BaseException) -> None:
-        """Keep what leaving the group has raised, to raise it in its turn."""
+        """Keep what leaving the group has raised, to be raised by the call."""
         if isinstance(error, BaseExceptionGroup):
-            # Not a child has failed but its Task: what a task factory has put around it, or our
-            # own code, interrupted. The group has cancelled its caller for it.
-            self.broken = True
+            # A Task failed outside of its child: in a task factory's wrapper, or in our own code,
+            # when it was interrupted. The group has cancelled its caller for it.
+            self.group_aborted = True
             self.errors.replace(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        else:  # as a cancellation of the caller that came when all children had settled
+        else:  # for example, a cancellation of the caller after all children had settled
             self.errors.keep(error)
         self.stop()
 
@@ -319,7 +310,7 @@ class Scope:
             thrown = error
         finally:
             waiter.stop = self._waiter = None
-        if thrown is not None:  # outside of the handler: no child shall have it as its context
+        if thrown is not None:  # outside the handler, or it would become the children's context
             try:
                 self._thrown_in(thrown)
             finally:
@@ -331,7 +322,7 @@ class Scope:
             self.stop(*error.args[:1])
         else:
             self.fail(error)
-        _adopt.settle_missed(self)  # an interrupt in our own code may have cost a settlement
+        _adopt.settle_finished(self)  # an interrupt in our own code may have prevented a settlement
 
     def abandon(self) -> None:
         """Cancel the children of a call that is closed by hand, or because its loop is."""
@@ -346,7 +337,7 @@ class Scope:
     def close(self) -> BaseException | None:
         """Drop all references, and return what the call has to raise, if anything."""
         if self.timeouts is not None:
-            self.timeouts.end()
+            self.timeouts.clear()
             self.timeouts = None
         if self._watch is not None:
             self._watch.end()

@@ -1,8 +1,7 @@
 """The warning about a child that will not stop.
 
-Joining has a price: a child that ignores its cancellation keeps its caller waiting. It can't be
-helped, but it need not be silent. While a cancelled child goes on running, the logger
-`structgather` says at growing intervals which one it is and at which line it stands.
+A child that ignores its cancellation keeps its caller waiting, but not silently: while it runs, the
+logger `structgather` says at growing intervals which one it is and at which line it stands.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _DEEPEST = 1_000
 
 
 def warn_stuck_after(seconds: float | None) -> None:
-    """Set how long a cancelled child may go on before the logger `structgather` warns about it.
+    """Set how long a cancelled child may run before the logger `structgather` warns about it.
 
     Applies to calls of all event loops from now on. The interval doubles after each warning.
 
@@ -114,8 +113,8 @@ class Watch:
             if cancelled is None:
                 continue
             interval = self._intervals.get(index, self._after)
-            # The very sum for which the timer was set: where it rings to the tick, as in virtual
-            # time, a difference may round to a little less, and nothing would ever be due.
+            # The sum for which the timer was set: a difference may round to a little less, and
+            # then a timer that fires to the tick, as in virtual time, would find nothing due.
             if now >= cancelled + interval:
                 logger.warning(
                     "%s(): child %d, %s, has not stopped %.1f s after it was cancelled, %.1f s "
@@ -133,7 +132,7 @@ class Watch:
 
 
 def watch(scope: Watched) -> Watch | None:
-    """Begin to look after the cancelled children of `scope`, unless that was turned off."""
+    """Watch the cancelled children of `scope`, unless that was turned off."""
     if _after is None or keeps_a_history(scope.loop):
         return None
     return Watch(scope, _after)

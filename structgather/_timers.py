@@ -1,4 +1,4 @@
-"""Timers: the time of each child, and the deadline of a call."""
+"""Timers: the timeout of each child, and the deadline of a call."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class ChildTimeouts:
-    """Cancels each child of a scope whose time is over. One timer serves them all.
+    """Cancels each child of a scope whose timeout has expired. One timer serves them all.
 
-    All children have the same time: they expire in the order in which they were started.
+    All children have the same timeout, so they expire in the order in which they were started.
     """
 
     __slots__ = ("_deadlines", "_generation", "_scope", "_seconds", "_timer")
@@ -33,12 +33,12 @@ class ChildTimeouts:
         self._generation = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(
+    def add(
         self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]
     ) -> tuple[Sequence[int], Sequence[Awaitable[Any]]]:
-        """Limit the time of children that start now; return those that may start.
+        """Time the children that start now, and return those that may start.
 
-        With 0 seconds only what runs already is a child; the others time out.
+        With 0 seconds these are the Tasks and Futures, which run already; the others time out.
         """
         if not self._seconds:
             indices, awaitables = self._running(indices, awaitables)
@@ -61,11 +61,11 @@ class ChildTimeouts:
                 self._scope.settle_error(TimedOut, index, error)
         return [index for index, _ in running], [awaitable for _, awaitable in running]
 
-    def settled(self, index: int) -> None:
+    def discard(self, index: int) -> None:
         """Forget a child that has finished."""
         self._deadlines.pop(index, None)
 
-    def end(self) -> None:
+    def clear(self) -> None:
         """Forget all children: the call is over, or everything is being cancelled anyway."""
         self._deadlines.clear()
         self._generation += 1
@@ -94,7 +94,7 @@ class ChildTimeouts:
 
     def _expire_due(self, generation: int) -> None:
         if generation != self._generation:
-            return  # it fired before `end()`, and another timer may have been set since
+            return  # it fired before `clear()`, and another timer may have been set since
         scope = self._scope
         now = scope.loop.time()
         while self._deadlines:
@@ -104,7 +104,7 @@ class ChildTimeouts:
             del self._deadlines[index]
             child = scope.unfinished.get(index)
             if child is not None and not child.done():
-                scope.late[index] = self._error(index, describe(child))
+                scope.timeout_errors[index] = self._error(index, describe(child))
                 scope.cancel((index,))
         self._set_timer()
 

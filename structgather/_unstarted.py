@@ -42,10 +42,8 @@ def refuse(values: object) -> None:
             for value in containers.pop():
                 if type(value) is COROUTINE:
                     close_unstarted((value,))
-                elif (
-                    type(value) not in _PLAIN
-                    and isinstance(value, _COLLECTION)
-                    and id(value) not in seen
+                elif not (type(value) in _PLAIN or id(value) in seen) and (
+                    isinstance(value, _COLLECTION)
                 ):
                     seen.add(id(value))
                     containers.append(value)

@@ -35,14 +35,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(autouse=True, scope="module")
-def frozen_imports() -> None:
-    """Exclude what was imported from the garbage collections of the tests, which are many.
-
-    Once is enough, but for the tests of the benchmarks, which unfreeze it.
-    """
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
+def nothing_to_collect() -> None:
+    """Exclude what exists already from the garbage collections of a module, which may be many."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -75,7 +75,13 @@ def test_an_interrupt_in_every_step_of_a_child(scenario: Scenario, fault: Fault)
         pytest.param(True, id="eager", marks=[pytest.mark.exhaustive, needs_eager_tasks]),
     ],
 )
-@pytest.mark.parametrize("fault", [None, no_memory], ids=["ignores", "no_memory"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(None, id="ignores"),
+        pytest.param(no_memory, id="no_memory", marks=pytest.mark.exhaustive),
+    ],
+)
 @each_scenario
 def test_a_fault_and_a_cancellation(
     scenario: Scenario, fault: Fault | None, *, eager: bool

@@ -356,15 +356,19 @@ def test_a_timer_that_has_fired_sets_no_other(monkeypatch: pytest.MonkeyPatch) -
         loop.call_later(1, tick.set_result, None)
         timers = timers_from_now_on(monkeypatch)
         scope: Any = types.SimpleNamespace(
-            loop=loop, function="call", unfinished={1: tick}, late={}, cancel=cancelled.extend
+            loop=loop,
+            function="call",
+            unfinished={1: tick},
+            timeout_errors={},
+            cancel=cancelled.extend,
         )
         timeouts = ChildTimeouts(scope, 1)
-        timeouts.begin((0,), (tick,))
+        timeouts.add((0,), (tick,))
         await tick  # the timer fires, and will look behind all that happens in this tick
-        timeouts.settled(0)
-        timeouts.end()
+        timeouts.discard(0)
+        timeouts.clear()
         scope.unfinished[1] = loop.create_future()
-        timeouts.begin((1,), (scope.unfinished[1],))
+        timeouts.add((1,), (scope.unfinished[1],))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert [timer.when() for timer in timers] == [1, 2]

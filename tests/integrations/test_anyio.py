@@ -191,14 +191,15 @@ def steps(work: Callable[[Record], Awaitable[Any]]) -> int:
 
 @each_call
 def test_it_spins_no_more_than_a_task_group(call: Call) -> None:
-    """While anyio cancels on every turn of the loop, it takes as few steps as a TaskGroup does."""
+    """While anyio cancels in every loop iteration, it takes one callback more than a TaskGroup."""
 
     async def in_a_group(record: Record) -> None:
         async with asyncio.TaskGroup() as group:
             for child in record.children():
                 group.create_task(child)
 
-    assert steps(lambda record: call(*record.children())) <= steps(in_a_group)
+    # The one that runs behind the first steps.
+    assert steps(lambda record: call(*record.children())) <= steps(in_a_group) + 1
 
 
 async def after_turns(turns: int, act: Callable[[], object]) -> None:

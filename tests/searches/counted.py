@@ -10,8 +10,8 @@ one line per search: the schedules with at most 0, 1, ... cancellations of the c
 
 Searches are in the default run of the tests, or `exhaustive`:
 
-    schedules   with at most one cancellation, of smaller children where that is too much; all of
-                them, with two cancellations, are exhaustive
+    schedules   with at most one cancellation, of smaller children where that is too much, and
+                with eager tasks without a cancellation; exhaustive with two, eager with one
     racing      without a cancellation; exhaustive with one or two
     pairs       every behaviour of a child beside every behaviour of its sibling, without a
                 cancellation; exhaustive with one, and with eager tasks
@@ -133,14 +133,14 @@ def schedules(function: str, worlds: Iterable[World]) -> Iterator[Search]:
 
             def some(world: World = world, *, eager: bool = eager) -> list[int]:
                 program = world.program(world.smaller)
-                return count(program, world.excused, cancels=1, eager=eager)
+                return count(program, world.excused, cancels=0 if eager else 1, eager=eager)
 
             def every(world: World = world, *, eager: bool = eager) -> list[int]:
                 cancels = min(world.cancels, 1) if eager else world.cancels
                 return count(world.program(), world.excused, cancels=cancels, eager=eager)
 
             yield Search(function, name, some, eager)
-            if world.smaller is not None or (world.cancels > 1 and not eager):
+            if eager or world.smaller is not None or world.cancels > 1:
                 yield Search(function, f"{name}, exhaustive", every, eager, exhaustive=True)
 
 

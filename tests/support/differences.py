@@ -141,8 +141,7 @@ GATHER = Table(
         Row(
             "the caller is cancelled",
             "children are cancelled; may return before they have finished",
-            "children are cancelled and joined, then the CancelledError propagates with its "
-            "message",
+            "children are cancelled and joined, then CancelledError propagates with its message",
             [
                 f"{LIKE_GATHER}::test_a_cancelled_caller",
                 f"{UNLIKE_GATHER}::test_a_cancelled_caller_waits_for_its_children",

@@ -170,12 +170,13 @@ def siblings_run_on(run: Run, victim: str) -> None:
 
 
 def searches() -> Iterator[Search]:
-    """Yield a search of each case, with lazy and with eager tasks."""
+    """Yield a search of each case; with eager tasks, or the caller cancelled, it is exhaustive."""
     for case in CASES:
         for eager in (False, True):
-            name = case.name + (", eager" if eager else "")
-            some = partial(case.run, eager=eager)
-            yield Search("third_party", name, some, eager, exhaustive=case.cancels > 0)
+            exhaustive = eager or case.cancels > 0
+            marks = [case.name, *["eager"] * eager, *["exhaustive"] * exhaustive]
+            run = partial(case.run, eager=eager)
+            yield Search("third_party", ", ".join(marks), run, eager, exhaustive)
 
 
 SEARCHES = [*searches()]
