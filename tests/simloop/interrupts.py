@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -231,7 +232,8 @@ class _Loop(DeterministicLoop):
         if what == "exited" and isinstance(detail, Exited):
             if who == SCOPE:
                 ending = detail.ending
-                self.ending = str(ending.what) if ending.how == "raised" else ending.how
+                text = str(ending.what) if ending.how == "raised" else ending.how
+                self.ending = re.sub(r"Task-\d+", "a Task", text)  # asyncio counts all its Tasks
             # A nested call is not over with what is around it.
             tasks = [
                 task for task in self.pending() if who == SCOPE or task.get_name() in detail.pending
