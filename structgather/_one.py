@@ -153,7 +153,7 @@ class One(Joins):
             self._watch = _stuck.watch(self)
 
     def _thrown_in(self, error: BaseException) -> None:
-        if self._thrown is None:
+        if self._thrown is None or isinstance(error, INTERRUPTS):
             self._thrown = error.with_traceback(None)
         self._stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
 

@@ -118,8 +118,8 @@ async def options(children: list[Awaitable[int]]) -> None:
 
 
 async def around_it() -> None:
-    call = gather_structured(integer(), text())
-    task = asyncio.create_task(assert_type(call, Coroutine[Any, Any, tuple[int, str]]))
+    call: Coroutine[Any, Any, tuple[int, str]] = gather_structured(integer(), text())
+    task = asyncio.create_task(call)
     assert_type(await task, tuple[int, str])
     assert_type(await asyncio.wait_for(gather_structured(integer()), 1), tuple[int])
     assert_type(await asyncio.shield(gather_structured(integer())), tuple[int])
