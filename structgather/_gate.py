@@ -60,14 +60,14 @@ class Gate:
         self._unstarted: dict[Call, None] = {}
         #: How many calls were admitted and have not finished.
         self.running: int = 0
-        self.max_concurrent = concurrent
+        self.max_concurrent: float = concurrent
         #: With so many running, a new call must ask `admits`: 0 in a pause, after an update, and
         #: while there are calls that have not resumed.
-        self.ceiling = concurrent
+        self.ceiling: float = concurrent
         self.window: Window | None = None
         if requests != math.inf or tokens != math.inf:
             self.window = Window(requests, tokens, per, burst, self._unstarted)
-        self.paused_until = -math.inf
+        self.paused_until: float = -math.inf
         #: When that pause was asked for.
         self._paused_at = -math.inf
         self.timer: asyncio.TimerHandle | None = None

@@ -225,6 +225,7 @@ class Admission(Call):
     __slots__ = ("gate", "loop")
 
     gate: Gate
+    place: int
     #: The loop on which it was admitted.
     loop: asyncio.AbstractEventLoop | None
 

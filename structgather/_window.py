@@ -105,7 +105,7 @@ class Window:
         burst: float,
         unstarted: Mapping[Call, None],
     ) -> None:
-        self.per = per
+        self.per: float = per
         self._burst = burst
         self._unstarted = unstarted
         #: Oldest first. Those that are over are dropped when their room is needed.
@@ -122,13 +122,13 @@ class Window:
         self._debts: dict[Debt, None] = {}
         #: When, at an even pace, `burst` requests are free again.
         self._full_again = -math.inf
-        self.max_tokens = tokens
+        self.max_tokens: float = tokens
         self._set_requests(requests)
 
     def _set_requests(self, requests: float) -> None:
-        self.max_requests = requests
+        self.max_requests: float = requests
         #: The most requests that one call may count for.
-        self.max_weight = min(requests, self._burst)
+        self.max_weight: float = min(requests, self._burst)
         #: Seconds between requests at an even pace, where `burst` asks for one.
         self._pace: float = 0.0 if self._burst == math.inf else self.per / requests
         #: `max_requests`, where room in the window is all that an admission needs; else negative,

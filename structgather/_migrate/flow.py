@@ -102,7 +102,7 @@ def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:  # noqa: PL
         case ast.BoolOp():
             return node.values
         case ast.Dict():
-            return [one for one in (*node.keys, *node.values) if one is not None]
+            return [key for key in node.keys if key is not None] + node.values
         case ast.DictComp(key=one, value=other) | ast.IfExp(body=one, orelse=other):
             return [one, other]
         case ast.BinOp(left=one, right=other):

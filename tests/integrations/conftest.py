@@ -12,10 +12,8 @@ from collections.abc import Generator
 import pytest
 from integrations.skips import NoSkips
 
-# What other packages do wrong themselves: how the message begins, and the very module.
-THIRD_PARTY_DEPRECATIONS = [
-    ("'asyncio.iscoroutinefunction' is deprecated", "langsmith._internal._beta_decorator"),
-]
+from support.third_party import DEPRECATIONS, FILTERS
+
 no_skips = pytest.StashKey[NoSkips]()
 
 
@@ -30,8 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let nothing fail for what others do wrong, and do what the option says."""
-    for message, module in THIRD_PARTY_DEPRECATIONS:
-        warning = f"ignore:{message}:DeprecationWarning:{module}"
+    for warning in FILTERS:
         config.addinivalue_line("filterwarnings", warning)
     if config.getoption("integrations", default=False):
         config.stash[no_skips] = NoSkips()
@@ -44,7 +41,7 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Import each file with those warnings off, and judge it if it is skipped as a whole."""
     with warnings.catch_warnings():
-        for message, module in THIRD_PARTY_DEPRECATIONS:
+        for message, module in DEPRECATIONS:
             pattern = rf"{re.escape(module)}\Z"
             warnings.filterwarnings("ignore", re.escape(message), DeprecationWarning, pattern)
         report = yield

@@ -29,6 +29,8 @@ from pathlib import Path
 
 import pytest
 
+from support.third_party import FILTERS
+
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds of real time.
 TIMEOUT = 60
@@ -90,6 +92,8 @@ def execute(block: Block) -> str:
     """
     options = block.options.split()
     command = [sys.executable, "-W", "error"]
+    for warning in FILTERS:
+        command += ["-W", warning]
     if "def test_" in block.source:
         command += ["-m", "pytest", "-q", "-c", os.devnull, "--rootdir=."]
     elif "skip-idle-time" in options:
