@@ -97,13 +97,17 @@ def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:  # noqa: PL
             | ast.SetComp(elt=inner)
         ):
             return [inner]
-        case ast.List() | ast.Tuple() | ast.Set():
-            return node.elts
-        case ast.BoolOp():
-            return node.values
-        case ast.Dict():
-            return [key for key in node.keys if key is not None] + node.values
-        case ast.DictComp(key=one, value=other) | ast.IfExp(body=one, orelse=other):
+        case (
+            ast.List()
+            | ast.Tuple()
+            | ast.Set()
+            | ast.Dict()
+            | ast.DictComp()
+            | ast.BoolOp()
+            | ast.BinOp()
+        ):
+            return [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
+        case ast.IfExp(body=one, orelse=other):
             return [one, other]
         case ast.BinOp(left=one, right=other):
             return [one, other]
