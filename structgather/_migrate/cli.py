@@ -41,10 +41,6 @@ exit codes:
 RECURSION = 20_000
 
 
-class _SpelledTwiceError(Exception):
-    """What does not change in a file can't be written as it was."""
-
-
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     top = argparse.ArgumentParser(
@@ -145,11 +141,6 @@ def migrate(path: Path, project: Project, *, write: bool) -> File:
         file.line, file.error = syntax.explained(error, text)
     except (RecursionError, MemoryError):
         file.error = "left alone: it is nested too deeply"
-    except _SpelledTwiceError:
-        file.error = (
-            "left alone: its encoding writes a character in several ways, and could not keep its"
-            " bytes as they are"
-        )
     except BrokenError:
         file.error = (
             "left alone: moved, it would not compile, or be read as another text;"
@@ -175,17 +166,15 @@ def _printed(pieces: Iterator[str]) -> bool:
     return True
 
 
-def _readable(paths: list[Path]) -> Iterator[files.Source]:
+def _readable(paths: list[Path]) -> Iterator[str]:
     for path in paths:
         with contextlib.suppress(OSError, SyntaxError, ValueError):
-            yield files.read(path)
+            yield files.read(path).text
 
 
 def _rewritten(source: files.Source, path: Path, project: Project, style: Style) -> Rewritten:
     rewritten = rewrite(source.text, project.around(path), style)
     if rewritten.after != rewritten.before:
-        if not source.can_be_kept():
-            raise _SpelledTwiceError
         if not files.reads_as(source, rewritten.after):
             raise BrokenError
     return rewritten

@@ -35,13 +35,6 @@ class Source:
     encoding: str
     text: str
 
-    def can_be_kept(self) -> bool:
-        """Tell whether its bytes are the only ones for its text: some encodings have several."""
-        try:
-            return self.encode(self.text) == self.raw
-        except UnicodeError:
-            return False
-
     def encode(self, text: str) -> bytes:
         """Encode another text as this one was."""
         return self.bom + text.encode(self.encoding)
@@ -68,10 +61,13 @@ def read(path: Path) -> Source:
 
 
 def reads_as(source: Source, text: str) -> bool:
-    """Tell whether Python would read a text from the bytes that are to be written."""
+    """Tell whether Python would read a text from the bytes that are to be written.
+
+    Some encodings write a character in several ways: what does not change must stay as it is.
+    """
     try:
         content = source.encode(text)
-        if _encoding(content) != _encoding(source.raw):
+        if source.encode(source.text) != source.raw or _encoding(content) != _encoding(source.raw):
             return False
     except (SyntaxError, UnicodeError):
         return False

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from structgather._migrate.names import Comprehension, FunctionDef, Variable
+from structgather._migrate.names import Comprehension, FunctionDef, Variable, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 GATHERS = {"asyncio.gather", "structgather.gather_structured"}
 
+# Expressions that hold what their parts are, and the parts that they do not hold.
+_HOLDERS = (
+    *(ast.BinOp, ast.BoolOp, ast.Constant, ast.Dict, ast.DictComp, ast.GeneratorExp, ast.IfExp),
+    *(ast.List, ast.ListComp, ast.NamedExpr, ast.Set, ast.SetComp, ast.Starred, ast.Subscript),
+    ast.Tuple,
+)
+_NOT_HELD = {"slice", "target", "test"}
 # Calls whose result holds what their arguments hold.
 _COPIES = {
     *("chain", "dict", "enumerate", "from_iterable", "frozenset", "islice", "iter", "list"),
@@ -34,11 +41,12 @@ _ASKS_WHETHER_DONE = {"cancelled", "cancelling", "done"}
 
 def called(node: ast.AST | None) -> str:
     """Return the last part of the name of what a call calls."""
-    match node:
-        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-            return name
-        case _:
-            return ""
+    return name_of(node.func) if isinstance(node, ast.Call) else ""
+
+
+def name_of(node: ast.AST) -> str:
+    """Return the last part of a name; empty if it is none."""
+    return getattr(node, "attr", getattr(node, "id", ""))
 
 
 def collects(call: ast.Call) -> bool:
@@ -77,7 +85,7 @@ def trace(module: Module, expressions: Iterable[ast.expr]) -> Trace:
             variable = module.names.variable(node)
             if variable is not None:
                 found.variables.add(variable)
-                pending += [value.node for value in module.names.values(variable)]
+                pending += module.names.values(variable)
         elif (parts := _parts(module, node)) is not None:
             pending += parts
         else:
@@ -85,40 +93,18 @@ def trace(module: Module, expressions: Iterable[ast.expr]) -> Trace:
     return found
 
 
-def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:  # noqa: PLR0911
+def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:
     """Return the parts whose values an expression holds as they are; None if it makes new ones."""
     match node:
-        case (
-            ast.Starred(value=inner)
-            | ast.Subscript(value=inner)
-            | ast.NamedExpr(value=inner)
-            | ast.ListComp(elt=inner)
-            | ast.GeneratorExp(elt=inner)
-            | ast.SetComp(elt=inner)
-        ):
-            return [inner]
-        case (
-            ast.List()
-            | ast.Tuple()
-            | ast.Set()
-            | ast.Dict()
-            | ast.DictComp()
-            | ast.BoolOp()
-            | ast.BinOp()
-        ):
-            return [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
-        case ast.IfExp(body=one, orelse=other):
-            return [one, other]
-        case ast.BinOp(left=one, right=other):
-            return [one, other]
         case ast.Await(value=ast.Call(args=[inner, *_]) as call) if (
             module.path(call.func) == "asyncio.wait"
         ):
             return [inner]
         case ast.Call():
             return _parts_of_call(node)
-        case ast.Constant():
-            return []
+        case _ if isinstance(node, _HOLDERS):
+            held = (part for field, part in children(node) if field not in _NOT_HELD)
+            return [part for part in held if isinstance(part, ast.expr)]
         case _:
             return None
 
@@ -131,9 +117,7 @@ def _parts_of_call(call: ast.Call) -> list[ast.expr] | None:
         return [call.func.value, *call.args]
     if name in _COPIES:
         return call.args
-    if name in _WRAPPERS and call.args:
-        return call.args[:1]
-    return call.args[1:] if name == "cast" else None
+    return call.args[:1] if name in _WRAPPERS and call.args else None
 
 
 def belong_to_others(module: Module, call: ast.Call, inputs: Trace) -> bool:
@@ -268,9 +252,8 @@ def _expects_failures(context: ast.expr, limited: bool) -> bool:  # noqa: FBT001
 def _are_of_children(kinds: list[ast.expr], limited: bool) -> bool:  # noqa: FBT001
     """Tell whether a child's failure may be one of these; all failures are if none is named."""
     each = [one for kind in kinds for one in getattr(kind, "elts", [kind])]
-    names = [getattr(one, "attr", getattr(one, "id", "")) for one in each]
     others = _OF_THE_CALLER | ({"TimeoutError"} if limited else set[str]())
-    return not kinds or not others.issuperset(names)
+    return not kinds or not others.issuperset(map(name_of, each))
 
 
 def _always_raises(block: list[ast.stmt]) -> bool:
@@ -288,8 +271,6 @@ def _ends_in_raise(block: list[ast.stmt]) -> bool:
             return called(call) in _NEVER_RETURN
         case [ast.If(body=body, orelse=[_, *_] as orelse)]:
             return _ends_in_raise(body) and _ends_in_raise(orelse)
-        case [ast.With(body=body) | ast.AsyncWith(body=body)]:
-            return _ends_in_raise(body)
         case [ast.Try(body=body, handlers=handlers, finalbody=finalbody)]:
             return _ends_in_raise(finalbody) or (
                 _ends_in_raise(body) and all(_ends_in_raise(one.body) for one in handlers)
@@ -312,18 +293,14 @@ def used_after(module: Module, call: ast.Call, inputs: Trace, found: Failure) ->
 def _holders(module: Module, call: ast.Call, variables: set[Variable]) -> set[Variable]:
     """Return the variables of a function that hold some of the children."""
     scopes = {variable.scope for variable in variables}
-    names = {
-        node
-        for node in ast.walk(module.function(call) or module.tree)
-        if isinstance(node, ast.Name)
-    }
-    others = {variable for name in names if (variable := module.names.variable(name)) is not None}
+    names = ast.walk(module.function(call) or module.tree)
+    others = {module.names.variable(name) for name in names if isinstance(name, ast.Name)}
     return variables | {
         other
         for other in others - variables
-        if other.scope in scopes
-        and trace(module, [value.node for value in module.names.values(other)]).variables
-        & variables
+        if other is not None
+        and other.scope in scopes
+        and trace(module, module.names.values(other)).variables & variables
     }
 
 
@@ -342,16 +319,14 @@ def _used(module: Module, block: list[ast.stmt], holders: set[Variable]) -> bool
                 return True
         if isinstance(statement, ast.Assign):
             targets = [one for one in statement.targets if isinstance(one, ast.Name)]
-            holders -= {
-                variable for one in targets if (variable := module.names.variable(one)) is not None
-            }
+            holders -= {module.names.variable(one) for one in targets}
     return False
 
 
 def _only_waits(module: Module, name: ast.Name) -> bool:
     """Tell whether a use only waits until the Tasks have finished, or counts them."""
     for above in module.around(name):
-        if isinstance(above, ast.Call) and called(above) != "cast":
+        if isinstance(above, ast.Call):
             dropped = isinstance(module.parent(module.parent(above)), ast.Expr)
             return called(above) == "len" or (
                 dropped and (called(above) == "wait" or collects(above))
@@ -382,9 +357,9 @@ def cancelled(
         case ast.Expr(value=inner) | ast.Assign(value=inner) | ast.Await(value=inner):
             parts = [inner]
         case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
-            variable = module.names.variable(name)  # an item stands for all that it is taken from
-            named = {variable} if variable is not None else set[Variable]()
-            return (trace(module, [name]).variables if in_loop else named) & holders
+            # In a loop, an item stands for all that it is taken from.
+            named = trace(module, [name]).variables if in_loop else {module.names.variable(name)}
+            return holders & named
         case ast.Call(args=inputs) if "cancel" in called(node).lower():
             return trace(module, inputs).variables & holders
         case _:

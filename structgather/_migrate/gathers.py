@@ -17,8 +17,6 @@ GATHER = "asyncio.gather"
 _START = {"asyncio.ensure_future", "asyncio.shield"}
 # Python 3.11 makes a Task of what wait_for is given, too.
 _WAITS_FOR_A_TASK = sys.version_info < (3, 12)
-# What these call the awaitable that they take.
-_KEYWORDS = {"arg", "coro_or_future", "fut", "future"}
 # What takes any number of awaitables.
 _SEVERAL = {
     *flow.GATHERS,
@@ -41,6 +39,11 @@ class Gather(Use):
         """Whether a failing child leaves siblings that are not cancelled today."""
         alone = len(self.call.args) == 1 and not isinstance(self.call.args[0], ast.Starred)
         return not alone and bool(self.call.args) and not flow.collects(self.call)
+
+    @property
+    def has_arguments_of_its_own(self) -> bool:
+        """Whether it has arguments that asyncio does not take."""
+        return bool(self.keywords - {"return_exceptions", None})
 
     @property
     def is_wrapper(self) -> bool:
@@ -71,24 +74,25 @@ class Gather(Use):
         """What becomes of the Future, as a rule is named; empty if it is awaited at once."""
         module, node = self.module, self.awaited
         later = ""
-        while True:
-            above = module.parent(node)
-            taker = self._taker(node)
-            if taker is not None and module.path(taker.func) == "asyncio.wait_for":
-                node = taker
-                later = "starts_later" if _WAITS_FOR_A_TASK else ""
-            elif isinstance(above, ast.IfExp) and node is not above.test:
-                node = above
-            else:
+        while (taker := self._taker(node)) is not None:
+            if module.path(taker.func) != "asyncio.wait_for":
                 break
-        in_function = module.function(node) is not None
-        if isinstance(above, ast.Await):
-            return later if in_function else "module_code"
+            node, later = taker, "starts_later" if _WAITS_FOR_A_TASK else ""
         if taker is not None and getattr(taker.func, "attr", "") == "run_until_complete":
             return ""
         if taker is not None and module.path(taker.func) in _START:
-            return "starts_later" if in_function else "module_code"
-        return "starts_later" if self._is_one_of_several(node) else self._otherwise(node)
+            return "starts_later"
+        if self._is_one_of_several(node):
+            return "starts_later"
+        match module.parent(node):
+            case ast.Await():
+                return later
+            case ast.Return() | ast.Lambda():
+                return "returned"
+            case ast.Expr():
+                return "not_awaited"
+            case _:
+                return "stored"
 
     def _awaited_in_next_statement(self) -> ast.Name | None:
         """Return the name in `future = gather(...)`, `await future`, if nothing else is done."""
@@ -108,22 +112,15 @@ class Gather(Use):
         if len(reads) != 1 or len(variable.scope.bindings[variable.name]) != 1:
             return None
         first = following[0]
-        while isinstance(first, ast.Try) or (
-            isinstance(first, ast.AsyncWith)
-            and all(flow.called(one.context_expr) == "timeout" for one in first.items)
-        ):
+        while isinstance(first, ast.Try):
             first = first.body[0]
         return reads[0] if module.comes_first(reads[0], first) else None
 
     def _taker(self, node: ast.AST) -> ast.Call | None:
-        """Return the call whose first argument a node is, or the one that is named as it."""
-        above = self.module.parent(node)
-        match above:
-            case ast.Call(args=[first, *_]) if first is node:
-                return above
-            case ast.keyword(arg=name) if name in _KEYWORDS:
-                call = self.module.parent(above)
-                return call if isinstance(call, ast.Call) and not call.args else None
+        """Return the call whose first argument a node is."""
+        match self.module.parent(node):
+            case ast.Call(args=[first, *_]) as call if first is node:
+                return call
             case _:
                 return None
 
@@ -140,23 +137,3 @@ class Gather(Use):
             and node in above.args
             and module.path(above.func) in _SEVERAL
         )
-
-    def _otherwise(self, node: ast.AST) -> str:  # noqa: PLR0911 - one for each reason
-        above = self.module.parent(node)
-        inside = (above, *self.module.around(above))
-        match above:
-            case ast.Attribute():
-                return "asked"
-            case ast.Yield() | ast.YieldFrom():
-                return "yielded"
-            case ast.Return() | ast.Lambda():
-                return "returned"
-            case ast.Expr():
-                return "not_awaited"
-            case ast.Call() | ast.keyword() | ast.List() | ast.Set() | ast.Tuple() | ast.Starred():
-                calls = [one for one in inside[:3] if isinstance(one, ast.Call)]
-                if any(self.module.path(one.func) == "asyncio.wait" for one in calls):
-                    return "waited"
-                return "passed_on" if calls else "stored"
-            case _:
-                return "stored"

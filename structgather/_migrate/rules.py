@@ -93,29 +93,36 @@ _ANY_USE = (
         lambda use: use.is_ambiguous,
     ),
     Rule(
-        "in_string",
+        "arguments",
         LEFT,
-        "The call stands in an f-string.",
-        "take it out of the string",
-        lambda use: use.is_in_string,
-    ),
-    Rule(
-        "loop_argument",
-        LEFT,
-        "loop= is an argument that asyncio removed in Python 3.10.",
-        "leave it out: the running loop is used",
-        lambda use: "loop" in use.keywords,
+        "It has arguments that asyncio does not take; loop= was removed in Python 3.10.",
+        "leave out loop=; see what others were meant to do",
+        lambda use: use.has_arguments_of_its_own,
     ),
 )
+_LAYOUT = Rule(
+    "layout",
+    LEFT,
+    "It stands in an f-string, or a comment or a string would be changed or misplaced.",
+    "move it by hand",
+    lambda use: not use.fits,
+)
+_REPLACED = Rule(
+    "replaced",
+    LEFT,
+    "A test replaces this name, and the move would bypass what it puts there.",
+    "patch gather_structured or as_completed_scoped in the test, then move both",
+    lambda use: use.is_replaced,
+)
 
-_AFTER_A_FAILURE = (
-    Rule(
-        "replaced",
-        LEFT,
-        "A test replaces this name, and the move would bypass what it puts there.",
-        "patch gather_structured or as_completed_scoped in the test, then move both",
-        lambda use: use.is_replaced,
-    ),
+_TASKS_OF_OTHERS = Rule(
+    "tasks_of_others",
+    DECIDE,
+    "The Tasks or Futures belong to other code, and would be cancelled under it.",
+    "gather_structured(...) if they are to stop together, or else asyncio.shield(...) of each",
+    lambda use: use.has_tasks_of_others,
+)
+_BEFORE_A_FAILURE = (
     Rule(
         "teardown",
         DECIDE,
@@ -130,13 +137,8 @@ _AFTER_A_FAILURE = (
         "gather_structured(..., return_exceptions=True) waits for all of them",
         lambda use: use.has_cancelled_tasks,
     ),
-    Rule(
-        "tasks_of_others",
-        DECIDE,
-        "The Tasks or Futures belong to other code, and would be cancelled under it.",
-        "gather_structured(...) if they are to stop together, or else asyncio.shield(...) of each",
-        lambda use: use.has_tasks_of_others,
-    ),
+)
+_AFTER_A_FAILURE = (
     Rule(
         "used_after",
         DECIDE,
@@ -155,25 +157,13 @@ _AFTER_A_FAILURE = (
 
 GATHER = (
     *_ANY_USE,
-    Rule(
-        "arguments",
-        LEFT,
-        "It has arguments that asyncio does not take.",
-        "see what it was meant to do",
-        lambda use: bool(use.keywords - {"return_exceptions", None}),
-    ),
-    Rule(
-        "layout",
-        LEFT,
-        "A comment or a string would be changed or misplaced.",
-        "move it by hand",
-        lambda use: use.has_comment,
-    ),
+    _LAYOUT,
     Rule(
         "stored",
         LEFT,
-        "The Future is stored, and its children start before it is awaited.",
-        "await it where it is made, or store asyncio.create_task(gather_structured(...))",
+        "The Future that gather returns is stored or passed on, and its children start before it"
+        " is awaited.",
+        "await it where it is made, or use asyncio.create_task(gather_structured(...))",
     ),
     Rule(
         "returned",
@@ -187,36 +177,9 @@ GATHER = (
         "Nothing awaits the Future.",
         "await gather_structured(...), or keep asyncio.create_task(gather_structured(...))",
     ),
-    Rule(
-        "passed_on",
-        LEFT,
-        "The Future is passed to a function that may do more with it than await it.",
-        "await it here, or pass asyncio.create_task(gather_structured(...))",
-    ),
-    Rule(
-        "asked",
-        LEFT,
-        "Methods of the Future are used.",
-        "use those of a Task: asyncio.create_task(gather_structured(...))",
-    ),
-    Rule(
-        "waited",
-        LEFT,
-        "asyncio.wait takes Futures.",
-        "pass asyncio.create_task(gather_structured(...)), or use first_n_within",
-    ),
-    Rule(
-        "yielded",
-        LEFT,
-        "yield and yield from take a Future.",
-        "make it an async def that awaits gather_structured(...)",
-    ),
-    Rule(
-        "module_code",
-        LEFT,
-        "It stands outside any function, and nothing runs it here.",
-        "asyncio.run(...) an async def that awaits gather_structured(...)",
-    ),
+    _REPLACED,
+    *_BEFORE_A_FAILURE,
+    _TASKS_OF_OTHERS,
     *_AFTER_A_FAILURE,
     Rule(
         "starts_later",
@@ -246,26 +209,8 @@ AS_COMPLETED = (
     Rule(
         "not_a_loop",
         LEFT,
-        "Only a loop over asyncio.as_completed(...) itself can be moved.",
+        "Only a loop over asyncio.as_completed(...) itself, in an async def, can be moved.",
         "async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
-    ),
-    Rule(
-        "arguments",
-        LEFT,
-        "It has arguments that asyncio does not take.",
-        "see what it was meant to do",
-    ),
-    Rule(
-        "twice",
-        LEFT,
-        "The same awaitable is listed twice: asyncio yields it once, structgather refuses it.",
-        "list it once",
-    ),
-    Rule(
-        "not_async",
-        LEFT,
-        "It is not inside an async def.",
-        "async with as_completed_scoped(...) needs one",
     ),
     Rule(
         "generator",
@@ -274,16 +219,10 @@ AS_COMPLETED = (
         "let the consumer own the block: return the awaitables, or send outcomes through a Queue",
     ),
     Rule(
-        "item_kept",
+        "item",
         LEFT,
-        "The item is used for more than to be awaited.",
-        "an outcome has the .index of its input; look up the rest by that",
-    ),
-    Rule(
-        "order",
-        LEFT,
-        "The loop does something before it awaits the item, or awaits it on some paths only.",
-        "await the item first; as_completed_scoped yields what has finished",
+        "The loop does more with its item than to await it, once and before anything else.",
+        "await the outcome first; it has the .index of its input, by which to look up the rest",
     ),
     Rule(
         "try",
@@ -291,14 +230,8 @@ AS_COMPLETED = (
         "The handler around the await may catch the loop's own cancellation or timeout.",
         "put the try around the loop, or narrow what it catches",
     ),
-    Rule(
-        "layout",
-        LEFT,
-        "A comment or a string would be changed or misplaced.",
-        "move it by hand",
-        lambda use: use.has_comment or use.is_in_the_way,
-    ),
-    _AFTER_A_FAILURE[0],
+    _LAYOUT,
+    _REPLACED,
     Rule(
         "left_early",
         DECIDE,
@@ -306,7 +239,8 @@ AS_COMPLETED = (
         "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
         lambda use: use.leaves_rest_running,
     ),
-    *(rule for rule in _AFTER_A_FAILURE[1:] if rule.name != "tasks_of_others"),
+    *_BEFORE_A_FAILURE,
+    *_AFTER_A_FAILURE,
     Rule(
         "in_finally",
         MOVED,

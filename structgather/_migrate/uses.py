@@ -49,30 +49,30 @@ class Use:
         return len(self.module.names.paths(self.node)) > 1
 
     @property
-    def is_in_string(self) -> bool:
-        """Whether it stands in a string that holds expressions."""
+    def fits(self) -> bool:
+        """Whether its text can be edited: not in an f-string, nor where a comment would be lost."""
         kinds = {"JoinedStr", "TemplateStr"}
-        return any(type(one).__name__ in kinds for one in self.module.around(self.node))
-
-    @property
-    def has_comment(self) -> bool:
-        """Whether a comment would be lost with the name."""
-        text = self.module.text
-        return text.has_comment(text.start(self.node), text.end(self.node))
+        in_string = any(type(one).__name__ in kinds for one in self.module.around(self.node))
+        return not in_string and "#" not in self.module.text.of(self.node)
 
     @functools.cached_property
     def children(self) -> flow.Trace:
         """Where the children come from."""
         return flow.trace(self.module, self.call.args or [one.value for one in self.call.keywords])
 
-    @functools.cached_property
-    def awaited(self) -> ast.AST:
-        """What raises a child's failure."""
+    @property
+    def has_arguments_of_its_own(self) -> bool:
+        """Whether it has arguments that asyncio does not take."""
         raise NotImplementedError
 
     @functools.cached_property
     def fate(self) -> str:
         """What becomes of what the call returns, as a rule is named; empty if all is well."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def awaited(self) -> ast.AST:
+        """What raises a child's failure."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -131,7 +131,7 @@ class Use:
             if isinstance(leaf, ast.Call):
                 name = flow.called(leaf)
                 first = leaf.args[0] if name == "map" and leaf.args else leaf.func
-                yield getattr(first, "attr", getattr(first, "id", ""))
+                yield flow.name_of(first)
 
     def _is_in_cleanup(self) -> bool:
         inside: ast.AST = self.call
@@ -140,15 +140,7 @@ class Use:
                 return True
             if isinstance(above, FunctionDef):
                 name = _WORD.sub("_", above.name).lower()
-                if _IS_FOR_CLOSING.match(name) or self._is_behind_yield(above):
+                if _IS_FOR_CLOSING.match(name):
                     return True
             inside = above
         return False
-
-    def _is_behind_yield(self, function: FunctionDef) -> bool:
-        """Tell whether it is the second half of a context manager or a fixture."""
-        decorators = " ".join(ast.unparse(one) for one in function.decorator_list)
-        return ("contextmanager" in decorators or "fixture" in decorators) and any(
-            isinstance(one, ast.Yield) and one.lineno < self.call.lineno
-            for one in self.module.own(function)
-        )
