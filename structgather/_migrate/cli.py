@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structgather
-from structgather._migrate import config, files, syntax
+from structgather._migrate import config, files
 from structgather._migrate.imports import Style
 from structgather._migrate.project import Project
 from structgather._migrate.report import File, Report
@@ -138,7 +138,7 @@ def migrate(path: Path, project: Project, *, write: bool) -> File:
         file.error = f"can't be {done}: {error.strerror or error}"
     except (SyntaxError, ValueError) as error:
         text = path.read_text("utf-8", "replace")
-        file.line, file.error = syntax.explained(error, text)
+        file.line, file.error = files.explained(error, text)
     except (RecursionError, MemoryError):
         file.error = "left alone: it is nested too deeply"
     except BrokenError:
@@ -174,7 +174,6 @@ def _readable(paths: list[Path]) -> Iterator[str]:
 
 def _rewritten(source: files.Source, path: Path, project: Project, style: Style) -> Rewritten:
     rewritten = rewrite(source.text, project.around(path), style)
-    if rewritten.after != rewritten.before:
-        if not files.reads_as(source, rewritten.after):
-            raise BrokenError
+    if rewritten.after != rewritten.before and not files.reads_as(source, rewritten.after):
+        raise BrokenError
     return rewritten

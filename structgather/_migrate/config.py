@@ -31,13 +31,9 @@ class Config:
     width: int = 88
     #: Whether structgather is among its dependencies.
     depends: bool = False
-    #: Packages that are the project's own, if it has no root to look into.
-    own: frozenset[str] = frozenset()
 
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
-        if self.own:
-            return package in self.own
         bases = (self.root, self.root / "src")
         return any((one / package).is_dir() or (one / f"{package}.py").exists() for one in bases)
 
@@ -75,9 +71,9 @@ def of(folder: Path) -> Config:
         is_package = (root / "__init__.py").exists()  # whose setup.py is a module of it
         if not is_package and any((root / name).exists() for name in _ROOTS):
             return _read(root)
-    packages = [one for one in (folder, *folder.parents) if (one / "__init__.py").exists()]
-    top = packages[-1] if packages else folder
-    return Config(top, own=frozenset({top.name, top.parent.name}))  # or a namespace around it
+    while (folder / "__init__.py").exists():
+        folder = folder.parent
+    return Config(folder)
 
 
 def _read(root: Path) -> Config:
@@ -90,14 +86,8 @@ def _read(root: Path) -> Config:
         raise ConfigError(message) from error
     tool = _table(found, "tool")
     exclude = _excluded(path, _table(tool, "structgather"))
-    widths = [
-        _table(tool, name).get(key)
-        for name, key in (
-            ("ruff", "line-length"),
-            ("black", "line-length"),
-            ("isort", "line_length"),
-        )
-    ]
+    names = {"ruff": "line-length", "black": "line-length", "isort": "line_length"}
+    widths = [_table(tool, name).get(key) for name, key in names.items()]
     width = next((one for one in widths if isinstance(one, int)), 88)
     return Config(root, exclude, width, _depends(root))
 

@@ -80,9 +80,8 @@ class Gather(Use):
             node, later = taker, "starts_later" if _WAITS_FOR_A_TASK else ""
         if taker is not None and getattr(taker.func, "attr", "") == "run_until_complete":
             return ""
-        if taker is not None and module.path(taker.func) in _START:
-            return "starts_later"
-        if self._is_one_of_several(node):
+        starts = taker is not None and module.path(taker.func) in _START
+        if starts or self._is_one_of_several(node):
             return "starts_later"
         match module.parent(node):
             case ast.Await():

@@ -91,32 +91,28 @@ def rewrite(
         if statement not in whole
         for edit in _without(module, statement, aliases)
     ]
-    there = {
-        (alias.name, alias.asname or alias.name)
-        for statement in _of_package(module, before)
-        for alias in statement.names
-    }
+    ours = _of_package(module, before)
+    there = {(one.name, one.asname or one.name) for statement in ours for one in statement.names}
     wanted = sorted(set(names.items()) - there)
     new = [name if name == local else f"{name} as {local}" for name, local in wanted]
     at = 0
-    if new and (existing := next(_of_package(module, before), None)) is not None:
-        edits += _merged(module, existing, new)
+    if new and ours:
+        edits += _merged(module, ours[0], new)
     elif new:
         at, line = _placed(module, f"from {PACKAGE} import {', '.join(new)}", roots, lines, style)
         edits.append(Edit(module.text.line_start(at), module.text.line_start(at), line))
     return [*edits, *_without_lines(module, lines, at)]
 
 
-def _of_package(module: Module, before: int) -> Iterator[ast.ImportFrom]:
-    """Yield what the module imports from structgather, whoever runs it, before a line."""
-    for statement in module.tree.body:
-        match statement:
-            case ast.ImportFrom(module="structgather", level=0, names=[*names], lineno=line) if (
-                line < before and names[0].name != "*"
-            ):
-                yield statement
-            case _:
-                pass
+def _of_package(module: Module, before: int) -> list[ast.ImportFrom]:
+    """List what the module imports from structgather, whoever runs it, before a line."""
+    return [
+        statement
+        for statement in module.tree.body
+        if isinstance(statement, ast.ImportFrom)
+        and (statement.module, statement.level) == (PACKAGE, 0)
+        and statement.lineno < before
+    ]
 
 
 # Where a new import goes.
@@ -202,6 +198,9 @@ def _is_head(statement: ast.stmt) -> bool:
 def _keys(block: list[ast.stmt], style: Style) -> tuple[dict[ast.stmt, _Key], _Key]:
     """Return the keys by which a block's statements are sorted, and that of the new one."""
     keys = [_key(statement, style) for statement in block]
+    # Parts of a namespace may be other people's: they stand among those.
+    last = max((at for at, key in enumerate(keys) if key[0] == _THIRD_PARTY), default=0)
+    keys[:last] = [(min(key[0], _THIRD_PARTY), *key[1:]) for key in keys[:last]]
     # Whether `import a` and `from b import c` are sorted into one another.
     is_mixed = any(
         one[0] == other[0] and one[1] > other[1] for one, other in itertools.pairwise(keys)
@@ -236,7 +235,7 @@ def _merged(module: Module, statement: ast.ImportFrom, new: list[str]) -> Iterat
     """Yield the edits that add names to an import of structgather, each where it is sorted."""
     text, names = module.text, statement.names
     separator = ", "
-    if statement.lineno != names[-1].lineno:
+    if statement.lineno != names[-1].lineno and "(" in text.of(statement):
         separator = f",{text.newline(statement.lineno)}{text.indent(names[-1].lineno)}"
     for name in new:
         later = [alias for alias in names if _name_key(alias.name) > _name_key(name)]
@@ -267,11 +266,10 @@ def _unused(
     for (scope, name), imported in found.items():
         paths = scope.bindings.get(name, [])
         mine = [one for one in names.by_name.get(name, ()) if names.home(one) is scope]
-        plain = len(imported) == 1 or all(isinstance(one, ast.Import) for one, _ in imported)
         if (
             mine
             and set(roots).issuperset(mine)
-            and (plain and len(imported) == len(paths))
+            and len(imported) == len(paths)
             and {path.partition(".")[0] for path in paths} == {"asyncio"}
             and not outside.keeps(name)
             and not any(alias.asname == alias.name for _, alias in imported)
@@ -285,15 +283,15 @@ def _unused(
 
 def _is_named(module: Module, name: str) -> bool:
     """Tell whether a declaration, an annotation in a string, or a doctest means the name."""
+    pattern = re.compile(rf"(?<![\w.]){name}\b")
     for node in module.names.nodes:
         match node:
             case ast.Global(names=names) | ast.Nonlocal(names=names) if name in names:
                 return True
-            case ast.Constant(value=str(value)) if value == name == "asyncio":
-                if "__all__" in ast.unparse(module.statement(node)):
+            case ast.Constant(value=str(value)) if pattern.search(value):
+                if "__all__" in ast.unparse(module.statement(node)) or ">>>" in value:
                     return True
-            case ast.Constant(value=str(value)) if re.search(rf"(?<![\w.]){name}\b", value):
-                if ">>>" in value or _is_expression(value):
+                if value != "asyncio" and _is_expression(value):
                     return True
             case _:
                 pass

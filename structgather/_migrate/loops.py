@@ -97,16 +97,12 @@ class Loop(Use):
             return False  # the tool would look on another line
         after = edited(text.text, rewrite(self.module, [loop], "as_completed_scoped"))
         try:
-            found = [node for node in ast.walk(parse(after)) if isinstance(node, ast.AsyncWith)]
+            nodes = list(ast.walk(parse(after)))
         except (SyntaxError, ValueError):
             return False
-        blocks = [one.body for one in found if one.lineno == loop.lineno]
-        wanted = [ast.dump(one) for one in (loop.target, *loop.body, *loop.orelse)]
-        return any(
-            wanted == [ast.dump(one) for one in (inner.target, *inner.body, *inner.orelse)]
-            for (inner,) in blocks
-            if isinstance(inner, ast.AsyncFor)
-        )
+        blocks = [node for node in nodes if isinstance(node, ast.AsyncWith)]
+        moved = [one for block in blocks if block.lineno == loop.lineno for one in block.body]
+        return [_content(loop)] == [_content(one) for one in moved if isinstance(one, For)]
 
     @property
     def has_finally(self) -> bool:
@@ -195,6 +191,10 @@ class Loop(Use):
         for above in self.module.around_in_function(leaving):
             if isinstance(above, ast.Try | ast.TryStar):
                 yield from above.finalbody
+
+
+def _content(loop: For) -> list[str]:
+    return [ast.dump(one) for one in (loop.target, *loop.body, *loop.orelse)]
 
 
 def _names(target: ast.expr) -> set[str]:

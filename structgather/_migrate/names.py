@@ -155,7 +155,10 @@ class Names:
         if isinstance(node, Function | ast.ClassDef | Comprehension):
             inner = Scope(node, scope)
             self.all.append(inner)
-        self._bind(node, scope, inner)
+        if isinstance(node, Function):
+            for argument in arguments(node.args):
+                inner.bind(argument.arg)
+        self._bind(node, scope)
         self._note_values(node)
         for field, child in children(node):
             self.parents[child] = node
@@ -167,39 +170,28 @@ class Names:
                     there = there.parent
             self._visit(child, there)
 
-    def _bind(self, node: ast.AST, scope: Scope, inner: Scope) -> None:
+    def _bind(self, node: ast.AST, scope: Scope) -> None:
         match node:
             case ast.Name(id=name, ctx=context):
                 self.of[node] = scope
                 self.by_name.setdefault(name, []).append(node)
                 if not isinstance(context, ast.Load):
                     scope.bind(name)
-            case ast.Import(names=aliases):
+            case ast.Import() | ast.ImportFrom():
                 self.imports[node] = scope
-                for alias in aliases:  # `import a.b` binds a, `import a.b as c` binds c to a.b
-                    name = alias.asname or alias.name.partition(".")[0]
-                    scope.bind(name, alias.name if alias.asname else name)
-            case ast.ImportFrom(names=aliases, level=level, module=module):
-                self.imports[node] = scope
-                package = "." * level + (module or "")
-                for alias in aliases:
-                    if alias.name == "*":
-                        self.stars.append(package)
+                for name, path in _imported(node):
+                    if name == "*":
+                        self.stars.append(path)
                     else:
-                        dot = "." if module else ""
-                        scope.bind(alias.asname or alias.name, f"{package}{dot}{alias.name}")
+                        scope.bind(name, path)
             case ast.Global() | ast.Nonlocal():
                 self._declarations.append((node, scope))
             case ast.alias():
                 pass
-            case _:
-                # Functions, classes, handlers, patterns and type parameters.
+            case _:  # functions, classes, handlers, patterns and type parameters
                 for field in ("name", "rest"):
                     if isinstance(name := getattr(node, field, None), str):
                         scope.bind(name)
-                if isinstance(node, Function):
-                    for argument in arguments(node.args):
-                        inner.bind(argument.arg)
 
     def _declare(self, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
         """Give names, and what they are bound to, to the scope that they are declared to be of."""
@@ -257,6 +249,20 @@ def children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
                 yield field, child
+
+
+def _imported(node: Import) -> Iterator[tuple[str, str]]:
+    """Yield the names that an import binds, with what they stand for."""
+    package = ""
+    if isinstance(node, ast.ImportFrom):
+        package = "." * node.level + (f"{node.module}." if node.module else "")
+    for alias in node.names:
+        if alias.name == "*":
+            yield "*", package.removesuffix(".")
+        elif package or alias.asname:  # `import a.b` binds a, `import a.b as c` binds c to a.b
+            yield alias.asname or alias.name, f"{package}{alias.name}"
+        else:
+            yield alias.name.partition(".")[0], alias.name.partition(".")[0]
 
 
 def _parts(value: ast.expr, number: int) -> Iterator[ast.expr | None]:

@@ -11,7 +11,7 @@ import pytest
 from migrate.project import AFTER, BEFORE, make
 
 from structgather._migrate.cli import main
-from structgather._migrate.syntax import parsed_by
+from structgather._migrate.files import parsed_by
 
 Printed = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
