@@ -35,7 +35,9 @@ class Config:
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
         bases = (self.root, self.root / "src")
-        return any((one / package).is_dir() or (one / f"{package}.py").exists() for one in bases)
+        return package == self.root.name or any(
+            (one / package).is_dir() or (one / f"{package}.py").exists() for one in bases
+        )
 
     def excludes(self, path: Path) -> bool:
         """Tell whether a file is to be left alone."""
@@ -71,9 +73,8 @@ def of(folder: Path) -> Config:
         is_package = (root / "__init__.py").exists()  # whose setup.py is a module of it
         if not is_package and any((root / name).exists() for name in _ROOTS):
             return _read(root)
-    while (folder / "__init__.py").exists():
-        folder = folder.parent
-    return Config(folder)
+    packages = [one for one in (folder, *folder.parents) if (one / "__init__.py").exists()]
+    return Config(packages[-1].parent if packages else folder)
 
 
 def _read(root: Path) -> Config:

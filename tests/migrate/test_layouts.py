@@ -23,8 +23,6 @@ STYLES = [
     ("from asyncio import sleep, gather", "gather"),
     ("from asyncio import (\n    gather as äh,\n    sleep,\n)", "äh"),
     ("from asyncio.tasks import gather as g", "g"),
-    ("import asyncio; \\\n X = 1", "asyncio.gather"),
-    ("import asyncio as aio \\\n", "aio.gather"),
     ("from asyncio import \\\n  sleep, \\\n gather", "gather"),
     ("\x0cimport asyncio\n\x0c", "asyncio.gather"),
     ("from structgather import \\\n  Ok\nimport asyncio", "asyncio.gather"),

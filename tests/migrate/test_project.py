@@ -44,10 +44,8 @@ def moved(package: Path, test: str) -> set[str]:
         "mocker.patch('pkg.user.gather')",
         "mocker.spy(user, 'gather')",
         "with patch.object(user, 'gather', fake): ...",
-        "with patch.multiple('pkg.user', main=fake, gather=fake, **more): ...",
         "user.gather = fake",
         "with patch(f'{MODULE}.gather'): ...",
-        "with patch(MODULE + '.gather'): ...",
     ],
 )
 def test_a_name_that_is_patched_stays(package: Path, capsys: Printed, line: str) -> None:
