@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import structgather
 from structgather._migrate import config, files
-from structgather._migrate.imports import Style
+from structgather._migrate.module import BrokenError
 from structgather._migrate.project import Project
 from structgather._migrate.report import File, Report
-from structgather._migrate.rewrite import BrokenError, Rewritten, rewrite
+from structgather._migrate.rewrite import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,9 +129,11 @@ def migrate(path: Path, project: Project, *, write: bool) -> File:
     file = File(path.as_posix(), depends=about.depends)
     try:
         source = files.read(path)
-        file.rewritten = _rewritten(source, path, project, Style(about.width, about.is_own))
+        rewritten = rewrite(source.text, project.around(path), about)
+        files.check(source, rewritten.after)
+        file.rewritten = rewritten
         if write and file.changes:
-            files.write(source, file.rewritten.after)
+            files.write(source, rewritten.after)
             file.written = True
     except OSError as error:
         done = "written" if file.changes else "read"
@@ -170,10 +172,3 @@ def _readable(paths: list[Path]) -> Iterator[str]:
     for path in paths:
         with contextlib.suppress(OSError, SyntaxError, ValueError):
             yield files.read(path).text
-
-
-def _rewritten(source: files.Source, path: Path, project: Project, style: Style) -> Rewritten:
-    rewritten = rewrite(source.text, project.around(path), style)
-    if rewritten.after != rewritten.before and not files.reads_as(source, rewritten.after):
-        raise BrokenError
-    return rewritten

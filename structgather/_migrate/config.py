@@ -7,10 +7,8 @@ import functools
 import re
 import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Any, cast
 
 _ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _DEPENDS = re.compile(r"(^[ \t]*|[\"'])structgather(?![\w.-])", re.MULTILINE)
@@ -24,7 +22,7 @@ class ConfigError(Exception):
 class Config:
     """What is known of the project in a folder."""
 
-    root: Path
+    root: Path | None = None
     #: Globs of files and folders that are left alone, relative to the root.
     exclude: list[str] = field(default_factory=list[str])
     #: How long its lines are, for the tool that formats them.
@@ -34,6 +32,8 @@ class Config:
 
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
+        if self.root is None:
+            return False
         bases = (self.root, self.root / "src")
         return package == self.root.name or any(
             (one / package).is_dir() or (one / f"{package}.py").exists() for one in bases
@@ -41,7 +41,7 @@ class Config:
 
     def excludes(self, path: Path) -> bool:
         """Tell whether a file is to be left alone."""
-        return is_excluded(path, self.root, self.exclude)
+        return is_excluded(path, self.root or Path(), self.exclude)
 
 
 def is_excluded(path: Path, root: Path, globs: list[str]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from structgather._migrate.module import parse
+from structgather._migrate.module import BrokenError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,18 +93,23 @@ def parsed_by(line: str) -> str:
     return ""
 
 
-def reads_as(source: Source, text: str) -> bool:
-    """Tell whether Python would read a text from the bytes that are to be written.
+def check(source: Source, text: str) -> None:
+    """Check that Python would read a text from the bytes that are to be written.
 
     Some encodings write a character in several ways: what does not change must stay as it is.
+
+    Raises:
+        BrokenError: It would not.
     """
+    if text == source.text:
+        return
     try:
-        content = source.encode(text)
-        if source.encode(source.text) != source.raw:
-            return False
-        return ast.dump(parse(content)) == ast.dump(parse(text))
-    except (SyntaxError, ValueError):
-        return False
+        same = ast.dump(parse(source.encode(text))) == ast.dump(parse(text))
+        kept = source.encode(source.text) == source.raw
+    except (SyntaxError, ValueError) as error:
+        raise BrokenError from error
+    if not (same and kept):
+        raise BrokenError
 
 
 def write(source: Source, text: str) -> None:

@@ -9,15 +9,15 @@ import ast
 import itertools
 import re
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from structgather._migrate.names import FunctionDef, Import
+from structgather._migrate.names import FunctionDef, Import, imported
 from structgather._migrate.text import Edit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from structgather._migrate.config import Config
     from structgather._migrate.module import Module
     from structgather._migrate.names import Scope
     from structgather._migrate.project import Outside
@@ -27,16 +27,6 @@ PACKAGE = "structgather"
 _Key: TypeAlias = tuple[int, bool, str]
 
 _OTHER, _FUTURE, _STANDARD, _THIRD_PARTY, _FIRST_PARTY, _LOCAL = range(6)
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How a project writes its code."""
-
-    #: The length at which a line is wrapped.
-    width: int = 88
-    #: Whether a package is the project's own.
-    is_own: Callable[[str], bool] = lambda _: False
 
 
 def local_name(module: Module, function: str, before: int) -> str:
@@ -68,7 +58,7 @@ def local_name(module: Module, function: str, before: int) -> str:
 
 
 def rewrite(
-    module: Module, names: dict[str, str], uses: list[ast.expr], outside: Outside, style: Style
+    module: Module, names: dict[str, str], uses: list[ast.expr], outside: Outside, config: Config
 ) -> list[Edit]:
     """Return the edits that import functions, and remove the imports that only the uses needed.
 
@@ -77,7 +67,7 @@ def rewrite(
         names: Each function's local name.
         uses: What was moved.
         outside: What other modules take from this one.
-        style: How the project writes its imports.
+        config: How the project writes its imports.
     """
     before = min(use.lineno for use in uses)
     roots = [next(node for node in ast.walk(use) if isinstance(node, ast.Name)) for use in uses]
@@ -99,7 +89,7 @@ def rewrite(
     if new and ours:
         edits += _merged(module, ours[0], new)
     elif new:
-        at, line = _placed(module, f"from {PACKAGE} import {', '.join(new)}", roots, lines, style)
+        at, line = _placed(module, f"from {PACKAGE} import {', '.join(new)}", roots, lines, config)
         edits.append(Edit(module.text.line_start(at), module.text.line_start(at), line))
     return [*edits, *_without_lines(module, lines, at)]
 
@@ -119,12 +109,12 @@ def _of_package(module: Module, before: int) -> list[ast.ImportFrom]:
 
 
 def _placed(
-    module: Module, line: str, roots: list[ast.Name], gone: set[int], style: Style
+    module: Module, line: str, roots: list[ast.Name], gone: set[int], config: Config
 ) -> tuple[int, str]:
     """Return the number of the line before which an import goes, and what is added there."""
     text, body = module.text, module.tree.body
     block, needed = _block(module, roots)
-    keys, new = _keys(block, style)
+    keys, new = _keys(block, config)
     kept = [one for one in block if one.lineno not in gone]
     smaller = [one for one in kept if keys[one] < new or one.lineno <= needed]
     previous = smaller[-1] if smaller else None
@@ -134,8 +124,8 @@ def _placed(
     if previous is not None:
         at = (previous.end_lineno or 0) + 1
     else:
-        decorators: list[ast.expr] = getattr(body[0], "decorator_list", [])
-        at = min(one.lineno for one in (block or [*decorators, *body])[:1])
+        first = (block or body)[0]
+        at = min(one.lineno for one in (first, *getattr(first, "decorator_list", ())))
     newline = text.newline(at - 1 if previous is not None else at)
     starts = previous is not None and keys[previous][0] != _THIRD_PARTY
     joins = following is not None and keys[following][0] == _THIRD_PARTY
@@ -168,9 +158,7 @@ def _block(module: Module, roots: list[ast.Name]) -> tuple[list[ast.stmt], int]:
     needed = {root.id for root in roots if names.home(root) is names.module}
     found = -1
     for statement, scope in names.imports.items():
-        bound = {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
-        is_star = "*" in bound and getattr(statement, "module", "") == "asyncio"
-        if scope is names.module and (bound & needed or is_star):
+        if scope is names.module and not needed.isdisjoint(dict(imported(statement))):
             around = {statement, *module.around(statement)}
             top = next(at for at, one in enumerate(body) if one in around)
             if (body[top].end_lineno or 0) < before:
@@ -195,9 +183,9 @@ def _is_head(statement: ast.stmt) -> bool:
             return False
 
 
-def _keys(block: list[ast.stmt], style: Style) -> tuple[dict[ast.stmt, _Key], _Key]:
+def _keys(block: list[ast.stmt], config: Config) -> tuple[dict[ast.stmt, _Key], _Key]:
     """Return the keys by which a block's statements are sorted, and that of the new one."""
-    keys = [_key(statement, style) for statement in block]
+    keys = [_key(statement, config) for statement in block]
     # Parts of a namespace may be other people's: they stand among those.
     last = max((at for at, key in enumerate(keys) if key[0] == _THIRD_PARTY), default=0)
     keys[:last] = [(min(key[0], _THIRD_PARTY), *key[1:]) for key in keys[:last]]
@@ -210,7 +198,7 @@ def _keys(block: list[ast.stmt], style: Style) -> tuple[dict[ast.stmt, _Key], _K
     return dict(zip(block, keys, strict=True)), (_THIRD_PARTY, not is_mixed, PACKAGE)
 
 
-def _key(statement: ast.stmt, style: Style) -> _Key:
+def _key(statement: ast.stmt, config: Config) -> _Key:
     """Return section, kind and name of an import."""
     section, name = _OTHER, ""
     match statement:
@@ -223,7 +211,7 @@ def _key(statement: ast.stmt, style: Style) -> _Key:
             elif package in sys.stdlib_module_names:
                 section = _STANDARD
             else:
-                section = _FIRST_PARTY if style.is_own(package) else _THIRD_PARTY
+                section = _FIRST_PARTY if config.is_own(package) else _THIRD_PARTY
         case ast.ImportFrom(module=module):
             section, name = _LOCAL, module or ""
         case _:

@@ -179,7 +179,7 @@ class Names:
                     scope.bind(name)
             case ast.Import() | ast.ImportFrom():
                 self.imports[node] = scope
-                for name, path in _imported(node):
+                for name, path in imported(node):
                     if name == "*":
                         self.stars.append(path)
                     else:
@@ -189,9 +189,9 @@ class Names:
             case ast.alias():
                 pass
             case _:  # functions, classes, handlers, patterns and type parameters
-                for field in ("name", "rest"):
-                    if isinstance(name := getattr(node, field, None), str):
-                        scope.bind(name)
+                for bound in (getattr(node, "name", None), getattr(node, "rest", None)):
+                    if isinstance(bound, str):
+                        scope.bind(bound)
 
     def _declare(self, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
         """Give names, and what they are bound to, to the scope that they are declared to be of."""
@@ -251,7 +251,7 @@ def children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
                 yield field, child
 
 
-def _imported(node: Import) -> Iterator[tuple[str, str]]:
+def imported(node: Import) -> Iterator[tuple[str, str]]:
     """Yield the names that an import binds, with what they stand for."""
     package = ""
     if isinstance(node, ast.ImportFrom):

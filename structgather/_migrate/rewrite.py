@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from structgather._migrate import imports, loops, rules
+from structgather._migrate.config import Config
 from structgather._migrate.gathers import GATHER, Gather
 from structgather._migrate.loops import AS_COMPLETED, Loop
-from structgather._migrate.module import Module, compiles, parse
+from structgather._migrate.module import BrokenError, Module, compiles, parse
 from structgather._migrate.project import Outside, replaced_in
 from structgather._migrate.rules import Finding, Rule, Verdict, judge
 from structgather._migrate.text import Edit, Text, edited, shifted
@@ -35,10 +36,6 @@ KINDS = {
 }
 
 
-class BrokenError(Exception):
-    """What was moved would no longer be Python. It is a bug of this package; no file is written."""
-
-
 @dataclass(frozen=True, slots=True)
 class Rewritten:
     """A text before and after, and each use of asyncio's functions in it."""
@@ -50,15 +47,13 @@ class Rewritten:
     findings_after: list[Finding]
 
 
-def rewrite(
-    text: str, outside: Outside | None = None, style: imports.Style | None = None
-) -> Rewritten:
+def rewrite(text: str, outside: Outside | None = None, config: Config | None = None) -> Rewritten:
     """Move what can be moved.
 
     Args:
         text: The text of a module.
         outside: What other modules take from it, and replace in it.
-        style: How its imports are written.
+        config: How its lines and imports are written.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: The text can't be parsed.
@@ -68,15 +63,15 @@ def rewrite(
         parse(text)
         return Rewritten(text, text, [], [])
     module = Module(text)
-    outside = outside or Outside()
-    found = [*_named(module)]
+    outside, config = outside or Outside(), config or Config()
+    found = [(module.text.start(node), path, rule) for node, path, rule in _named(module)]
     moved: dict[str, list[Use]] = {}
     for path, use in _uses(module, outside):
         rule = judge(use, KINDS[path].rules)
-        found.append((use.node, path, rule))
+        found.append((module.text.start(use.node), path, rule))
         if rule is None or rule.verdict is Verdict.MOVED:
             moved.setdefault(path, []).append(use)
-    edits = _edits(module, moved, outside, style or imports.Style()) if moved else []
+    edits = _edits(module, moved, outside, config) if moved else []
     try:
         after = edited(text, edits)
         parse(after)
@@ -84,14 +79,12 @@ def rewrite(
         raise BrokenError from error
     if compiles(text) and not compiles(after):
         raise BrokenError
-    starts = sorted(
-        ((module.text.start(one[0]), *one[1:]) for one in found), key=lambda one: one[0]
-    )
+    found.sort(key=lambda one: one[0])
     return Rewritten(
         text,
         after,
-        [_finding(module.text, *one) for one in starts],
-        [_finding(Text(after), shifted(edits, start), *one) for start, *one in starts],
+        [_finding(module.text, *one) for one in found],
+        [_finding(Text(after), shifted(edits, start), path, rule) for start, path, rule in found],
     )
 
 
@@ -147,17 +140,17 @@ def _finding(text: Text, start: int, path: str, rule: Rule | None) -> Finding:
 
 
 def _edits(
-    module: Module, moved: dict[str, list[Use]], outside: Outside, style: imports.Style
+    module: Module, moved: dict[str, list[Use]], outside: Outside, config: Config
 ) -> list[Edit]:
     nodes = [use.node for uses in moved.values() for use in uses]
     before = min(node.lineno for node in nodes)
     names = {KINDS[path].new: imports.local_name(module, KINDS[path].new, before) for path in moved}
-    edits = imports.rewrite(module, names, nodes, outside, style)
+    edits = imports.rewrite(module, names, nodes, outside, config)
     for path, uses in moved.items():
         name = names[KINDS[path].new]
         if path == GATHER:
             for use in uses:
-                edits += _renamed(module, use, name, style.width)
+                edits += _renamed(module, use, name, config.width)
         else:
             edits += loops.rewrite(
                 module, [use.loop for use in uses if isinstance(use, Loop)], name

@@ -27,7 +27,7 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A reason, and what to write instead."""
+    """A reason, and what to do about it."""
 
     name: str
     verdict: Verdict
@@ -66,13 +66,13 @@ LOOKS_INSIDE = Rule(
     "looks_inside",
     LEFT,
     "The code looks inside the Future that asyncio.gather returns; gather_structured has none.",
-    "keep the Tasks in a list of your own before you gather them",
+    "keep the Tasks in a list of your own, and look at that",
 )
 PATCHED = Rule(
     "patched",
     LEFT,
-    "asyncio's function is replaced here, or named in a string, as tests do that patch it.",
-    "patch the name under which the code under test calls structgather's function",
+    "A test, or other code, patches asyncio's function here.",
+    "patch structgather's function, under the name that the code under test calls it by",
     lambda use: use.is_assigned,
 )
 
@@ -81,22 +81,22 @@ _ANY_USE = (
     Rule(
         "value",
         LEFT,
-        "The function is passed on as a value; what calls it may want a Future.",
-        "pass structgather's function, if what it returns is only awaited",
+        "The function is passed on as a value, to code that may want a Future from it.",
+        "pass structgather's function if what it returns is only awaited",
         lambda use: not use.is_called,
     ),
     Rule(
         "ambiguous",
         LEFT,
         "It is not certain that this is asyncio's function: the name is bound in several ways.",
-        "import asyncio once, under a name of its own",
+        "import asyncio once, under a name that nothing else has",
         lambda use: use.is_ambiguous,
     ),
     Rule(
         "arguments",
         LEFT,
         "It has arguments that asyncio does not take; loop= was removed in Python 3.10.",
-        "leave out loop=; see what others were meant to do",
+        "leave out loop=; look up what others were meant to do",
         lambda use: use.has_arguments_of_its_own,
     ),
 )
@@ -110,30 +110,33 @@ _LAYOUT = Rule(
 _REPLACED = Rule(
     "replaced",
     LEFT,
-    "A test replaces this name, and the move would bypass what it puts there.",
-    "patch gather_structured or as_completed_scoped in the test, then move both",
+    "A test patches this name, and would no longer reach the call.",
+    "patch gather_structured or as_completed_scoped in the test, and move call and test together",
     lambda use: use.is_replaced,
 )
 
 _TASKS_OF_OTHERS = Rule(
     "tasks_of_others",
     DECIDE,
-    "The Tasks or Futures belong to other code, and would be cancelled under it.",
-    "gather_structured(...) if they are to stop together, or else asyncio.shield(...) of each",
+    "Other code holds these awaitables (in an attribute, a global, ...): it would find them"
+    " cancelled.",
+    "gather_structured(...) if they may stop together;"
+    " gather_structured(*map(asyncio.shield, tasks)) lets them run on",
     lambda use: use.has_tasks_of_others,
 )
 _BEFORE_A_FAILURE = (
     Rule(
         "teardown",
         DECIDE,
-        "This closes things, and today one failure does not keep the others from being closed.",
-        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
+        "This is cleanup (close, stop, `finally`, ...): a failure would cancel the rest of it.",
+        "(await gather_structured(..., return_exceptions=True)).raise_failures() lets all of it"
+        " finish, then raises the failures as a group",
         lambda use: use.closes,
     ),
     Rule(
         "cancelled_before",
         DECIDE,
-        "The Tasks have been cancelled; when one has finished, the others' cleanup would be, too.",
+        "These Tasks have been cancelled: the first to finish would cut the others' cleanup short.",
         "gather_structured(..., return_exceptions=True) waits for all of them",
         lambda use: use.has_cancelled_tasks,
     ),
@@ -143,14 +146,16 @@ _AFTER_A_FAILURE = (
         "used_after",
         DECIDE,
         "The Tasks are used after a failure, and would have been cancelled by then.",
-        "gather_structured(...) if they may be cancelled, or else asyncio.shield(...) of each",
+        "gather_structured(...) if they may be cancelled;"
+        " gather_structured(*map(asyncio.shield, tasks)) lets them run on",
         lambda use: use.has_tasks_used_after,
     ),
     Rule(
         "swallowed",
         DECIDE,
-        "The failure is caught and the program goes on, and so do the siblings today.",
-        "gather_structured(..., return_exceptions=True) lets them finish, and returns failures",
+        "A failure is caught, here or by a caller, and the program goes on, today with the siblings.",
+        "gather_structured(...) if they may be cancelled; with return_exceptions=True they finish,"
+        " and the failures are returned as values",
         lambda use: use.is_survived,
     ),
 )
@@ -161,20 +166,22 @@ GATHER = (
     Rule(
         "stored",
         LEFT,
-        "The Future that gather returns is stored or passed on, and its children start before it"
-        " is awaited.",
+        "What gather returns is stored or passed on. Its children run from then on;"
+        " gather_structured is a coroutine, and starts them when it is awaited.",
         "await it where it is made, or use asyncio.create_task(gather_structured(...))",
     ),
     Rule(
         "returned",
         LEFT,
-        "The Future is returned, and its children start before the caller awaits it.",
-        "return await gather_structured(...) from an async def, or return a Task of it",
+        "What gather returns is returned. Its children run from then on; gather_structured is a"
+        " coroutine, and starts them when the caller awaits it.",
+        "make this an async def that returns await gather_structured(...), or return"
+        " asyncio.create_task(gather_structured(...))",
     ),
     Rule(
         "not_awaited",
         LEFT,
-        "Nothing awaits the Future.",
+        "Nothing awaits what gather returns: its children run in the background.",
         "await gather_structured(...), or keep asyncio.create_task(gather_structured(...))",
     ),
     _REPLACED,
@@ -184,21 +191,22 @@ GATHER = (
     Rule(
         "starts_later",
         MOVED,
-        "The children start one loop iteration later: the function around makes a Task first.",
-        "where the first iteration counts, await gather_structured(...) itself",
+        "The children start one loop iteration later: the function around it makes a Task first.",
+        "nothing, unless the first iteration counts: then await gather_structured(...) itself",
     ),
     Rule(
         "wrapper",
         MOVED,
-        "This function wraps gather: for each of its callers, a failure cancels the siblings now.",
-        "see its callers; return_exceptions=True keeps what they have today",
+        "This function wraps gather: for each of its callers, a failure now cancels the siblings.",
+        "look at its callers; with return_exceptions=True the children run to their end as today",
         lambda use: use.is_wrapper,
     ),
     Rule(
         "unseen",
         MOVED,
         "Failures were swallowed before, and still are: the result is not looked at.",
-        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
+        "if they should be raised, as a group:"
+        " (await gather_structured(..., return_exceptions=True)).raise_failures()",
         lambda use: use.drops_failures,
         is_hint=True,
     ),
@@ -210,7 +218,7 @@ AS_COMPLETED = (
         "not_a_loop",
         LEFT,
         "Only a loop over asyncio.as_completed(...) itself, in an async def, can be moved.",
-        "async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
+        "write async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
     ),
     Rule(
         "generator",
@@ -235,8 +243,10 @@ AS_COMPLETED = (
     Rule(
         "left_early",
         DECIDE,
-        "Where the loop is left, the rest runs on today; as_completed_scoped cancels it.",
-        "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
+        "Where the loop is left, the rest runs on today; as_completed_scoped cancels it, also Tasks"
+        " that other code holds.",
+        "as_completed_scoped(...) if that is better;"
+        " as_completed_scoped(map(asyncio.shield, tasks)) lets them run on",
         lambda use: use.leaves_rest_running,
     ),
     *_BEFORE_A_FAILURE,
@@ -244,8 +254,8 @@ AS_COMPLETED = (
     Rule(
         "in_finally",
         MOVED,
-        "If the loop is cancelled while it waits, this `finally` no longer runs once more.",
-        "see that it counts only what has finished",
+        "The loop now waits outside the `try`: cancelled while it waits, it skips this `finally`.",
+        "nothing, if the `finally` is about the item; move the `try` around the loop if not",
         lambda use: use.has_finally,
     ),
 )
