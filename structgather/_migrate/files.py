@@ -125,6 +125,9 @@ def write(source: Source, text: str) -> None:
     target = source.target
     if not os.access(target, os.W_OK):  # replacing it would need no leave
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if target.read_bytes() != source.raw:
+        message = "it has changed since it was read"
+        raise OSError(message)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".structgather-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as beside:
@@ -136,9 +139,6 @@ def write(source: Source, text: str) -> None:
             os.chown(name, there.st_uid, there.st_gid)
         shutil.copystat(target, name)
         os.utime(name)
-        if target.read_bytes() != source.raw:
-            message = "it has changed since it was read"
-            raise OSError(message)
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from structgather._migrate.config import Config
     from structgather._migrate.module import Module
-    from structgather._migrate.names import Scope
     from structgather._migrate.project import Outside
 
 PACKAGE = "structgather"
@@ -246,25 +245,19 @@ def _unused(
     """Return the names, by statement, that nothing reads but the uses that were moved."""
     names = module.names
     unused: dict[Import, list[ast.alias]] = {}
-    found: dict[tuple[Scope, str], list[tuple[Import, ast.alias]]] = {}
     for statement, scope in names.imports.items():
         for alias in statement.names:
             name = alias.asname or alias.name.partition(".")[0]
-            found.setdefault((scope, name), []).append((statement, alias))
-    for (scope, name), imported in found.items():
-        paths = scope.bindings.get(name, [])
-        mine = [one for one in names.by_name.get(name, ()) if names.home(one) is scope]
-        if (
-            mine
-            and set(roots).issuperset(mine)
-            and len(imported) == len(paths)
-            and {path.partition(".")[0] for path in paths} == {"asyncio"}
-            and not outside.keeps(name)
-            and not any(alias.asname == alias.name for _, alias in imported)
-            and not any("#" in _lines_of(module, statement) for statement, _ in imported)
-            and not _is_named(module, name)
-        ):
-            for statement, alias in imported:
+            reads = [one for one in names.by_name.get(name, ()) if names.home(one) is scope]
+            if (
+                reads
+                and set(roots).issuperset(reads)
+                and {path.partition(".")[0] for path in scope.bindings[name]} == {"asyncio"}
+                and alias.asname != alias.name
+                and "#" not in _lines_of(module, statement)
+                and not outside.keeps(name)
+                and not _is_named(module, name)
+            ):
                 unused.setdefault(statement, []).append(alias)
     return unused
 

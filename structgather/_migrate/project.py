@@ -76,14 +76,14 @@ class Project:
                 self._taken.update((*start, alias.name) for alias in statement.names)
         loaded = (node for node in module.names.attributes if isinstance(node.ctx, ast.Load))
         self._taken.update(map(module.dotted, loaded))
-        for dotted in replaced_in(module):
+        for _, dotted in replaced_in(module):
             self._replaced.add(dotted)
             if dotted[0] == "asyncio" and dotted[-1] in _FUNCTIONS:
                 self._exposed.setdefault(f"asyncio.{dotted[-1]}", set()).update(imported)
 
 
-def replaced_in(module: Module) -> Iterator[Dotted]:
-    """Yield the dotted name of everything that a file replaces, as tests do."""
+def replaced_in(module: Module) -> Iterator[tuple[ast.expr, Dotted]]:
+    """Yield the dotted name of everything that a file replaces, as tests do, and where it does."""
     for call in module.names.calls:
         name = getattr(call.func, "attr", getattr(call.func, "id", ""))
         owner = call.args[0] if call.args else None
@@ -91,12 +91,12 @@ def replaced_in(module: Module) -> Iterator[Dotted]:
         if name in _REPLACERS or (is_asyncio and name not in {"getattr", "hasattr"}):
             strings = [_string(module, argument) for argument in call.args[:2]]
             if strings and _DOTTED.fullmatch(strings[0]):
-                yield tuple(strings[0].split("."))
+                yield call.args[0], tuple(strings[0].split("."))
             elif owner is not None and len(strings) > 1 and strings[1].isidentifier():
-                yield (*module.dotted(owner), strings[1])
+                yield call.args[1], (*module.dotted(owner), strings[1])
     for attribute in module.names.attributes:
         if isinstance(attribute.ctx, ast.Store) and (dotted := module.dotted(attribute)):
-            yield dotted
+            yield attribute, dotted
 
 
 def _string(module: Module, node: ast.expr) -> str:

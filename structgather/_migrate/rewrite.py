@@ -64,7 +64,7 @@ def rewrite(text: str, outside: Outside | None = None, config: Config | None = N
         return Rewritten(text, text, [], [])
     module = Module(text)
     outside, config = outside or Outside(), config or Config()
-    found = [(module.text.start(node), path, rule) for node, path, rule in _named(module)]
+    found = [(module.text.start(node), path, rule) for node, path, rule in _others(module)]
     moved: dict[str, list[Use]] = {}
     for path, use in _uses(module, outside):
         rule = judge(use, KINDS[path].rules)
@@ -89,7 +89,7 @@ def rewrite(text: str, outside: Outside | None = None, config: Config | None = N
 
 
 def _uses(module: Module, outside: Outside) -> Iterator[tuple[str, Use]]:
-    own = {".".join(dotted[-2:]) for dotted in replaced_in(module)}
+    own = {".".join(dotted[-2:]) for _, dotted in replaced_in(module)}
     for node, path in module.uses(*KINDS):
         root = next(one for one in ast.walk(node) if isinstance(one, ast.Name))
         through_module = isinstance(node, ast.Attribute) and path in outside.replaced
@@ -97,32 +97,16 @@ def _uses(module: Module, outside: Outside) -> Iterator[tuple[str, Use]]:
         yield path, KINDS[path].use(module, node, is_replaced=replaced)
 
 
-def _named(module: Module) -> Iterator[tuple[ast.expr, str, Rule | None]]:
-    """Yield where a function is named in a string, or its Future is looked into."""
-    for node in module.names.nodes:
-        match node:
-            case ast.Constant(value=str(value)) if " " not in value:
-                for function in KINDS:
-                    if f".{value}".endswith(f".{function}") or (
-                        function == f"asyncio.{value}" and _is_second(module, node)
-                    ):
-                        yield node, function, rules.PATCHED
-            case ast.Attribute(attr="_GatheringFuture"):
-                yield node, GATHER, rules.LOOKS_INSIDE
-            case ast.Attribute(value=owner, attr="_children") if _is_future(module, owner):
-                yield node, GATHER, rules.LOOKS_INSIDE
-            case _:
-                pass
-
-
-def _is_second(module: Module, name: ast.Constant) -> bool:
-    """Tell whether it is the name in `patch.object(asyncio, "gather")`, or another such call."""
-    match module.parent(name):
-        case ast.Call(args=[owner, second, *_]) as call if second is name:
-            replaces = getattr(call.func, "id", "") not in {"getattr", "hasattr"}
-            return replaces and module.dotted(owner)[-1:] == ("asyncio",)
-        case _:
-            return False
+def _others(module: Module) -> Iterator[tuple[ast.expr, str, Rule | None]]:
+    """Yield where a function is patched by its name, or its Future is looked into."""
+    for node, dotted in replaced_in(module):
+        path = ".".join(dotted[-2:])
+        if path in KINDS and not isinstance(node, ast.Attribute):
+            yield node, path, rules.PATCHED
+    for node in module.names.attributes:
+        is_future = node.attr == "_children" and _is_future(module, node.value)
+        if is_future or node.attr == "_GatheringFuture":
+            yield node, GATHER, rules.LOOKS_INSIDE
 
 
 def _is_future(module: Module, owner: ast.expr) -> bool:

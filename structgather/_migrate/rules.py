@@ -153,7 +153,8 @@ _AFTER_A_FAILURE = (
     Rule(
         "swallowed",
         DECIDE,
-        "A failure is caught, here or by a caller, and the program goes on, today with the siblings.",
+        "A failure is caught, here or by a caller, and the program goes on; today the siblings do,"
+        " too.",
         "gather_structured(...) if they may be cancelled; with return_exceptions=True they finish,"
         " and the failures are returned as values",
         lambda use: use.is_survived,
