@@ -35,7 +35,6 @@ _TIME_LIMITS = {"fail_after", "move_on_after", "timeout", "timeout_at"}
 _SURVIVED_IN = {"assertRaises", "assertRaisesRegex", "raises", "suppress"}
 # What is not the failure of a child.
 _OF_THE_CALLER = {"CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"}
-_NEVER_RETURN = {"_exit", "abort", "exit", "fail", "skip", "xfail"}
 _ASKS_WHETHER_DONE = {"cancelled", "cancelling", "done"}
 
 
@@ -182,8 +181,6 @@ def failure(module: Module, node: ast.AST) -> Failure:
             if inside in above.body and not found.survived:
                 found.survived = _is_handled(above, found, limited)
             found.blocks.append(above.finalbody)
-            returns = (one for part in above.finalbody for one in (part, *module.own(part)))
-            found.survived = found.survived or any(isinstance(one, ast.Return) for one in returns)
         if found.survived and isinstance(above, ast.stmt):
             found.blocks.append(module.after(above))
         inside = above
@@ -258,25 +255,8 @@ def _are_of_children(kinds: list[ast.expr], limited: bool) -> bool:  # noqa: FBT
 
 def _always_raises(block: list[ast.stmt]) -> bool:
     leaving = (ast.Return, ast.Break, ast.Continue)
-    if any(isinstance(node, leaving) for statement in block for node in ast.walk(statement)):
-        return False
-    return _ends_in_raise(block)
-
-
-def _ends_in_raise(block: list[ast.stmt]) -> bool:
-    match block[-1:]:
-        case [ast.Raise()]:
-            return True
-        case [ast.Expr(value=ast.Call() as call)]:
-            return called(call) in _NEVER_RETURN
-        case [ast.If(body=body, orelse=[_, *_] as orelse)]:
-            return _ends_in_raise(body) and _ends_in_raise(orelse)
-        case [ast.Try(body=body, handlers=handlers, finalbody=finalbody)]:
-            return _ends_in_raise(finalbody) or (
-                _ends_in_raise(body) and all(_ends_in_raise(one.body) for one in handlers)
-            )
-        case _:
-            return False
+    nodes = [node for statement in block for node in ast.walk(statement)]
+    return isinstance(block[-1], ast.Raise) and not any(isinstance(one, leaving) for one in nodes)
 
 
 # Whether children are used when one of them has failed.
@@ -334,41 +314,31 @@ def _only_waits(module: Module, name: ast.Name) -> bool:
     return False
 
 
-def cancelled(
-    module: Module, node: ast.AST, holders: set[Variable], *, in_loop: bool = False
-) -> set[Variable]:
+def cancelled(module: Module, statement: ast.AST, holders: set[Variable]) -> set[Variable]:
     """Return those whose Tasks a statement cancels in any case, unless they are done."""
-    parts: list[ast.AST] = []
-    match node:
-        case ast.For(iter=inputs, body=body) if not _has_subscript(inputs):
-            parts, in_loop = [*body], True
-        case (
-            ast.ListComp(elt=inner, generators=[one])
-            | ast.GeneratorExp(elt=inner, generators=[one])
-        ) if not _has_subscript(one.iter):
-            if all(_asks_whether_done(module, test, holders) for test in one.ifs):
-                parts, in_loop = [inner], True
-        case ast.If(test=test, body=body) if _asks_whether_done(module, test, holders):
-            parts = [*body]
-        case ast.Try(body=body, finalbody=finalbody):
-            parts = [*body, *finalbody]
-        case ast.With(body=body) | ast.AsyncWith(body=body):
-            parts = [*body]
-        case ast.Expr(value=inner) | ast.Assign(value=inner) | ast.Await(value=inner):
-            parts = [inner]
-        case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
-            # In a loop, an item stands for all that it is taken from.
-            named = trace(module, [name]).variables if in_loop else {module.names.variable(name)}
-            return holders & named
-        case ast.Call(args=inputs) if "cancel" in called(node).lower():
-            return trace(module, inputs).variables & holders
-        case _:
-            pass
-    return {one for part in parts for one in cancelled(module, part, holders, in_loop=in_loop)}
-
-
-def _has_subscript(node: ast.AST) -> bool:
-    return any(isinstance(one, ast.Subscript) for one in ast.walk(node))
+    nodes = [statement, *module.own(statement)]
+    loops = [one for one in nodes if isinstance(one, ast.For | ast.comprehension)]
+    tests = [one.test for one in nodes if isinstance(one, ast.If | ast.While)]
+    tests += [test for loop in loops for test in getattr(loop, "ifs", ())]
+    if any(isinstance(one, ast.Subscript) for loop in loops for one in ast.walk(loop.iter)) or not (
+        all(_asks_whether_done(module, test, holders) for test in tests)
+    ):
+        return set()
+    items = {one.id for loop in loops for one in ast.walk(loop.target) if isinstance(one, ast.Name)}
+    found: set[Variable | None] = set()
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
+                # In a loop, an item stands for all that it is taken from.
+                is_item = name.id in items
+                found |= (
+                    trace(module, [name]).variables if is_item else {module.names.variable(name)}
+                )
+            case ast.Call(args=inputs) if "cancel" in called(node).lower():
+                found |= trace(module, inputs).variables
+            case _:
+                pass
+    return holders & found
 
 
 def _asks_whether_done(module: Module, test: ast.expr, holders: set[Variable]) -> bool:

@@ -41,12 +41,12 @@ class Gather(Use):
         return not alone and bool(self.call.args) and not flow.collects(self.call)
 
     @property
-    def has_arguments_of_its_own(self) -> bool:
+    def arguments(self) -> bool:
         """Whether it has arguments that asyncio does not take."""
         return bool(self.keywords - {"return_exceptions", None})
 
     @property
-    def is_wrapper(self) -> bool:
+    def wrapper(self) -> bool:
         """Whether it stands in a function that does what gather does, for its callers."""
         function = self.module.function(self.call)
         if not isinstance(function, FunctionDef) or not self.may_differ:
@@ -56,7 +56,7 @@ class Gather(Use):
         return "gather" in function.name or bool(given & names)
 
     @property
-    def drops_failures(self) -> bool:
+    def unseen(self) -> bool:
         """Whether failures are collected and not looked at, though nothing was cancelled."""
         awaited = self.module.parent(self.call)
         if not (flow.collects(self.call) and isinstance(awaited, ast.Await)):

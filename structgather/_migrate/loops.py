@@ -20,7 +20,6 @@ from __future__ import annotations
 import ast
 import functools
 import itertools
-import re
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 from structgather._migrate import flow
@@ -38,7 +37,6 @@ AS_COMPLETED = "asyncio.as_completed"
 
 For: TypeAlias = ast.For | ast.AsyncFor
 
-_DIRECTIVE = re.compile(r"#\s*(type|noqa|nosec|pragma|pylint|pyright|mypy|fmt|ruff|isort)\b")
 _WIDE = {"", "BaseException", "CancelledError"}
 _LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
@@ -62,7 +60,7 @@ class Loop(Use):
         return not self._tries
 
     @property
-    def has_arguments_of_its_own(self) -> bool:
+    def arguments(self) -> bool:
         """Whether it has arguments that asyncio does not take."""
         inputs = [*self.call.args, *(one.value for one in self.call.keywords if one.arg == "fs")]
         one = len(inputs) == 1 and not isinstance(inputs[0], ast.Starred)
@@ -88,29 +86,26 @@ class Loop(Use):
             case _:
                 return "item"
 
-    @functools.cached_property
-    def fits(self) -> bool:
-        """Whether its text can be indented: what is in the loop must be read as the same."""
+    @property
+    def layout(self) -> bool:
+        """Whether its text can't be indented: what is in the loop would be read as another."""
         text, loop = self.module.text, self.loop
-        header = text.text[text.end(self.call) : text.line_start((self.call.end_lineno or 0) + 1)]
-        if _DIRECTIVE.search(header):
-            return False  # the tool would look on another line
         after = edited(text.text, rewrite(self.module, [loop], "as_completed_scoped"))
         try:
             nodes = list(ast.walk(parse(after)))
         except (SyntaxError, ValueError):
-            return False
+            return True
         blocks = [node for node in nodes if isinstance(node, ast.AsyncWith)]
         moved = [one for block in blocks if block.lineno == loop.lineno for one in block.body]
-        return [_content(loop)] == [_content(one) for one in moved if isinstance(one, For)]
+        return [_content(loop)] != [_content(one) for one in moved if isinstance(one, For)]
 
     @property
-    def has_finally(self) -> bool:
+    def in_finally(self) -> bool:
         """Whether the await stands in a `try` with a `finally`."""
         return any(one.finalbody for one in self._tries)
 
     @property
-    def leaves_rest_running(self) -> bool:
+    def left_early(self) -> bool:
         """Whether cancelling the rest would stop what runs on today, though nothing failed."""
         if flow.belong_to_others(self.module, self.call, self.children):
             return True
@@ -245,8 +240,6 @@ def _deeper(module: Module, loop: For) -> _Deeper:
     outer = text.indent(loop.lineno)
     header = loop.iter.end_lineno or 0
     inner = text.indent(loop.body[0].lineno)
-    on_one_line = loop.body[0].lineno == header
-    unit = ("\t" if "\t" in outer else "    ") if on_one_line else inner.removeprefix(outer)
     last = number = loop.end_lineno or 0
     # Comments that follow the block are still in it, as far as a reader is concerned.
     while text.is_blank(number + 1) or text.line(number + 1).lstrip().startswith("#"):
@@ -255,7 +248,7 @@ def _deeper(module: Module, loop: For) -> _Deeper:
             if len(text.indent(number)) <= len(outer):
                 break
             last = number
-    return _Deeper(header + 1, last, outer, unit)
+    return _Deeper(header + 1, last, outer, inner.removeprefix(outer))
 
 
 def _header(

@@ -94,7 +94,7 @@ def _uses(module: Module, outside: Outside) -> Iterator[tuple[str, Use]]:
         root = next(one for one in ast.walk(node) if isinstance(one, ast.Name))
         through_module = isinstance(node, ast.Attribute) and path in outside.replaced
         replaced = path in own or through_module or root.id in outside.replaced
-        yield path, KINDS[path].use(module, node, is_replaced=replaced)
+        yield path, KINDS[path].use(module, node, replaced=replaced)
 
 
 def _others(module: Module) -> Iterator[tuple[ast.expr, str, Rule | None]]:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from structgather._migrate.uses import Use
 
 
@@ -33,8 +31,6 @@ class Rule:
     verdict: Verdict
     reason: str
     recipe: str
-    #: Tells whether the rule applies; where it is left out, the use's `fate` names the rule.
-    applies: Callable[[Any], bool] | None = None
     #: Whether it is about the code as it was, not about the move.
     is_hint: bool = False
 
@@ -52,9 +48,10 @@ class Finding:
 
 
 def judge(use: Use, rules: tuple[Rule, ...]) -> Rule | None:
-    """Return the first rule that applies to a use."""
+    """Return the first rule that applies to a use: it says so under that name."""
     for rule in rules:
-        if use.fate == rule.name if rule.applies is None else rule.applies(use):
+        applies = getattr(use, rule.name, None)
+        if use.fate == rule.name if applies is None else applies:
             return rule
     return None
 
@@ -73,7 +70,6 @@ PATCHED = Rule(
     LEFT,
     "A test, or other code, patches asyncio's function here.",
     "patch structgather's function, under the name that the code under test calls it by",
-    lambda use: use.is_assigned,
 )
 
 _ANY_USE = (
@@ -83,21 +79,18 @@ _ANY_USE = (
         LEFT,
         "The function is passed on as a value, to code that may want a Future from it.",
         "pass structgather's function if what it returns is only awaited",
-        lambda use: not use.is_called,
     ),
     Rule(
         "ambiguous",
         LEFT,
         "It is not certain that this is asyncio's function: the name is bound in several ways.",
         "import asyncio once, under a name that nothing else has",
-        lambda use: use.is_ambiguous,
     ),
     Rule(
         "arguments",
         LEFT,
         "It has arguments that asyncio does not take; loop= was removed in Python 3.10.",
         "leave out loop=; look up what others were meant to do",
-        lambda use: use.has_arguments_of_its_own,
     ),
 )
 _LAYOUT = Rule(
@@ -105,14 +98,12 @@ _LAYOUT = Rule(
     LEFT,
     "It stands in an f-string, or a comment or a string would be changed or misplaced.",
     "move it by hand",
-    lambda use: not use.fits,
 )
 _REPLACED = Rule(
     "replaced",
     LEFT,
     "A test patches this name, and would no longer reach the call.",
     "patch gather_structured or as_completed_scoped in the test, and move call and test together",
-    lambda use: use.is_replaced,
 )
 
 _TASKS_OF_OTHERS = Rule(
@@ -122,7 +113,6 @@ _TASKS_OF_OTHERS = Rule(
     " cancelled.",
     "gather_structured(...) if they may stop together;"
     " gather_structured(*map(asyncio.shield, tasks)) lets them run on",
-    lambda use: use.has_tasks_of_others,
 )
 _BEFORE_A_FAILURE = (
     Rule(
@@ -131,14 +121,12 @@ _BEFORE_A_FAILURE = (
         "This is cleanup (close, stop, `finally`, ...): a failure would cancel the rest of it.",
         "(await gather_structured(..., return_exceptions=True)).raise_failures() lets all of it"
         " finish, then raises the failures as a group",
-        lambda use: use.closes,
     ),
     Rule(
         "cancelled_before",
         DECIDE,
         "These Tasks have been cancelled: the first to finish would cut the others' cleanup short.",
         "gather_structured(..., return_exceptions=True) waits for all of them",
-        lambda use: use.has_cancelled_tasks,
     ),
 )
 _AFTER_A_FAILURE = (
@@ -148,7 +136,6 @@ _AFTER_A_FAILURE = (
         "The Tasks are used after a failure, and would have been cancelled by then.",
         "gather_structured(...) if they may be cancelled;"
         " gather_structured(*map(asyncio.shield, tasks)) lets them run on",
-        lambda use: use.has_tasks_used_after,
     ),
     Rule(
         "swallowed",
@@ -157,7 +144,6 @@ _AFTER_A_FAILURE = (
         " too.",
         "gather_structured(...) if they may be cancelled; with return_exceptions=True they finish,"
         " and the failures are returned as values",
-        lambda use: use.is_survived,
     ),
 )
 
@@ -200,7 +186,6 @@ GATHER = (
         MOVED,
         "This function wraps gather: for each of its callers, a failure now cancels the siblings.",
         "look at its callers; with return_exceptions=True the children run to their end as today",
-        lambda use: use.is_wrapper,
     ),
     Rule(
         "unseen",
@@ -208,7 +193,6 @@ GATHER = (
         "Failures were swallowed before, and still are: the result is not looked at.",
         "if they should be raised, as a group:"
         " (await gather_structured(..., return_exceptions=True)).raise_failures()",
-        lambda use: use.drops_failures,
         is_hint=True,
     ),
 )
@@ -248,7 +232,6 @@ AS_COMPLETED = (
         " that other code holds.",
         "as_completed_scoped(...) if that is better;"
         " as_completed_scoped(map(asyncio.shield, tasks)) lets them run on",
-        lambda use: use.leaves_rest_running,
     ),
     *_BEFORE_A_FAILURE,
     *_AFTER_A_FAILURE,
@@ -257,7 +240,6 @@ AS_COMPLETED = (
         MOVED,
         "The loop now waits outside the `try`: cancelled while it waits, it skips this `finally`.",
         "nothing, if the `finally` is about the item; move the `try` around the loop if not",
-        lambda use: use.has_finally,
     ),
 )
 
