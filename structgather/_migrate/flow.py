@@ -145,10 +145,9 @@ def _is_held_outside(module: Module, function: ast.AST | None, variable: Variabl
     home = variable.scope.node
     if function is None or home is function or isinstance(home, Comprehension):
         return False
-    if isinstance(home, ast.Module):
-        return True
     inside = set(ast.walk(function))
-    return any(read not in inside for read in module.names.reads(variable))
+    reads = module.names.reads(variable)
+    return isinstance(home, ast.Module) or any(read not in inside for read in reads)
 
 
 # What runs when a child fails.
@@ -297,9 +296,6 @@ def _used(module: Module, block: list[ast.stmt], holders: set[Variable]) -> bool
                 and not _only_waits(module, node)
             ):
                 return True
-        if isinstance(statement, ast.Assign):
-            targets = [one for one in statement.targets if isinstance(one, ast.Name)]
-            holders -= {module.names.variable(one) for one in targets}
     return False
 
 

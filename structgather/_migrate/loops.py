@@ -12,7 +12,7 @@ becomes
 `for` yields an item before anything has finished, and the body waits in `await item`; `async for`
 waits itself, and yields what has finished. So the body must begin with its `await item`, and what
 it catches there must not be what the loop raises now. And where the loop is left by `break` or
-`return`, the rest runs on today: the code itself must cancel it.
+`return`, the rest runs on today.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import ast
 import functools
 import itertools
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from structgather._migrate import flow
 from structgather._migrate.module import parse
@@ -28,8 +28,6 @@ from structgather._migrate.text import Edit, edited
 from structgather._migrate.uses import Use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from structgather._migrate.module import Module
     from structgather._migrate.names import Variable
 
@@ -82,7 +80,7 @@ class Loop(Use):
             return "item"  # other functions may use it, or the module
         match [self.module.parent(name) for name in self._uses_of_item(variable)]:
             case [ast.Await() as awaited] if self.module.comes_first(awaited, self._first):
-                return "try" if self._is_handled(awaited) else ""
+                return "try" if self._is_handled else ""
             case _:
                 return "item"
 
@@ -107,13 +105,9 @@ class Loop(Use):
     @property
     def left_early(self) -> bool:
         """Whether cancelling the rest would stop what runs on today, though nothing failed."""
-        if flow.belong_to_others(self.module, self.call, self.children):
-            return True
-        names = self.children.variables
-        return not all(
-            any(flow.cancelled(self.module, part, names) for part in self._on_the_way(node))
+        return flow.belong_to_others(self.module, self.call, self.children) or any(
+            isinstance(node, ast.Return) or (isinstance(node, ast.Break) and self._is_left_by(node))
             for node in self.module.own(self.loop)
-            if isinstance(node, ast.Return) or (isinstance(node, ast.Break) and self._leaves(node))
         )
 
     @functools.cached_property
@@ -150,42 +144,20 @@ class Loop(Use):
 
     def _is_item(self, name: ast.Name) -> bool:
         """Tell whether a name may stand for the item of this loop, not for that of another."""
-        loop, around = self.loop, list(self.module.around(name))
-        for above in around:
+        for above in self.module.around(name):
             if isinstance(above, For) and name.id in _names(above.target):
-                return above is loop and name not in set(ast.walk(loop.iter))
-        rounds = [one for one in self.module.around(loop) if isinstance(one, For | ast.While)]
-        return name.lineno > loop.lineno or any(above in around for above in rounds)
+                return above is self.loop and name not in set(ast.walk(self.loop.iter))
+        return name.lineno > self.loop.lineno
 
-    def _is_handled(self, awaited: ast.Await) -> bool:
-        """Tell whether what the loop raises now is handled around the await."""
-        timed = any(
-            keyword.arg == "timeout"
-            and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
-            for keyword in self.call.keywords
-        )
-        around = set(self.module.around(awaited))
-        return any(
-            timed or _is_wide(handler)
-            for one in self._tries
-            if not around.isdisjoint(one.body)
-            for handler in one.handlers
-        )
+    @property
+    def _is_handled(self) -> bool:
+        """Whether what the loop raises now is handled around the await."""
+        handlers = [handler for one in self._tries for handler in one.handlers]
+        return any("timeout" in self.keywords or _is_wide(handler) for handler in handlers)
 
-    def _leaves(self, node: ast.Break) -> bool:
-        """Tell whether a `break` is the loop's own."""
+    def _is_left_by(self, node: ast.Break) -> bool:
         around = self.module.around(node)
         return next(one for one in around if isinstance(one, For | ast.While)) is self.loop
-
-    def _on_the_way(self, leaving: ast.stmt) -> Iterator[ast.stmt]:
-        """Yield what always runs where the loop is left: just before, behind it, in `finally`."""
-        block = self.module.block(leaving)
-        yield from block[: block.index(leaving)]
-        if isinstance(leaving, ast.Break):
-            yield from self.module.after(self.loop)[:1]
-        for above in self.module.around_in_function(leaving):
-            if isinstance(above, ast.Try | ast.TryStar):
-                yield from above.finalbody
 
 
 def _content(loop: For) -> list[str]:
@@ -208,64 +180,26 @@ def _is_wide(handler: ast.ExceptHandler) -> bool:
 # How it is rewritten.
 
 
-class _Deeper(NamedTuple):
-    """Lines that get deeper: all that stands in the block of a `for`, and the `async for`."""
-
-    first: int
-    last: int
-    #: Indentation of the `for`.
-    outer: str
-    #: What is added to it.
-    unit: str
-
-
 def rewrite(module: Module, loops: list[For], function: str) -> list[Edit]:
     """Return the edits for all these loops, one of which may stand in another."""
-    text = module.text
-    edits: list[Edit] = []
-    ordered = sorted(loops, key=lambda loop: loop.lineno)
-    deeper = {loop: _deeper(module, loop) for loop in ordered}
-    for loop, lines in deeper.items():
-        around = [one for one in deeper.values() if one.first <= loop.lineno <= one.last]
-        edits += _header(module, loop, function, lines, around)
-        for number in range(lines.first, lines.last + 1):
-            if not text.is_blank(number) and text.indent(number).startswith(lines.outer):
-                at = text.line_start(number) + len(lines.outer)
-                edits.append(Edit(at, at, lines.unit))
-    return edits
-
-
-def _deeper(module: Module, loop: For) -> _Deeper:
-    text = module.text
-    outer = text.indent(loop.lineno)
-    header = loop.iter.end_lineno or 0
-    inner = text.indent(loop.body[0].lineno)
-    last = number = loop.end_lineno or 0
-    # Comments that follow the block are still in it, as far as a reader is concerned.
-    while text.is_blank(number + 1) or text.line(number + 1).lstrip().startswith("#"):
-        number += 1
-        if not text.is_blank(number):
-            if len(text.indent(number)) <= len(outer):
-                break
-            last = number
-    return _Deeper(header + 1, last, outer, inner.removeprefix(outer))
-
-
-def _header(
-    module: Module, loop: For, function: str, lines: _Deeper, around: list[_Deeper]
-) -> Iterator[Edit]:
     text, names = module.text, module.names
-    call = cast("ast.Call", loop.iter)
-    # Loops in loops get different names.
     several = itertools.chain(["outcomes"], (f"outcomes_{number}" for number in itertools.count(2)))
     free = (name for name in several if not (names.bindings(name) or name in names.by_name))
-    name = next(itertools.islice(free, len(around), None))
-    margin = lines.outer + "".join(one.unit for one in around) + lines.unit
-    again = (
-        f"{text.newline(call.end_lineno or 0)}{margin}async for {text.of(loop.target)} in {name}"
-    )
-    yield Edit(text.start(loop), text.end(call.func), f"async with {function}")
-    for keyword in call.keywords:
-        if keyword.arg == "fs":
-            yield Edit(text.start(keyword), text.start(keyword) + len("fs"), "aws")
-    yield Edit(text.end(call), text.end(call), f" as {name}:{again}")
+    variables = list(itertools.islice(free, len(loops)))
+    edits: list[Edit] = []
+    for loop in loops:
+        call, first = cast("ast.Call", loop.iter), loop.iter.end_lineno or 0
+        outer = text.indent(loop.lineno)
+        unit = text.indent(loop.body[0].lineno).removeprefix(outer)
+        depth = sum(above in loops for above in module.around(loop))
+        line = f"async for {text.of(loop.target)} in {variables[depth]}"
+        margin = text.newline(first) + outer + unit * (depth + 1)
+        edits.append(Edit(text.start(loop), text.end(call.func), f"async with {function}"))
+        fs = [text.start(keyword) for keyword in call.keywords if keyword.arg == "fs"]
+        edits += [Edit(at, at + len("fs"), "aws") for at in fs]
+        edits.append(Edit(text.end(call), text.end(call), f" as {variables[depth]}:{margin}{line}"))
+        for number in range(first + 1, (loop.end_lineno or 0) + 1):
+            if text.line(number).startswith(outer) and not text.is_blank(number):
+                at = text.line_start(number) + len(outer)
+                edits.append(Edit(at, at, unit))
+    return edits

@@ -95,7 +95,8 @@ class Module:
 
     def path(self, node: ast.expr) -> str:
         """Return the dotted path that an expression stands for; empty if that is not certain."""
-        return self.names.path(node)
+        paths = self.names.paths(node)
+        return paths.pop() if len(paths) == 1 else SOMETHING
 
     def dotted(self, node: ast.expr) -> Dotted:
         """Return the dotted name that an expression stands for, as far as it is known."""

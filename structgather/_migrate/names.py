@@ -142,11 +142,6 @@ class Names:
                 found = set[str]()
         return {_documented(path) for path in found} or {SOMETHING}
 
-    def path(self, node: ast.expr) -> str:
-        """Return the dotted path that an expression stands for; empty if that is not certain."""
-        paths = self.paths(node)
-        return paths.pop() if len(paths) == 1 else SOMETHING
-
     # The pass over the tree.
 
     def _visit(self, node: ast.AST, scope: Scope) -> None:

@@ -230,7 +230,7 @@ AS_COMPLETED = (
         DECIDE,
         "Where the loop is left, the rest runs on today; as_completed_scoped cancels it, also Tasks"
         " that other code holds.",
-        "as_completed_scoped(...) if that is better;"
+        "as_completed_scoped(...) if that is better, or first_n_within(...) for the first results;"
         " as_completed_scoped(map(asyncio.shield, tasks)) lets them run on",
     ),
     *_BEFORE_A_FAILURE,
