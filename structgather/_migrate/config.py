@@ -8,7 +8,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 _ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _DEPENDS = re.compile(r"(^[ \t]*|[\"'])structgather(?![\w.-])", re.MULTILINE)
@@ -80,34 +80,25 @@ def of(folder: Path) -> Config:
 def _read(root: Path) -> Config:
     path = root / "pyproject.toml"
     try:
-        text = path.read_text("utf-8") if path.exists() else ""
-        found: dict[str, Any] = tomllib.loads(text)
+        found = tomllib.loads(path.read_text("utf-8") if path.exists() else "")
     except (OSError, ValueError) as error:
         message = f"{path}: {error}"
         raise ConfigError(message) from error
-    tool = _table(found, "tool")
-    exclude = _excluded(path, _table(tool, "structgather"))
+    tool: dict[str, dict[str, Any]] = found.get("tool", {})
+    ours = tool.get("structgather", {})
+    exclude = ours.get("exclude", [])
+    wrong = ""
+    if unknown := sorted(ours.keys() - {"exclude"}):
+        wrong = f"has an unknown key: {', '.join(unknown)}"
+    elif not isinstance(exclude, list) or not all(isinstance(glob, str) for glob in exclude):
+        wrong = "exclude must be a list of strings"
+    if wrong:
+        message = f"{path}: [tool.structgather] {wrong}"
+        raise ConfigError(message)
     names = {"ruff": "line-length", "black": "line-length", "isort": "line_length"}
-    widths = [_table(tool, name).get(key) for name, key in names.items()]
+    widths = (tool.get(name, {}).get(key) for name, key in names.items())
     width = next((one for one in widths if isinstance(one, int)), 88)
     return Config(root, exclude, width, _depends(root))
-
-
-def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
-    found = table.get(name)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def _excluded(path: Path, table: dict[str, Any]) -> list[str]:
-    exclude = cast("list[object]", table.get("exclude", []))
-    if unknown := sorted(table.keys() - {"exclude"}):
-        message = f"{path}: [tool.structgather] has an unknown key: {', '.join(unknown)}"
-        raise ConfigError(message)
-    globs = [glob for glob in exclude if isinstance(glob, str)]
-    if not isinstance(table.get("exclude", []), list) or globs != exclude:
-        message = f"{path}: [tool.structgather] exclude must be a list of strings"
-        raise ConfigError(message)
-    return globs
 
 
 def _depends(root: Path) -> bool:

@@ -32,7 +32,9 @@ _VIEWS = {"copy", "difference", "intersection", "items", "union", "values"}
 # Calls that pass the cancellation of what they return on to their first argument.
 _WRAPPERS = {"create_task", "ensure_future", "wait_for"}
 _TIME_LIMITS = {"fail_after", "move_on_after", "timeout", "timeout_at"}
-_SURVIVED_IN = {"assertRaises", "assertRaisesRegex", "raises", "suppress"}
+# What stops the failures of what it is given, or of what is in it.
+_COLLECTS = {"asyncio.wait", "structgather.first_n_within"}
+_EXPECTS = {"assertRaises", "assertRaisesRegex", "raises", "suppress"}
 # What is not the failure of a child.
 _OF_THE_CALLER = {"CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"}
 _ASKS_WHETHER_DONE = {"cancelled", "cancelling", "done"}
@@ -94,29 +96,23 @@ def trace(module: Module, expressions: Iterable[ast.expr]) -> Trace:
 
 def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:
     """Return the parts whose values an expression holds as they are; None if it makes new ones."""
+    name = called(node)
     match node:
-        case ast.Await(value=ast.Call(args=[inner, *_]) as call) if (
-            module.path(call.func) == "asyncio.wait"
+        case ast.Await(value=ast.Call(args=[inner, *_], func=function)) if (
+            module.path(function) == "asyncio.wait"
         ):
             return [inner]
-        case ast.Call():
-            return _parts_of_call(node)
+        case ast.Call(func=ast.Attribute(value=owner), args=parts) if name in _VIEWS:
+            return [owner, *parts]
+        case ast.Call(args=parts) if name in _COPIES:
+            return parts
+        case ast.Call(args=[inner, *_]) if name in _WRAPPERS:
+            return [inner]
         case _ if isinstance(node, _HOLDERS):
             held = (part for field, part in children(node) if field not in _NOT_HELD)
             return [part for part in held if isinstance(part, ast.expr)]
         case _:
             return None
-
-
-def _parts_of_call(call: ast.Call) -> list[ast.expr] | None:
-    name = called(call)
-    if name == "filter":
-        return call.args[1:]
-    if isinstance(call.func, ast.Attribute) and name in _VIEWS:
-        return [call.func.value, *call.args]
-    if name in _COPIES:
-        return call.args
-    return call.args[:1] if name in _WRAPPERS and call.args else None
 
 
 def belong_to_others(module: Module, call: ast.Call, inputs: Trace) -> bool:
@@ -171,11 +167,16 @@ def failure(module: Module, node: ast.AST) -> Failure:
     for above in module.around_in_function(node):
         if isinstance(above, ast.Call):
             limited = limited or called(above) == "wait_for"
-            found.survived = found.survived or _takes_failures(module, above)
+            path = module.path(above.func)
+            found.survived |= path in _COLLECTS or (path in GATHERS and collects(above))
         elif isinstance(above, ast.With | ast.AsyncWith) and inside in above.body:
             for item in above.items:
                 limited = limited or called(item.context_expr) in _TIME_LIMITS
-                found.survived = found.survived or _expects_failures(item.context_expr, limited)
+                if (
+                    isinstance(item.context_expr, ast.Call)
+                    and called(item.context_expr) in _EXPECTS
+                ):
+                    found.survived |= _are_of_children(item.context_expr.args, limited)
         elif isinstance(above, ast.Try | ast.TryStar):
             if inside in above.body and not found.survived:
                 found.survived = _is_handled(above, found, limited)
@@ -230,19 +231,6 @@ def _calls(module: Module, call: ast.Call, function: FunctionDef) -> bool:
             return home in module.around(call)
         case _:
             return False
-
-
-def _takes_failures(module: Module, call: ast.Call) -> bool:
-    path = module.path(call.func)
-    return path in {"asyncio.wait", "structgather.first_n_within"} or (
-        path in GATHERS and collects(call)
-    )
-
-
-def _expects_failures(context: ast.expr, limited: bool) -> bool:  # noqa: FBT001
-    if not isinstance(context, ast.Call) or called(context) not in _SURVIVED_IN:
-        return False
-    return _are_of_children(context.args, limited)
 
 
 def _are_of_children(kinds: list[ast.expr], limited: bool) -> bool:  # noqa: FBT001

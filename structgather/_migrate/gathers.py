@@ -12,18 +12,20 @@ from structgather._migrate.uses import Use
 
 GATHER = "asyncio.gather"
 
-# What takes a coroutine as well as a Future and makes a Task of it at once: its children start one
-# loop iteration later.
-_START = {"asyncio.ensure_future", "asyncio.shield"}
-# Python 3.11 makes a Task of what wait_for is given, too.
-_WAITS_FOR_A_TASK = sys.version_info < (3, 12)
-# What takes any number of awaitables.
-_SEVERAL = {
+# What takes coroutines as well as Futures and makes Tasks of them: their children start one loop
+# iteration later.
+_START = {
     *flow.GATHERS,
     "asyncio.as_completed",
+    "asyncio.ensure_future",
+    "asyncio.shield",
     "structgather.as_completed_scoped",
     "structgather.first_n_within",
 }
+# Python 3.11 makes a Task of what wait_for is given, too.
+_WAITS_FOR_A_TASK = sys.version_info < (3, 12)
+# Where it stands among others.
+_AMONG = (ast.GeneratorExp, ast.List, ast.ListComp, ast.Starred, ast.Tuple)
 
 
 class Gather(Use):
@@ -72,18 +74,15 @@ class Gather(Use):
     @functools.cached_property
     def fate(self) -> str:
         """What becomes of the Future, as a rule is named; empty if it is awaited at once."""
-        module, node = self.module, self.awaited
-        later = ""
+        node, later = self.awaited, ""
         while (taker := self._taker(node)) is not None:
-            if module.path(taker.func) != "asyncio.wait_for":
-                break
+            path = self.module.path(taker.func)
+            if getattr(taker.func, "attr", "") == "run_until_complete":
+                return ""
+            if path != "asyncio.wait_for":
+                return "starts_later" if path in _START else "stored"
             node, later = taker, "starts_later" if _WAITS_FOR_A_TASK else ""
-        if taker is not None and getattr(taker.func, "attr", "") == "run_until_complete":
-            return ""
-        starts = taker is not None and module.path(taker.func) in _START
-        if starts or self._is_one_of_several(node):
-            return "starts_later"
-        match module.parent(node):
+        match self.module.parent(node):
             case ast.Await():
                 return later
             case ast.Return() | ast.Lambda():
@@ -116,23 +115,8 @@ class Gather(Use):
         return reads[0] if module.comes_first(reads[0], first) else None
 
     def _taker(self, node: ast.AST) -> ast.Call | None:
-        """Return the call whose first argument a node is."""
-        match self.module.parent(node):
-            case ast.Call(args=[first, *_]) as call if first is node:
-                return call
-            case _:
-                return None
-
-    def _is_one_of_several(self, node: ast.AST) -> bool:
-        """Tell whether it is one of the awaitables of a call that takes several."""
-        module = self.module
-        above = module.parent(node)
-        if isinstance(above, ast.List | ast.Tuple | ast.ListComp | ast.GeneratorExp):
-            node, above = above, module.parent(above)
-        if isinstance(above, ast.Starred):
-            node, above = above, module.parent(above)
-        return (
-            isinstance(above, ast.Call)
-            and node in above.args
-            and module.path(above.func) in _SEVERAL
-        )
+        """Return the call that is given a node, by itself or among others."""
+        above = self.module.parent(node)
+        while isinstance(above, _AMONG):
+            node, above = above, self.module.parent(above)
+        return above if isinstance(above, ast.Call) and node in above.args else None

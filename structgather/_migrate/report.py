@@ -77,10 +77,9 @@ class File:
         assert self.rewritten is not None  # noqa: S101 - it has findings
         text = self.rewritten.after if self.written else self.rewritten.before
         lines = split_lines(text)[finding.line - 1 :]
-        number = next(
-            (at for at, line in enumerate(lines, 1) if not line.rstrip().endswith("(")), 1
-        )
-        shown = "".join(line.strip() for line in lines[:number])
+        shown = lines[0].strip()
+        if shown.endswith("(") and len(lines) > 1:
+            shown += lines[1].strip()
         shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
         return f"    {self.path}:{finding.line}:{finding.column}: {shown}\n"
 
@@ -123,16 +122,14 @@ class Report:
 
     def _reasons(self, verdict: Verdict, *, is_hint: bool) -> Iterator[str]:
         """Yield each reason, the most frequent first, with the places."""
-        found: dict[str, list[str]] = {}
-        rules: dict[str, Rule] = {}
+        found: dict[Rule, list[str]] = {}
         for file in self.files:
             for finding in file.findings:
                 rule = finding.rule
                 if rule is not None and finding.verdict is verdict and rule.is_hint is is_hint:
-                    rules[rule.name] = rule
-                    found.setdefault(rule.name, []).append(file.place(finding))
-        for name, places in sorted(found.items(), key=lambda item: -len(item[1])):
-            for text in (rules[name].reason, f"What to do: {rules[name].recipe}"):
+                    found.setdefault(rule, []).append(file.place(finding))
+        for rule, places in sorted(found.items(), key=lambda item: -len(item[1])):
+            for text in (rule.reason, f"What to do: {rule.recipe}"):
                 yield f"{textwrap.fill(text, 98, initial_indent='  ', subsequent_indent='  ')}\n"
             yield from places
             yield "\n"
