@@ -24,7 +24,11 @@ once, and lets the siblings run on.
 """
 _TITLES = (
     (Verdict.MOVED, False, "Moved, and worth a look"),
-    (Verdict.DECIDE, False, "To decide: not moved, since after a failure the program may differ"),
+    (
+        Verdict.DECIDE,
+        False,
+        "To decide: not moved, as the program may behave differently after a failure",
+    ),
     (Verdict.LEFT, False, "Not moved"),
     (Verdict.MOVED, True, "Hints, about the code as it was"),
 )

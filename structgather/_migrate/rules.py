@@ -153,22 +153,22 @@ GATHER = (
     Rule(
         "stored",
         LEFT,
-        "What gather returns is stored or passed on. Its children run from then on;"
+        "The Future of gather is stored or passed on, not awaited at once. Its children run already;"
         " gather_structured is a coroutine, and starts them when it is awaited.",
         "await it where it is made, or use asyncio.create_task(gather_structured(...))",
     ),
     Rule(
         "returned",
         LEFT,
-        "What gather returns is returned. Its children run from then on; gather_structured is a"
-        " coroutine, and starts them when the caller awaits it.",
+        "The Future of gather is returned, not awaited. Its children run already; gather_structured"
+        " is a coroutine, and starts them when the caller awaits it.",
         "make this an async def that returns await gather_structured(...), or return"
         " asyncio.create_task(gather_structured(...))",
     ),
     Rule(
         "not_awaited",
         LEFT,
-        "Nothing awaits what gather returns: its children run in the background.",
+        "Nothing awaits the Future of gather: its children run in the background.",
         "await gather_structured(...), or keep asyncio.create_task(gather_structured(...))",
     ),
     _REPLACED,

@@ -35,12 +35,13 @@ def test_without_options_it_prints_a_diff_and_touches_nothing(
     printed = capsys.readouterr().out
     diff, _, rest = printed.partition("\nNot moved:\n")
     assert (project / "app" / "moved.py").read_text() == BEFORE
-    assert diff.startswith("What changes: when a child fails,")
+    assert diff.startswith("What changes: when a child (one of the awaitables) fails,")
     assert "    app/left.py:5:12: return asyncio.gather(*a)\n" in rest
-    assert "Instead: return await gather_structured(...)" in rest
+    assert "What to do: make this an async def that returns await" in rest
     assert rest.endswith(
         "3 files, 2 uses of asyncio.gather and asyncio.as_completed: "
         "1 can be moved in 1 file, 0 to decide, 1 not moved.\n"
+        "No file was changed: --write does that.\n"
         "Add structgather to the project's dependencies.\n"
     )
     git("init", "-q")
@@ -181,7 +182,7 @@ def test_json_says_all_of_it(project: Path, capsys: Printed) -> None:
         "reason": finding["reason"],
         "recipe": finding["recipe"],
     }
-    assert "Future is returned" in finding["reason"]
+    assert "is returned, not awaited" in finding["reason"]
     assert "gather_structured" in finding["recipe"]
     assert moved["changes"]
     assert moved["findings"][0]["verdict"] == "moved"
