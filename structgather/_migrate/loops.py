@@ -12,7 +12,7 @@ becomes
 `for` yields an item before anything has finished, and the body waits in `await item`; `async for`
 waits itself, and yields what has finished. So the body must begin with its `await item`, and what
 it catches there must not be what the loop raises now. And where the loop is left by `break` or
-`return`, the rest runs on today.
+`return`, the rest runs on today: the code itself must cancel it.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from structgather._migrate.text import Edit, edited
 from structgather._migrate.uses import Use
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from structgather._migrate.module import Module
     from structgather._migrate.names import Variable
 
@@ -105,9 +107,13 @@ class Loop(Use):
     @property
     def left_early(self) -> bool:
         """Whether cancelling the rest would stop what runs on today, though nothing failed."""
-        return flow.belong_to_others(self.module, self.call, self.children) or any(
-            isinstance(node, ast.Return) or (isinstance(node, ast.Break) and self._is_left_by(node))
+        if flow.belong_to_others(self.module, self.call, self.children):
+            return True
+        names = self.children.variables
+        return not all(
+            any(flow.cancelled(self.module, part, names) for part in self._on_the_way(node))
             for node in self.module.own(self.loop)
+            if isinstance(node, ast.Return) or (isinstance(node, ast.Break) and self._is_left(node))
         )
 
     @functools.cached_property
@@ -155,9 +161,19 @@ class Loop(Use):
         handlers = [handler for one in self._tries for handler in one.handlers]
         return any("timeout" in self.keywords or _is_wide(handler) for handler in handlers)
 
-    def _is_left_by(self, node: ast.Break) -> bool:
+    def _is_left(self, node: ast.Break) -> bool:
         around = self.module.around(node)
         return next(one for one in around if isinstance(one, For | ast.While)) is self.loop
+
+    def _on_the_way(self, leaving: ast.stmt) -> Iterator[ast.stmt]:
+        """Yield what always runs where the loop is left: just before, behind it, in `finally`."""
+        block = self.module.block(leaving)
+        yield from block[: block.index(leaving)]
+        if isinstance(leaving, ast.Break):
+            yield from self.module.after(self.loop)[:1]
+        for above in self.module.around_in_function(leaving):
+            if isinstance(above, ast.Try | ast.TryStar):
+                yield from above.finalbody
 
 
 def _content(loop: For) -> list[str]:

@@ -153,7 +153,7 @@ GATHER = (
     Rule(
         "stored",
         LEFT,
-        "The Future of gather is stored or passed on, not awaited at once. Its children run already;"
+        "The Future of gather is stored or passed on, not awaited. Its children run already;"
         " gather_structured is a coroutine, and starts them when it is awaited.",
         "await it where it is made, or use asyncio.create_task(gather_structured(...))",
     ),
