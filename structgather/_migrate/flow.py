@@ -242,8 +242,15 @@ def _are_of_children(kinds: list[ast.expr], limited: bool) -> bool:  # noqa: FBT
 
 def _always_raises(block: list[ast.stmt]) -> bool:
     leaving = (ast.Return, ast.Break, ast.Continue)
-    nodes = [node for statement in block for node in ast.walk(statement)]
-    return isinstance(block[-1], ast.Raise) and not any(isinstance(one, leaving) for one in nodes)
+    if any(isinstance(node, leaving) for statement in block for node in ast.walk(statement)):
+        return False
+    match block[-1:]:
+        case [ast.Raise()]:
+            return True
+        case [ast.If(body=body, orelse=[_, *_] as orelse)]:
+            return _always_raises(body) and _always_raises(orelse)
+        case _:
+            return False
 
 
 # Whether children are used when one of them has failed.
