@@ -8,7 +8,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _DEPENDS = re.compile(r"(^[ \t]*|[\"'])structgather(?![\w.-])", re.MULTILINE)
@@ -86,11 +86,11 @@ def _read(root: Path) -> Config:
         raise ConfigError(message) from error
     tool: dict[str, dict[str, Any]] = found.get("tool", {})
     ours = tool.get("structgather", {})
-    exclude = ours.get("exclude", [])
+    exclude = cast("list[str]", ours.get("exclude", []))
     wrong = ""
     if unknown := sorted(ours.keys() - {"exclude"}):
         wrong = f"has an unknown key: {', '.join(unknown)}"
-    elif not isinstance(exclude, list) or not all(isinstance(glob, str) for glob in exclude):
+    elif type(exclude) is not list or {type(glob) for glob in exclude} - {str}:
         wrong = "exclude must be a list of strings"
     if wrong:
         message = f"{path}: [tool.structgather] {wrong}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import itertools
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast, final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +241,7 @@ def arguments(found: ast.arguments) -> list[ast.arg]:
 def children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     """Yield what stands in a node, with the field that it is in."""
     for field, value in ast.iter_fields(node):
-        for child in value if isinstance(value, list) else [value]:
+        for child in cast("list[object]", value if isinstance(value, list) else [value]):
             if isinstance(child, ast.AST):
                 yield field, child
 
