@@ -1,4 +1,4 @@
-"""Nothing outlives a call, though the garbage collector is off: no task, no frame, no exception."""
+"""Nothing outlives a call, even with the garbage collector off: no task, frame or exception."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def adopted_and_failed_last(witness: Witness) -> None:
     task = asyncio.create_task(witness.child("a", fails=True))
     await asyncio.wait([task])
     call = gather_structured(witness.child("b"), task)
-    del task  # a frame that holds the Task is in the traceback that the Task holds
+    del task  # the Task's traceback refers to a frame that refers to the Task
     with suppress(ChildError):
         await call
 
@@ -136,7 +136,7 @@ async def refused(witness: Witness) -> None:
     ],
 )
 def test_nothing_outlives_a_call(case: Case) -> None:
-    """When the call is over and what it handed out is dropped, everything is gone at once."""
+    """When the call has returned and its result is dropped, everything is freed at once."""
     witness = Witness()
 
     async def main() -> None:
@@ -149,8 +149,8 @@ def test_nothing_outlives_a_call(case: Case) -> None:
 
 
 @pytest.mark.parametrize("adopt", [False, True])
-def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
-    """Who keeps the exception keeps the frames that it went through, and no task or sibling."""
+def test_a_failure_that_is_kept_keeps_no_task_alive(*, adopt: bool) -> None:
+    """A kept exception keeps the frames of its traceback, but no task and no sibling."""
     witness = Witness()
     kept: list[BaseException] = []
 
@@ -176,8 +176,8 @@ def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
     assert len(kept) == 1
 
 
-def test_a_value_is_held_no_longer_than_its_owner_holds_it() -> None:
-    """The values belong to the caller alone."""
+def test_the_call_keeps_no_value_alive() -> None:
+    """Only the caller refers to the values."""
     witness = Witness()
 
     async def main() -> None:

@@ -26,7 +26,7 @@ BROKEN, OTHER = ValueError("broken"), KeyError("other")
 
 @virtual
 async def test_all_failures_in_input_order() -> None:
-    """`exception_group()` has all failures, in input order; losers and values are none."""
+    """`exception_group()` has all failures in input order, without losers and values."""
     found = await first_n_within([after(2, BROKEN), after(1, OTHER), after(3, "a"), forever()], 1)
     group = found.exception_group()
     assert group is not None
@@ -41,7 +41,7 @@ async def test_all_failures_in_input_order() -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @virtual
 async def test_it_can_be_pickled_and_copied(protocol: int) -> None:
-    """With any protocol; what was short is known to the twin as well."""
+    """With any protocol; a copy knows why there are too few values."""
     found = await first_n_within([after(2, BROKEN), after(1, "a"), after(3, "b")], within=2.5)
     dumped = pickle.dumps(found, protocol)
     for twin in (pickle.loads(dumped), copy.deepcopy(found)):  # noqa: S301 - made right here
@@ -56,15 +56,15 @@ async def test_it_can_be_pickled_and_copied(protocol: int) -> None:
 
 
 @virtual
-async def test_no_failure_no_group() -> None:
-    """Without failures there is no group."""
+async def test_without_failures_there_is_no_group() -> None:
+    """`exception_group()` returns None."""
     found = await first_n_within([after(1, "a"), forever()], 1)
     assert found.exception_group() is None
 
 
 @virtual
-async def test_time_outs_and_self_cancellations_are_failures() -> None:
-    """A late child and one that cancels itself are in the group, which says so by its type."""
+async def test_timeouts_and_self_cancellations_are_failures() -> None:
+    """They are in the group, a BaseExceptionGroup if a child cancelled itself."""
 
     async def gives_up() -> None:
         raise asyncio.CancelledError("enough")
@@ -77,15 +77,15 @@ async def test_time_outs_and_self_cancellations_are_failures() -> None:
 
 
 @virtual
-async def test_raise_if_short_hands_back_the_values() -> None:
-    """Where n values arrived, `raise_if_short()` returns them, whatever else has failed."""
+async def test_raise_if_short_returns_the_values() -> None:
+    """With n values, `raise_if_short()` returns them, whatever else has failed."""
     found = await first_n_within([after(0, BROKEN), after(1, "a")], 1)
     assert found.raise_if_short() is found.values
 
 
 @virtual
 async def test_raise_if_short_raises_the_failures() -> None:
-    """Where children were lacking, it raises their failures."""
+    """With fewer than n values, it raises the failures."""
     found = await first_n_within([after(0, BROKEN), after(1, "a")], 2)
     with pytest.raises(ExceptionGroup, match="only 1 of 2 values, no child is left") as caught:
         found.raise_if_short()
@@ -93,8 +93,8 @@ async def test_raise_if_short_raises_the_failures() -> None:
 
 
 @virtual
-async def test_raise_if_short_says_that_time_was_lacking() -> None:
-    """Where time was lacking there is a TimeoutError in the group, also if nothing had started."""
+async def test_raise_if_short_at_the_deadline_raises_a_timeout_error() -> None:
+    """The group has a TimeoutError, also if nothing had started."""
     found = await first_n_within([after(0, BROKEN), forever()], 2, within=1)
     with pytest.raises(ExceptionGroup, match="0 of 2 values arrived within 1 s") as caught:
         found.raise_if_short()
@@ -106,8 +106,8 @@ async def test_raise_if_short_says_that_time_was_lacking() -> None:
 
 
 @virtual
-async def test_raise_if_short_says_first_that_time_was_lacking() -> None:
-    """Before the failures, which come in input order."""
+async def test_the_timeout_error_comes_before_the_failures() -> None:
+    """The failures follow in input order."""
 
     async def returns_too_late() -> None:
         with suppress(asyncio.CancelledError):
@@ -122,8 +122,8 @@ async def test_raise_if_short_says_first_that_time_was_lacking() -> None:
 
 
 @virtual
-async def test_raise_if_short_always_has_something_to_raise() -> None:
-    """Where nothing failed and there were too few children, it raises a LookupError."""
+async def test_raise_if_short_without_failures_raises_a_lookup_error() -> None:
+    """If nothing failed and there were too few children, it raises a LookupError."""
     found = await first_n_within([after(0, "a")], 2)
     with pytest.raises(ExceptionGroup) as caught:
         found.raise_if_short()
@@ -141,12 +141,12 @@ async def test_repr() -> None:
     )
 
 
-# What it raises.
+# What it raises
 
 
 @virtual
-async def test_a_cancellation_of_the_caller_goes_on() -> None:
-    """A cancelled caller: all are cancelled and joined, then its CancelledError goes on."""
+async def test_a_cancellation_of_the_caller_propagates() -> None:
+    """All children are cancelled and joined, then the CancelledError propagates."""
     log: list[str] = []
     call = asyncio.create_task(first_n_within([stops_slowly(log), after(0, "a")]))
     await asyncio.sleep(0.5)
@@ -158,7 +158,7 @@ async def test_a_cancellation_of_the_caller_goes_on() -> None:
 
 @either_start
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_go_through(error: type[BaseException], *, eager: bool) -> None:
+def test_interrupts_propagate(error: type[BaseException], *, eager: bool) -> None:
     """KeyboardInterrupt and SystemExit of a child never become an outcome."""
 
     async def child() -> None:
@@ -171,7 +171,7 @@ def test_interrupts_go_through(error: type[BaseException], *, eager: bool) -> No
         run_stock(main(), eager=eager)
 
 
-# What it refuses, before anything has started.
+# What it refuses, before anything starts
 
 
 async def never() -> None:
@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
 @pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
 @virtual
 async def test_bad_inputs(make: Callable[[Any], Any], message: str) -> None:
-    """What is no iterable of awaitables is a TypeError that says what and where it is."""
+    """Anything but an iterable of awaitables is a TypeError that names the item and its index."""
     child = never()
     with pytest.raises(TypeError) as caught:
         await first_n_within(make(child))
@@ -202,7 +202,7 @@ async def test_bad_inputs(make: Callable[[Any], Any], message: str) -> None:
 
 @virtual
 async def test_a_coroutine_in_place_of_an_iterable() -> None:
-    """A single coroutine is refused with the advice to put it into a list, and closed."""
+    """A single coroutine is refused and closed; the message says to put it into a list."""
     child: Any = never()
     with pytest.raises(TypeError, match=r"not a coroutine: .*\[awaitable\]\)$"):
         await first_n_within(child)
@@ -210,8 +210,8 @@ async def test_a_coroutine_in_place_of_an_iterable() -> None:
 
 
 @virtual
-async def test_a_generator_function_in_place_of_its_generator() -> None:
-    """A generator function that was not called is refused with the advice to call it."""
+async def test_a_generator_function_in_place_of_a_generator() -> None:
+    """A generator function is refused; the message says to call it."""
 
     def children() -> Any:
         yield never()
@@ -222,7 +222,7 @@ async def test_a_generator_function_in_place_of_its_generator() -> None:
 
 @virtual
 async def test_a_coroutine_function_or_an_async_generator_in_place_of_awaitables() -> None:
-    """Each is refused with what was probably meant."""
+    """The message suggests what was probably meant."""
 
     async def children() -> Any:
         yield never()
@@ -237,7 +237,7 @@ async def test_a_coroutine_function_or_an_async_generator_in_place_of_awaitables
 
 @virtual
 async def test_the_same_coroutine_twice() -> None:
-    """One object in two places is refused, with both places: it has one result."""
+    """The same object twice is refused with both indices: it has one result."""
     child = never()
     with pytest.raises(ValueError, match=r"children 0 and 2 are the same object: <cor"):
         await first_n_within([child, forever(), child])
@@ -246,7 +246,7 @@ async def test_the_same_coroutine_twice() -> None:
 
 @virtual
 async def test_a_future_of_another_loop() -> None:
-    """A Future of a different loop is refused, with its place."""
+    """A Future of a different event loop is refused, with its index."""
     other = asyncio.new_event_loop()
     try:
         future = other.create_future()
@@ -261,7 +261,7 @@ async def test_a_future_of_another_loop() -> None:
 
 @virtual
 async def test_the_calling_task_itself() -> None:
-    """The calling task as an input would wait for itself: a RuntimeError."""
+    """The calling task would wait for itself: a RuntimeError."""
     with pytest.raises(RuntimeError, match="child 0 is the calling task"):
         await first_n_within([asyncio.current_task()])  # type: ignore[list-item]
 
@@ -293,7 +293,7 @@ ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
 @pytest.mark.parametrize(("options", "error", "message"), ARGUMENTS, ids=repr)
 @virtual
 async def test_bad_arguments(options: dict[str, Any], error: type[Exception], message: str) -> None:
-    """A number out of range is a ValueError, what is no number a TypeError; children are closed."""
+    """Out of range is a ValueError, not a number a TypeError; the children are closed."""
     child = never()
     with pytest.raises(error) as caught:
         await first_n_within([child], **options)
@@ -302,7 +302,7 @@ async def test_bad_arguments(options: dict[str, Any], error: type[Exception], me
 
 
 def test_it_needs_a_running_loop() -> None:
-    """Driven outside an event loop it is a RuntimeError, and nothing is left unawaited."""
+    """Without a running loop it is a RuntimeError, and nothing is left unawaited."""
     child: Coroutine[Any, Any, None] = never()
     call = first_n_within([child])
     with pytest.raises(RuntimeError, match="needs a running asyncio event loop"):
@@ -312,7 +312,7 @@ def test_it_needs_a_running_loop() -> None:
 
 @virtual
 async def test_a_call_that_is_cancelled_before_its_first_step() -> None:
-    """Its coroutines are closed by the call, since nobody else can."""
+    """The call closes its coroutines."""
     call = asyncio.create_task(first_n_within([never(), never()]))
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
