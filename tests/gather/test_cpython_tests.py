@@ -1,6 +1,6 @@
 """CPython's own tests of gather, run over `gather_structured`.
 
-They come with most builds of Python, in the package `test`. They call gather outside of tasks, so an
+They come with most builds of Python, in the package `test`. They call gather outside of tasks; an
 adapter wraps ours in a task. Intended differences are listed here, each with its row of
 `differences.py`.
 """

@@ -35,7 +35,7 @@ async def turn() -> None:
 
 async def main() -> None:
     running = asyncio.create_task(turn(), name="turn")
-    for _ in range(5):  # each child, and the children of each child, have begun
+    for _ in range(5):  # each child, and the children of each child, have started
         await asyncio.sleep(0)
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()

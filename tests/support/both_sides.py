@@ -1,7 +1,7 @@
 """asyncio's functions and ours, for tests that run over both.
 
 A test with one of these decorators runs once for each. `support/differences.py` lists what these
-tests prove: that the functions behave alike, or differ on purpose.
+tests prove: the functions behave alike, or differ on purpose.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def asynchronous(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
 
 
 def cancelling_the_rest(as_completed: Loop) -> Loop:
-    """Cancel and join what asyncio's leaves running, as ours does."""
+    """Cancel and join children that asyncio's leaves running, as ours does."""
 
     @asynccontextmanager
     async def wrapped(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
@@ -70,7 +70,7 @@ def cancelling_the_rest(as_completed: Loop) -> Loop:
 
 
 async def end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel and join what asyncio leaves running."""
+    """Cancel and join tasks that asyncio leaves running."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,7 +1,7 @@
-"""What differs from asyncio's functions, and what does not: the one list.
+"""The one list of differences from asyncio's functions, and of what is the same.
 
-The tables in the documentation are checked against it cell for cell, and each row names the tests
-that prove it; `test_differences.py` sees to both. Each of the tests runs over both sides.
+`test_differences.py` checks the documentation's tables against it, cell for cell, and that each row
+names the tests that prove it. Each of these tests runs over both functions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ REFERENCE = "structgather/README.md"
 
 
 class Row(NamedTuple):
-    """One row of a table: the three cells, and the tests, as `file::function`."""
+    """One row of a table: the three cells, and the tests, as `module::function`."""
 
     what: str
     theirs: str
@@ -22,24 +22,24 @@ class Row(NamedTuple):
 
     @property
     def cells(self) -> list[str]:
-        """What is printed."""
+        """Return the printed cells."""
         return [self.what, self.theirs, self.ours]
 
 
 class Table(NamedTuple):
-    """A table, the document that has it, and the heading under which it stands there."""
+    """A table, the document that has it, and the heading above it."""
 
     document: str
     heading: str
     theirs: str
     ours: str
     rows: list[Row]
-    #: What the documentation says of asyncio's function: see `Said`.
+    #: The statements of the documentation of asyncio's function: see `Said`.
     said: list[Said]
 
     @property
     def printed(self) -> list[list[str]]:
-        """All cells of the table, those of its first row included."""
+        """Return all cells of the table, including those of its first row."""
         return [["", self.theirs, self.ours], *(row.cells for row in self.rows)]
 
 
@@ -48,7 +48,7 @@ class Said(NamedTuple):
 
     `begins` has the first words of each sentence that makes the statement in the docstring of one
     Python or another; none, if only the documentation's page makes it. As with a row, each of the
-    tests runs over both sides; those of a module named `unlike` show where ours is meant to differ.
+    tests runs over both functions; those of a module in UNLIKE_... show intended differences.
     """
 
     what: str
@@ -74,7 +74,7 @@ GATHER = Table(
                 f"{LIKE_GATHER}::test_all_kinds_of_awaitables",
                 f"{LIKE_GATHER}::test_a_duplicate_runs_once_and_fills_each_place",
                 f"{LIKE_GATHER}::test_no_arguments",
-                # What only one of them takes.
+                # Only one of the functions takes these.
                 f"{UNLIKE_GATHER}::test_an_awaitable_that_cannot_be_hashed",
                 f"{UNLIKE_GATHER}::test_a_plain_generator_is_not_a_coroutine",
             ],

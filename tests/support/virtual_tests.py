@@ -19,7 +19,7 @@ P = ParamSpec("P")
 
 
 def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Make a test of a coroutine function. It fails if it leaves a task behind."""
+    """Turn a coroutine function into a test. It fails if it leaves a task running."""
 
     @functools.wraps(test)
     def run_it(*args: P.args, **kwargs: P.kwargs) -> None:
