@@ -53,7 +53,7 @@ class World(NamedTuple):
     deadline: float | None = None
     child_deadline: float | None = None
     excused: frozenset[str] = frozenset()  # oracles that do not judge it
-    smaller: Children | None = None  # the children of the default run, where all take too long
+    smaller: Children | None = None  # the children of the default run, if all take too long
     cancels: int = 2  # at most so many in the exhaustive search
 
     def program(self, children: Children | None = None) -> Program:
@@ -77,11 +77,11 @@ class Search(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Where its numbers are in the table."""
+        """Its key in the table."""
         return self.function, self.name
 
     def __str__(self) -> str:
-        """What it is called in test ids, and for `--renew`."""
+        """Its name in test ids, and for `--renew`."""
         return f"{self.function}: {self.name}"
 
     def check(self) -> None:

@@ -50,7 +50,7 @@ class Result:
             found[kind] = found.get(kind, 0) + 1
 
     def broken(self, line: str) -> None:
-        """Remember how to repeat a violation."""
+        """Record how to repeat a violation."""
         if len(self.found) < MOST_FOUND:
             self.found.append(line)
 

@@ -1,4 +1,4 @@
-"""Small asyncio programs of all kinds, each of which logs what it sees.
+"""Small asyncio programs of all kinds, each of which logs its events.
 
 They sleep a few milliseconds at most, and where two timers could change places on a slow machine
 nothing depends on their order.
@@ -19,7 +19,7 @@ Log: TypeAlias = Callable[[object], None]
 LoggingProgram: TypeAlias = Callable[[Log], Coroutine[Any, Any, object]]
 PROGRAMS: list[LoggingProgram] = []
 A_LITTLE = 0.001
-LONG = 60  # so long that it never ends
+LONG = 60  # longer than any program runs
 
 
 def program(function: LoggingProgram) -> LoggingProgram:

@@ -56,7 +56,7 @@ ANYTHING: dict[str, Behaviour] = {
     "nests": nests(gather_structured, x=fails(), y=cleans_up_slowly()),
 }
 
-# Oracles that are excused, as they would find what the call is not responsible for.
+# Excused oracles: their violations are not the call's responsibility.
 LEAKS = frozenset({"nothing_in_cycles", "nothing_kept_alive"})
 # Where a timeout and a cancellation coincide, asyncio raises the CancelledError of the timeout.
 OF_THE_TIMEOUT = frozenset({"cancel_message_kept"})

@@ -1,4 +1,4 @@
-"""The deterministic loop keeps its own promises: virtual time, no hang, nothing missed."""
+"""The deterministic loop: virtual time, deadlocks are errors, nothing is missed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_timers_of_one_instant_run_in_one_iteration_and_in_order() -> None:
     assert run(program, First()).value == ["a", "b", "c"]
 
 
-# -- what cannot go on --------------------------------------------------------------------------
+# -- deadlocks ----------------------------------------------------------------------------------
 
 
 async def wait_for_ever() -> None:

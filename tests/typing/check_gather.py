@@ -1,6 +1,6 @@
 """The types of `gather_structured`. Never run: mypy and pyright check it.
 
-Each line with an `ignore` is a mistake that both must report; pyright honours comments for mypy. Both
+Each line with an `ignore` is a mistake that both must report; pyright honours mypy comments. Both
 report a superfluous `ignore`.
 """
 

@@ -36,7 +36,7 @@ TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
 NESTED: dict[str, Behaviour] = {"a": nests(gather_structured, **THREE), "b": fails()}
 NESTED_SMALL: dict[str, Behaviour] = {"a": nests(gather_structured, **TWO), "b": fails()}
 
-# Calls: gather_structured, and what stands around it or is handed to it.
+# Calls: gather_structured with something around it, or with adopted arguments.
 
 return_exceptions = partial(gather_structured, return_exceptions=True)
 exception_group = partial(gather_structured, exception_group=True)
@@ -46,12 +46,12 @@ child_timeout = partial(gather_structured, child_timeout=1)
 
 
 async def adopts(*coroutines: Coro) -> Any:
-    """Children are Tasks of the caller's, and are owned as if they were the call's."""
+    """Children are Tasks of the caller."""
     return await gather_structured(*map(asyncio.create_task, coroutines))
 
 
 async def adopts_with_child_timeout(*coroutines: Coro) -> Any:
-    """Children are Tasks of the caller's, each with a timeout."""
+    """Children are Tasks of the caller, each with a timeout."""
     return await gather_structured(*map(asyncio.create_task, coroutines), child_timeout=1)
 
 
@@ -73,7 +73,7 @@ async def adopts_a_future(*coroutines: Coro) -> Any:
 
 
 async def shares_a_task(*coroutines: Coro) -> Any:
-    """Each child is in a call of its own; all these calls, and the outer one, own one Task."""
+    """Each child is in a call of its own; all these calls, and the outer one, adopt one Task."""
     shared = asyncio.create_task(stay())
     calls = [
         gather_structured(coroutine, shared, return_exceptions=True) for coroutine in coroutines
