@@ -154,8 +154,8 @@ class RateLimit:
         """Change limits while calls run and wait, for example to those in a provider's headers.
 
         A higher limit admits waiting calls at once. A lower one holds them back until the window,
-        or the number of running calls, has room again. A waiting call that can never be admitted any
-        more raises ValueError; those behind it move up. Earlier admissions still count.
+        or the number of running calls, has room again. A waiting call that can never be admitted
+        any more raises ValueError; those behind it move up. Earlier admissions still count.
 
         Args:
             concurrent: How many calls may run at a time; None to leave it as it is.

@@ -125,7 +125,7 @@ async def under_a_rate_limit(call: Call, witness: Witness) -> Any:
     limit = RateLimit(concurrent=1, requests=2, per=0.5)
 
     async def under(child: Any) -> Any:
-        witness.saw_task("who waits")
+        witness.saw_task("the caller")
         try:
             async with limit():
                 return await child
@@ -190,7 +190,7 @@ def an_exception(task: asyncio.Task[Any], error: BaseException) -> Any:
 def test_each_kind_of_leak_is_named(leak: Any) -> None:
     """The message names the object, and what refers to it."""
     if leak is a_context and sys.version_info < (3, 12):
-        pytest.skip("until 3.11 nobody can ask a task for its context")
+        pytest.skip("Task.get_context is new in 3.12")
     witness = Witness()
 
     async def main() -> str:

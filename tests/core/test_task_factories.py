@@ -474,7 +474,7 @@ async def add_all(*children: Any) -> None:
 def test_a_wrapper_that_fails_after_the_child(call: Call, *, eager: bool) -> None:
     """The call raises the wrapper's exception, and asyncio does not report it as well."""
     if eager and sys.version_info[:2] == (3, 12):
-        pytest.skip("gh-128550: the group of 3.12 cancels its caller in the midst of create_task")
+        pytest.skip("gh-128550: the group of 3.12 cancels its caller inside create_task")
 
     async def at_once() -> str:
         return "c"

@@ -92,7 +92,7 @@ async def test_all_failures_in_one_group(gather: Gather, expected: str) -> None:
 
 @gathers_differ([False, False], [True, True])
 @virtual
-async def test_failures_can_be_had_as_a_group(gather: Gather, expected: list[bool]) -> None:
+async def test_failures_as_a_group(gather: Gather, expected: list[bool]) -> None:
     """Asyncio's list is a plain list; ours can return its failures as a group, or raise it."""
     values: object = await gather(after(1, ValueError()), return_exceptions=True)
     assert [hasattr(values, name) for name in ("exception_group", "raise_failures")] == expected

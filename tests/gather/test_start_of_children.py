@@ -43,7 +43,7 @@ def test_children_start_in_order_in_the_same_loop_iteration(gather: Gather) -> N
         log.append(f"{name} starts")
         asyncio.get_running_loop().call_soon(log.append, f"after the first step of {name}")
         await asyncio.sleep(0)
-        log.append(f"{name} goes on")
+        log.append(f"{name} resumes")
         await asyncio.sleep(0)
 
     async def main() -> None:
@@ -59,7 +59,7 @@ def test_children_start_in_order_in_the_same_loop_iteration(gather: Gather) -> N
         *(
             line
             for name in ("task", "a", "b", "c")
-            for line in (f"after the first step of {name}", f"{name} goes on")
+            for line in (f"after the first step of {name}", f"{name} resumes")
         ),
     ]
 

@@ -97,6 +97,6 @@ class NoSkips:
         print_line(f"Python {platform.python_version()} with {', '.join(beside)}")
         for package in sorted(self.excluded):
             skipped = self.skipped[package]
-            print_line(f"{package} cannot be had on this Python; tests skipped: {len(skipped)}")
+            print_line(f"{package} is not available on this Python; tests skipped: {len(skipped)}")
             for test in skipped:
                 print_line(f"  {test}")

@@ -160,10 +160,10 @@ async def test_a_batch_over_a_large_input(source: Callable[[int], Any]) -> None:
 @each_call
 def test_a_blocking_tool_in_a_thread_times_out(call: Call) -> None:
     """The child finishes at its timeout; its thread runs on until the tool returns."""
-    goes_on, is_over = threading.Event(), threading.Event()
+    may_return, is_over = threading.Event(), threading.Event()
 
     def blocks() -> None:
-        goes_on.wait(60)
+        may_return.wait(60)
         is_over.set()
 
     async def main() -> None:
@@ -174,7 +174,7 @@ def test_a_blocking_tool_in_a_thread_times_out(call: Call) -> None:
         assert quick == "a"
         assert time.monotonic() - begin < 30
         assert not is_over.is_set()
-        goes_on.set()
+        may_return.set()
         assert await asyncio.to_thread(is_over.wait, 60)
 
     run(main, stock)

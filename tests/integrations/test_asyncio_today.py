@@ -171,7 +171,7 @@ async def test_a_page_whose_reader_leaves() -> None:
 
 @virtual
 async def test_what_failed_in_a_list() -> None:
-    """Failures in gather's list can be had as a group, or raised."""
+    """Failures in gather's list are available as a group, or raised."""
     aws = [after(1, LookupError("a")), after(2, "b"), after(3, OSError("c"))]
     answers = await gather_structured(*aws, return_exceptions=True)
     assert answers[1] == "b"

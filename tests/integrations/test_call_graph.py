@@ -92,17 +92,17 @@ if sys.version_info >= (3, 14):
             await asyncio.sleep(1)
             return callers()
 
-        handed = asyncio.create_task(child())
-        turn = asyncio.create_task(call(handed), name="turn")
+        adopted = asyncio.create_task(child())
+        turn = asyncio.create_task(call(adopted), name="turn")
         assert await turn == [["turn", "Task-1"]]
 
     @each_way_to_leave
     @virtual
     async def test_an_adopted_task_is_not_awaited_after_the_call(leave: Leave) -> None:
         """It has no awaiter when the call has returned."""
-        handed = asyncio.create_task(asyncio.sleep(60))
-        await leave(handed)
-        graph = introspection.capture_call_graph(handed)
+        adopted = asyncio.create_task(asyncio.sleep(60))
+        await leave(adopted)
+        graph = introspection.capture_call_graph(adopted)
         assert graph is None or not graph.awaited_by
 
     def test_pstree_shows_children_under_their_caller() -> None:

@@ -107,10 +107,10 @@ async def test_a_request_reports_its_own_tasks_only(caplog: pytest.LogCaptureFix
 @virtual
 async def test_a_shared_task_is_shielded() -> None:
     """An adopted Task is cancelled with the call; in a shield it runs on."""
-    handed_over = asyncio.create_task(call("cache", 9))
+    shared = asyncio.create_task(call("cache", 9))
     with pytest.raises(ConnectionError):
-        await gather_structured(handed_over, call("broken", 1))
-    assert handed_over.cancelled()
+        await gather_structured(shared, call("broken", 1))
+    assert shared.cancelled()
 
     shared = asyncio.create_task(call("cache", 9))
     with pytest.raises(ConnectionError):

@@ -7,8 +7,8 @@
 A KeyboardInterrupt and a MemoryError are raised at line event 1, 2, 3, ... of
 
     structgather        the package
-    asyncio.gather      its function in asyncio/tasks.py, and the code of the user who calls it
-    asyncio.TaskGroup   asyncio/taskgroups.py, and the code of the user who calls it
+    asyncio.gather      its function in asyncio/tasks.py, and the user's code that calls it
+    asyncio.TaskGroup   asyncio/taskgroups.py, and the user's code that calls it
     ... in TaskGroup    asyncio/taskgroups.py, while structgather uses it: what is in C, and what
                         the event loop runs, can't be interrupted
 

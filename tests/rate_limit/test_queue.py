@@ -303,7 +303,7 @@ def test_an_even_pace_moves_to_a_new_clock() -> None:
     assert run(two(0)) == [1, 2]
 
 
-def test_an_even_pace_of_another_clock_makes_no_call_wait_for_ever() -> None:
+def test_an_even_pace_of_another_clock_makes_no_call_wait_forever() -> None:
     """The window of the last program is over: at most the whole burst is taken."""
     limit = RateLimit(requests=60, tokens=100, per=60, burst=2)
 

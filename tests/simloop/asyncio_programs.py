@@ -184,7 +184,7 @@ async def wait_stops_at_the_first(log: Log) -> None:
 
 
 @program
-async def as_completed_yields_who_is_done(log: Log) -> None:
+async def as_completed_yields_in_completion_order(log: Log) -> None:
     # Tasks, since the order in which it starts coroutines depends on their addresses.
     tasks = [asyncio.create_task(steps(log, "a", 3)), asyncio.create_task(steps(log, "b", 1))]
     for awaitable in asyncio.as_completed(tasks):
@@ -197,7 +197,7 @@ async def as_completed_yields_who_is_done(log: Log) -> None:
 
 
 @program
-async def shielded_tasks_go_on(log: Log) -> None:
+async def shielded_tasks_run_on(log: Log) -> None:
     inner = asyncio.create_task(steps(log, "inner", 4))
 
     async def outer() -> None:
@@ -211,7 +211,7 @@ async def shielded_tasks_go_on(log: Log) -> None:
 
 
 @program
-async def a_queue_hands_over_in_order(log: Log) -> None:
+async def a_queue_is_first_in_first_out(log: Log) -> None:
     queue: asyncio.Queue[int] = asyncio.Queue(maxsize=2)
 
     async def produce() -> None:

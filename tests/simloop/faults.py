@@ -129,7 +129,7 @@ class _Stepped:
                     arrived = error
         finally:
             coroutine.close()
-        yield from current().point(f"{label} goes on")
+        yield from current().point(f"{label} runs on")
         return label
 
 

@@ -233,7 +233,7 @@ class _Loop(DeterministicLoop):
                 ending = detail.ending
                 text = str(ending.what) if ending.how == "raised" else ending.how
                 self.ending = re.sub(r"Task-\d+", "a Task", text)  # asyncio counts all its Tasks
-            # A nested call has returned before what is around it.
+            # A nested call returns before the outer one.
             tasks = [
                 task for task in self.pending() if who == SCOPE or task.get_name() in detail.pending
             ]

@@ -72,7 +72,7 @@ def test_timers_of_one_instant_run_in_one_iteration_and_in_order() -> None:
 # -- deadlocks ----------------------------------------------------------------------------------
 
 
-async def wait_for_ever() -> None:
+async def wait_forever() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(asyncio.Event().wait(), name="the one that waits")
 
@@ -80,8 +80,8 @@ async def wait_for_ever() -> None:
 def test_a_deadlock_raises_immediately() -> None:
     """Nothing ready, timed or pending: the error names the tasks and the schedule."""
     with pytest.raises(Deadlock, match=r"outer at .*, the one that waits at Event.wait.*fifo:"):
-        run(wait_for_ever, First())
-    result = run(wait_for_ever, First(), deadlock_ok=True)
+        run(wait_forever, First())
+    result = run(wait_forever, First(), deadlock_ok=True)
     assert result.deadlock is not None
 
 

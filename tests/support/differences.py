@@ -125,7 +125,7 @@ GATHER = Table(
             "the same, in a list that has `.exception_group()` and `.raise_failures()`",
             [
                 f"{LIKE_GATHER}::test_return_exceptions",
-                f"{UNLIKE_GATHER}::test_failures_can_be_had_as_a_group",
+                f"{UNLIKE_GATHER}::test_failures_as_a_group",
             ],
         ),
         Row(
@@ -182,7 +182,7 @@ GATHER = Table(
     ],
     [
         Said(
-            "It runs awaitables concurrently and hands out a Future",
+            "It runs awaitables concurrently and returns a Future",
             ["Return a future aggregating results"],
             [
                 f"{LIKE_GATHER}::test_all_kinds_of_awaitables",
@@ -213,7 +213,7 @@ GATHER = Table(
             ],
         ),
         Said(
-            "Without it the others go on after a failure",
+            "Without it the others run on after a failure",
             [],
             [f"{UNLIKE_GATHER}::test_a_failure_cancels_and_joins_the_siblings"],
         ),

@@ -69,7 +69,7 @@ GATHER = {"gather", "_GatheringFuture", "ensure_future", "_wrap_awaitable"}
 
 
 def is_of_asyncio(code: CodeType) -> bool:
-    """Tell whether a function belongs to `gather` or TaskGroup, or to the user who calls them."""
+    """Tell whether a function belongs to `gather` or TaskGroup, or to the user's code."""
     file, name = code.co_filename, code.co_qualname.partition(".")[0]
     return file in {taskgroups.__file__, asyncio_interrupts.__file__} or (
         file == asyncio.tasks.__file__ and name in GATHER
