@@ -57,9 +57,9 @@ An example:
 # _migrate         `structgather migrate`
 #
 # How a child runs: `_Gather.gather_structured` validates the arguments and enters the group of a
-# new `Scope`. `Scope.start` wraps the coroutine in `run_child`, lets the group create its Task, adds
-# it to `unfinished`, and schedules `check` after the first steps of the batch. The body waits in
-# `Scope.join`. When the child returns, `run_child` removes it from `unfinished` and passes the
+# new `Scope`. `Scope.start` wraps the coroutine in `run_child`, lets the group create its Task,
+# adds it to `unfinished`, and schedules `check` after the first steps of the batch. The body waits
+# in `Scope.join`. When the child returns, `run_child` removes it from `unfinished` and passes the
 # value to the policy, which adds it to the list of results. The last child adds `wake` to its own
 # done callbacks, after the group's, so the group is empty when the body resumes, leaves it and
 # returns the list.
