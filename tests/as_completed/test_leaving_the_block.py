@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from simloop.every_schedule import either_start
 from structgather import Cancelled, Failed, Ok, as_completed_scoped
 from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after, now
@@ -193,23 +192,6 @@ async def test_closing_a_generator_around_it_joins() -> None:
             break
         assert log == []
     assert log == ["cleaned up"]
-
-
-@either_start
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_propagate(error: type[BaseException], *, eager: bool) -> None:
-    """KeyboardInterrupt and SystemExit of a child never become an outcome."""
-
-    async def child() -> None:
-        raise error
-
-    async def main() -> None:
-        async with as_completed_scoped([child(), forever()]) as outcomes:
-            async for _ in outcomes:
-                pytest.fail("an item")
-
-    with pytest.raises(error):
-        run_stock(main(), eager=eager)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")

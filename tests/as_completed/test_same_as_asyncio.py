@@ -10,13 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from structgather import as_completed_scoped
-from support.both_sides import Loop, of_both
+from support.both_sides import Awaited, Loop, of_both
 from support.virtual_tests import forever, virtual
 from support.virtual_time import after, now, run
 
@@ -28,14 +27,6 @@ async def values(as_completed: Loop, aws: Any, **options: Any) -> list[Any]:
         async for earliest in completed:
             got.append(await earliest)  # noqa: PERF401
     return got
-
-
-class Awaited:
-    """An awaitable that is neither a coroutine nor a Future."""
-
-    def __await__(self) -> Generator[Any, None, str]:
-        yield from asyncio.sleep(1).__await__()
-        return "awaited"
 
 
 @of_both

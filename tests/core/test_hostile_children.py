@@ -14,7 +14,7 @@ from simloop.choosers import First
 from simloop.run import run as run_on
 from structgather import as_completed_scoped, gather_structured
 from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
-from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after, now, run
 
 
@@ -104,6 +104,19 @@ async def iterates(child: Coroutine[Any, Any, Any], sibling: Any) -> None:
     async with as_completed_scoped([sibling, child]) as outcomes:
         async for outcome in outcomes:
             await outcome
+
+
+@each_call
+@eager_too
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_interrupts_propagate(call: Call, kind: type[BaseException], *, eager: bool) -> None:
+    """KeyboardInterrupt and SystemExit of a child are raised, and never become an outcome."""
+
+    async def child() -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        run_stock(call(child(), forever()), eager=eager)
 
 
 @pytest.mark.parametrize("turns", [0, 1])

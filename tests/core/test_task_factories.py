@@ -84,21 +84,11 @@ async def add_one(child: Any, other: Any) -> None:
         await anext(outcomes)
 
 
-@pytest.mark.parametrize("call", [*CALLS, add_one], ids=lambda call: call.__name__)
-def test_a_child_without_a_task_is_not_reported(call: Any) -> None:
-    """Neither its coroutine nor the one around it is "never awaited"."""
+def reported(call: Any, factory: Factory) -> list[str]:
+    """Return the warnings of a call with a task factory, after everything is collected."""
     complaints: list[str] = []
 
     async def main() -> None:
-        made = 0
-
-        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-            nonlocal made
-            made += 1
-            if made == 2:
-                raise MemoryError
-            return asyncio.Task(coroutine, loop=loop, **options)
-
         async with task_factory(factory):
             with suppress(MemoryError):
                 await call(forever(), forever())
@@ -106,7 +96,22 @@ def test_a_child_without_a_task_is_not_reported(call: Any) -> None:
     with listening(complaints, complaints):
         asyncio.run(main())
         gc.collect()
-    assert complaints == []
+    return complaints
+
+
+@pytest.mark.parametrize("call", [*CALLS, add_one], ids=lambda call: call.__name__)
+def test_a_child_without_a_task_is_not_reported(call: Any) -> None:
+    """Neither its coroutine nor the one around it is "never awaited"."""
+    made = 0
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made == 2:
+            raise MemoryError
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    assert reported(call, factory) == []
 
 
 @virtual
@@ -499,22 +504,14 @@ def test_a_wrapper_that_fails_after_the_child(call: Call, *, eager: bool) -> Non
 @pytest.mark.parametrize("call", [*CALLS, add_all], ids=lambda call: call.__name__)
 def test_a_child_that_its_wrapper_never_starts_is_not_reported(call: Any) -> None:
     """It is not "never awaited": a caching wrapper may not need it."""
-    complaints: list[str] = []
 
     async def cached(_coroutine: Any, number: int) -> int:
         return number
 
-    async def main() -> None:
-        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-            return asyncio.Task(cached(coroutine, 1), loop=loop, **options)
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        return asyncio.Task(cached(coroutine, 1), loop=loop, **options)
 
-        async with task_factory(factory):
-            await call(forever(), forever())
-
-    with listening(complaints, complaints):
-        asyncio.run(main())
-        gc.collect()
-    assert complaints == []
+    assert reported(call, factory) == []
 
 
 @virtual

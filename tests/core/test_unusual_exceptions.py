@@ -153,21 +153,33 @@ async def fails_in_cleanup(error: Exception) -> None:
         raise error
 
 
+def in_order(odd: type[Exception], place: str) -> list[Exception]:
+    """Return the exception of the first and of the second child that fails."""
+    errors = [odd(), ValueError("usual")]
+    return errors if place == "first" else errors[::-1]
+
+
+def check_raised(
+    raised: BaseException | None, errors: list[Exception], odd: type[Exception], place: str
+) -> None:
+    assert raised is errors[0]
+    if place == "second":
+        assert raised is not None
+        assert odd.__name__ in raised.__notes__[-1]
+
+
 @each_odd_one
 @pytest.mark.parametrize("place", ["first", "second"])
 @virtual
 async def test_gather_raises_the_first_failure(odd: type[Exception], place: str) -> None:
     """The same object is raised, whether it is the unusual one or shows the unusual one."""
-    errors = [odd(), ValueError("usual")] if place == "first" else [ValueError("usual"), odd()]
+    errors = in_order(odd, place)
     raised: BaseException | None = None
     try:
         await gather_structured(after(1, errors[0]), fails_in_cleanup(errors[1]))
     except BaseException as error:  # noqa: BLE001 - looked at below
         raised = error
-    assert raised is errors[0]
-    if place == "second":
-        assert raised is not None
-        assert odd.__name__ in raised.__notes__[-1]
+    check_raised(raised, errors, odd, place)
 
 
 @each_odd_one
@@ -202,7 +214,7 @@ async def test_unusual_failures_are_outcomes(odd: type[Exception]) -> None:
 @virtual
 async def test_an_unusual_failure_that_leaves_a_block(odd: type[Exception], place: str) -> None:
     """What `await outcome` raises leaves the block as the same object."""
-    errors = [odd(), ValueError("usual")] if place == "first" else [ValueError("usual"), odd()]
+    errors = in_order(odd, place)
     raised: BaseException | None = None
     children = [after(1, errors[0]), fails_in_cleanup(errors[1])]
     try:
@@ -211,10 +223,7 @@ async def test_an_unusual_failure_that_leaves_a_block(odd: type[Exception], plac
                 await outcome
     except BaseException as error:  # noqa: BLE001 - looked at below
         raised = error
-    assert raised is errors[0]
-    if place == "second":
-        assert raised is not None
-        assert odd.__name__ in raised.__notes__[-1]
+    check_raised(raised, errors, odd, place)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,15 @@ import asyncio
 import copy
 import inspect
 import pickle
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from simloop.every_schedule import either_start
 from structgather import ChildFailures, first_n_within
-from support.virtual_tests import forever, run_stock, stops_slowly, virtual
+from support.virtual_tests import forever, never, stops_slowly, virtual
 from support.virtual_time import after
 
 BROKEN, OTHER = ValueError("broken"), KeyError("other")
@@ -156,114 +155,19 @@ async def test_a_cancellation_of_the_caller_propagates() -> None:
     assert log == ["cleaned up"]
 
 
-@either_start
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_propagate(error: type[BaseException], *, eager: bool) -> None:
-    """KeyboardInterrupt and SystemExit of a child never become an outcome."""
-
-    async def child() -> None:
-        raise error
-
-    async def main() -> None:
-        await first_n_within([child(), forever()], 1)
-
-    with pytest.raises(error):
-        run_stock(main(), eager=eager)
-
-
-# What it refuses, before anything starts
-
-
-async def never() -> None:
-    pytest.fail("it has started")
-
-
-AWAITABLES = "first_n_within() takes an iterable of awaitables, not "
-NO_CHILD = "first_n_within(): child 1 must be awaitable, not an int: 3"
-REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "a number": (lambda _: 3, AWAITABLES + "an int: 3"),
-    "text": (lambda _: "abc", AWAITABLES + "a str: 'abc'"),
-    "None": (lambda _: None, AWAITABLES + "a NoneType: None"),
-    "a list with a number": (lambda child: [child, 3], NO_CHILD),
-    "a generator of a number": (lambda child: iter([child, 3]), NO_CHILD),
-}
-
-
-@pytest.mark.parametrize(("make", "message"), REFUSED.values(), ids=REFUSED)
-@virtual
-async def test_bad_inputs(make: Callable[[Any], Any], message: str) -> None:
-    """Anything but an iterable of awaitables is a TypeError that names the item and its index."""
-    child = never()
-    with pytest.raises(TypeError) as caught:
-        await first_n_within(make(child))
-    assert str(caught.value) == message
-    child.close()
+# What it refuses, besides `core/test_bad_inputs.py`
 
 
 @virtual
-async def test_a_coroutine_in_place_of_an_iterable() -> None:
-    """A single coroutine is refused and closed; the message says to put it into a list."""
-    child: Any = never()
-    with pytest.raises(TypeError, match=r"not a coroutine: .*\[awaitable\]\)$"):
-        await first_n_within(child)
-    assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
-
-
-@virtual
-async def test_a_generator_function_in_place_of_a_generator() -> None:
-    """A generator function is refused; the message says to call it."""
-
-    def children() -> Any:
-        yield never()
-
-    with pytest.raises(TypeError, match=r"not a function: .*\. Did you forget to call it\?$"):
-        await first_n_within(children)  # type: ignore[arg-type]
-
-
-@virtual
-async def test_a_coroutine_function_or_an_async_generator_in_place_of_awaitables() -> None:
-    """The message suggests what was probably meant."""
+async def test_an_async_generator_in_place_of_an_iterable() -> None:
+    """The message names the function that takes one."""
 
     async def children() -> Any:
         yield never()
 
     inputs: Any = children()
-    calls = r"Did you forget to call it: first_n_within\(\[never\(\.\.\.\)\]\)\?$"
-    with pytest.raises(TypeError, match=calls):
-        await first_n_within(never)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"as_completed_scoped\(\) takes async iterables$"):
         await first_n_within(inputs)
-
-
-@virtual
-async def test_the_same_coroutine_twice() -> None:
-    """The same object twice is refused with both indices: it has one result."""
-    child = never()
-    with pytest.raises(ValueError, match=r"children 0 and 2 are the same object: <cor"):
-        await first_n_within([child, forever(), child])
-    assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
-
-
-@virtual
-async def test_a_future_of_another_loop() -> None:
-    """A Future of a different event loop is refused, with its index."""
-    other = asyncio.new_event_loop()
-    try:
-        future = other.create_future()
-        child = never()
-        message = "child 1 belongs to a different event loop"
-        with pytest.raises(ValueError, match=message):
-            await first_n_within([child, future])
-        assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
-    finally:
-        other.close()
-
-
-@virtual
-async def test_the_calling_task_itself() -> None:
-    """The calling task would wait for itself: a RuntimeError."""
-    with pytest.raises(RuntimeError, match="child 0 is the calling task"):
-        await first_n_within([asyncio.current_task()])  # type: ignore[list-item]
 
 
 NUMBER, SECONDS = (
@@ -283,16 +187,14 @@ ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
         TypeError,
         f"within {SECONDS}a timedelta: datetime.timedelta(days=1); use .total_seconds()",
     ),
-    ({"limit": 0}, ValueError, "limit must be at least 1, not 0"),
-    ({"limit": True}, TypeError, f"limit {NUMBER}a bool: True"),
-    ({"child_timeout": -1}, ValueError, "child_timeout must be at least 0, not -1"),
-    ({"child_timeout": True}, TypeError, f"child_timeout {SECONDS}a bool: True"),
 ]
 
 
 @pytest.mark.parametrize(("options", "error", "message"), ARGUMENTS, ids=repr)
 @virtual
-async def test_bad_arguments(options: dict[str, Any], error: type[Exception], message: str) -> None:
+async def test_a_bad_n_or_deadline(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
     """Out of range is a ValueError, not a number a TypeError; the children are closed."""
     child = never()
     with pytest.raises(error) as caught:

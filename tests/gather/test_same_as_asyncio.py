@@ -8,23 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from support.both_sides import Gather, both_modes, over_both
+from support.both_sides import Awaited, Gather, both_modes, over_both
 from support.virtual_tests import virtual
 from support.virtual_time import after, now, run
-
-
-class Awaited:
-    """An awaitable that is neither a coroutine nor a Future."""
-
-    def __await__(self) -> Generator[Any, None, str]:
-        yield from asyncio.sleep(1).__await__()
-        return "awaited"
-
 
 # Values
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from structgather import RateLimit
+from support.rate_limits import admitted
 from support.virtual_tests import virtual
 from support.virtual_time import now, run, timers_from_now_on
 
@@ -20,12 +21,6 @@ each_layer = pytest.mark.parametrize(
     [{"concurrent": 5}, {"requests": 5}, {"tokens": 5}, {"requests": 5, "burst": 5}],
     ids=str,
 )
-
-
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return the time."""
-    async with limit(**weights):
-        return now()
 
 
 @each_layer

@@ -11,15 +11,9 @@ import pytest
 
 from structgather import RateLimit
 from structgather._gate import Gate
-from support.rate_limits import cancelled_admission
+from support.rate_limits import admitted, cancelled_admission
 from support.virtual_tests import virtual
 from support.virtual_time import now, run, timers_from_now_on
-
-
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return the time."""
-    async with limit(**weights):
-        return now()
 
 
 def gates() -> int:

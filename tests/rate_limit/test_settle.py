@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from structgather import RateLimit
-from support.rate_limits import window_of
+from support.rate_limits import admitted, window_of
 from support.virtual_tests import virtual
-from support.virtual_time import now
-
-
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return the time."""
-    async with limit(**weights):
-        return now()
 
 
 @virtual

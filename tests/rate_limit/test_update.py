@@ -12,14 +12,9 @@ import pytest
 
 from structgather import RateLimit
 from structgather._gate import Gate
+from support.rate_limits import admitted
 from support.virtual_tests import virtual
 from support.virtual_time import now, run
-
-
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return the time."""
-    async with limit(**weights):
-        return now()
 
 
 async def takes(limit: RateLimit, seconds: float, **weights: float) -> float:

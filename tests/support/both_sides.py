@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -20,6 +20,15 @@ Gather: TypeAlias = Callable[..., Awaitable[Any]]
 Loop: TypeAlias = Callable[..., AbstractAsyncContextManager[AsyncIterator[Awaitable[Any]]]]
 
 SIDES = ["asyncio", "structgather"]
+
+
+class Awaited:
+    """An awaitable that is neither a coroutine nor a Future."""
+
+    def __await__(self) -> Generator[Any, None, str]:
+        yield from asyncio.sleep(1).__await__()
+        return "awaited"
+
 
 # gather
 

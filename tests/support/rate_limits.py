@@ -31,6 +31,12 @@ def counts(limit: RateLimit) -> tuple[float, float]:
     return window_of(limit).counts(-math.inf if loop is None else loop.time())
 
 
+async def admitted(limit: RateLimit, **weights: float) -> float:
+    """Be admitted, and return the time."""
+    async with limit(**weights):
+        return now()
+
+
 def enter(call: Admission) -> bool:
     """Enter if it can be entered at once, else cancel it."""
     entering = call.__aenter__()

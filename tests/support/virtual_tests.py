@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
+import pytest
+
 from support.virtual_time import run
 
 P = ParamSpec("P")
@@ -46,6 +48,11 @@ def run_stock(main: Coroutine[Any, Any, Any], *, eager: bool = False) -> None:
         await main
 
     asyncio.run(on_the_loop())
+
+
+async def never() -> None:
+    """Fail: the call must not start this child."""
+    pytest.fail("it has started")
 
 
 async def forever(log: list[str] | None = None) -> Any:
