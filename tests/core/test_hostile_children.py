@@ -84,15 +84,15 @@ eager_too = pytest.mark.parametrize(
 
 @each_call
 @eager_too
-@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("iterations", [0, 1])
 @pytest.mark.parametrize("kind", [GeneratorExit, OwnError, StopAsyncIteration, MemoryError])
 def test_whatever_a_child_raises_is_its_failure(
-    call: Call, kind: type[BaseException], turns: int, *, eager: bool
+    call: Call, kind: type[BaseException], iterations: int, *, eager: bool
 ) -> None:
     """GeneratorExit and any other BaseException is a failure, in the first step and later."""
 
     async def child() -> None:
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         raise kind("own")
 
@@ -119,14 +119,14 @@ def test_interrupts_propagate(call: Call, kind: type[BaseException], *, eager: b
         run_stock(call(child(), forever()), eager=eager)
 
 
-@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("iterations", [0, 1])
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_is_not_a_cancellation(kind: type[BaseException], turns: int) -> None:
+def test_an_interrupt_is_not_a_cancellation(kind: type[BaseException], iterations: int) -> None:
     """If the loop runs on after a child's interrupt, the iteration raises it, too."""
     log: list[str] = []
 
     async def child() -> None:
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         raise kind
 

@@ -22,14 +22,14 @@ async def success(witness: Witness) -> None:
 
 
 async def limited(witness: Witness) -> None:
-    children = [witness.child(name, turns=2) for name in "abc"]
+    children = [witness.child(name, iterations=2) for name in "abc"]
     await gather_structured(*children, limit=1, child_timeout=60)
 
 
 async def failure(witness: Witness) -> None:
     with suppress(ChildError):
         await gather_structured(
-            witness.child("a", turns=99), witness.child("b", fails=True), witness.child("c")
+            witness.child("a", iterations=99), witness.child("b", fails=True), witness.child("c")
         )
 
 
@@ -41,7 +41,7 @@ async def failures(witness: Witness) -> None:
 async def a_failure_at_once(witness: Witness) -> None:
     with suppress(ChildError):
         await gather_structured(
-            witness.child("a", fails=True, turns=0), witness.child("b"), limit=2
+            witness.child("a", fails=True, iterations=0), witness.child("b"), limit=2
         )
 
 
@@ -69,12 +69,14 @@ async def raised_failures(witness: Witness) -> None:
 
 async def late(witness: Witness) -> None:
     with suppress(TimeoutError):
-        await gather_structured(witness.child("a", turns=10**9), child_timeout=1e-9)
+        await gather_structured(witness.child("a", iterations=10**9), child_timeout=1e-9)
 
 
 async def cancelled(witness: Witness) -> None:
     call = asyncio.create_task(
-        gather_structured(witness.child("a", turns=99), witness.child("b", fails=True, turns=5))
+        gather_structured(
+            witness.child("a", iterations=99), witness.child("b", fails=True, iterations=5)
+        )
     )
     witness.saw("the call", call)
     await asyncio.sleep(0)
@@ -87,7 +89,7 @@ async def cancelled(witness: Witness) -> None:
 async def adopted(witness: Witness) -> None:
     with suppress(ChildError):
         await gather_structured(
-            asyncio.create_task(witness.child("a", turns=99)),
+            asyncio.create_task(witness.child("a", iterations=99)),
             asyncio.create_task(witness.child("b", fails=True)),
         )
 
@@ -107,7 +109,7 @@ async def nested(witness: Witness) -> None:
 
 
 async def raises(witness: Witness) -> None:
-    await gather_structured(witness.child("x", fails=True), witness.child("y", turns=99))
+    await gather_structured(witness.child("x", fails=True), witness.child("y", iterations=99))
 
 
 async def refused(witness: Witness) -> None:
@@ -155,7 +157,7 @@ def test_a_failure_that_is_kept_keeps_no_task_alive(*, adopt: bool) -> None:
     kept: list[BaseException] = []
 
     async def main() -> None:
-        await call_and_keep(witness.child("a", turns=99), failing())
+        await call_and_keep(witness.child("a", iterations=99), failing())
         await asyncio.sleep(0)
         witness.check()
 

@@ -20,7 +20,7 @@ pytest.importorskip("anyio", exc_type=ImportError)
 import anyio
 
 Work = Callable[..., Coroutine[Any, Any, None]]
-TURNS = 10
+ITERATIONS = 10
 
 
 class Record:
@@ -35,7 +35,7 @@ class Record:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            for _ in range(TURNS):
+            for _ in range(ITERATIONS):
                 await asyncio.sleep(0)
             self.log.append(name)
 
@@ -202,8 +202,8 @@ def test_it_spins_no_more_than_a_task_group(call: Call) -> None:
     assert steps(lambda record: call(*record.children())) <= steps(in_a_group) + 1
 
 
-async def after_iterations(turns: int, act: Callable[[], object]) -> None:
-    for _ in range(turns):
+async def after_iterations(iterations: int, act: Callable[[], object]) -> None:
+    for _ in range(iterations):
         await asyncio.sleep(0)
     act()
 
@@ -213,10 +213,10 @@ async def after_iterations(turns: int, act: Callable[[], object]) -> None:
 def test_a_scope_that_is_cancelled_in_any_iteration(call: Call, outer: int | None) -> None:
     """Whenever a scope, and also a task, is cancelled: children are joined, nothing is lost."""
 
-    async def brief(record: Record, turns: int, *, fails: bool = False) -> str:
+    async def brief(record: Record, iterations: int, *, fails: bool = False) -> str:
         record.started.append("brief")
         try:
-            for _ in range(turns):
+            for _ in range(iterations):
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             await asyncio.sleep(0)
@@ -240,11 +240,11 @@ def test_a_scope_that_is_cancelled_in_any_iteration(call: Call, outer: int | Non
         await asyncio.sleep(0)
         return "went on"
 
-    async def world(turns: int) -> str:
+    async def world(iterations: int) -> str:
         record, scope = Record(), anyio.CancelScope()
         task = asyncio.create_task(fan_out(record, scope))
         cancelled: list[bool] = []
-        others = [asyncio.create_task(after_iterations(turns, scope.cancel))]
+        others = [asyncio.create_task(after_iterations(iterations, scope.cancel))]
         if outer is not None:
             cancel = lambda: cancelled.append(not task.done() and task.cancel())  # noqa: E731
             others.append(asyncio.create_task(after_iterations(outer, cancel)))
@@ -255,5 +255,5 @@ def test_a_scope_that_is_cancelled_in_any_iteration(call: Call, outer: int | Non
         assert task.cancelled() or task.result() == "went on"
         return "cancelled" if scope.cancelled_caught else "not cancelled"
 
-    ends = [virtual_run(world(turns)) for turns in range(25)]
+    ends = [virtual_run(world(iterations)) for iterations in range(25)]
     assert outer is not None or {*ends} == {"cancelled", "not cancelled"}

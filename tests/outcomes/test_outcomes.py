@@ -150,14 +150,14 @@ async def test_it_has_the_methods_of_a_finished_task(outcome: Outcome[str]) -> N
 @virtual
 async def test_awaiting_it_is_like_awaiting_a_finished_task(outcome: Outcome[str]) -> None:
     """`await outcome` returns the value or raises the exception, any number of times, at once."""
-    turns: list[str] = []
-    asyncio.get_running_loop().call_soon(turns.append, "the loop had its turn")
+    ran: list[str] = []
+    asyncio.get_running_loop().call_soon(ran.append, "the loop ran a callback")
     for _ in range(2):
         try:
             assert await outcome == "value"
         except (ValueError, TimeoutError, asyncio.CancelledError) as error:
             assert error is outcome.error  # type: ignore[union-attr]  # noqa: PT017
-    assert turns == []
+    assert ran == []
 
 
 @each_outcome

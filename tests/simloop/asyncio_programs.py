@@ -76,7 +76,7 @@ async def timers_run_in_the_order_of_their_times(log: Log) -> None:
 
 
 @program
-async def due_timers_join_the_queue_at_the_end_of_the_turn(log: Log) -> None:
+async def due_timers_join_the_queue_at_the_end_of_the_iteration(log: Log) -> None:
     loop = asyncio.get_running_loop()
     loop.call_soon(lambda: loop.call_at(loop.time() - 1, log, "timer"))
     loop.call_soon(lambda: loop.call_soon(log, "soon"))
@@ -90,7 +90,7 @@ async def sleeping_gives_back_its_result(log: Log) -> None:
 
 
 @program
-async def timeouts_end_what_they_are_around(log: Log) -> None:
+async def timeouts_cancel_their_block(log: Log) -> None:
     for seconds in (None, 0, A_LITTLE):
         timeout = asyncio.timeout(seconds)
         try:
@@ -336,7 +336,7 @@ async def errors_in_callbacks_reach_the_handler(log: Log) -> None:
 
 
 @program
-async def the_rest_of_the_last_turn_is_run(log: Log) -> None:
+async def the_rest_of_the_last_iteration_is_run(log: Log) -> None:
     loop = asyncio.get_running_loop()
     wake = loop.create_future()
 

@@ -101,9 +101,9 @@ def test_spinning_does_not_starve_the_outside() -> None:
 
     async def program() -> object:
         waiting = asyncio.create_task(at_points("a", 2))
-        for turn in itertools.count():
+        for iteration in itertools.count():
             if waiting.done():
-                return f"done in {turn} turns"
+                return f"done in {iteration} iterations"
             await asyncio.sleep(0)
         return "never"
 

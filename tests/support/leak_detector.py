@@ -66,13 +66,13 @@ class Witness:
             raise AssertionError("\n  ".join([f"still alive: {', '.join(left)}", *lines]))
 
     async def child(
-        self, name: str, seconds: float = 0, *, fails: bool = False, turns: int = 1
+        self, name: str, seconds: float = 0, *, fails: bool = False, iterations: int = 1
     ) -> Any:
         """Return or fail after some seconds or loop iterations."""
         frame = self.saw(f"the frame of {name}", Thing())
         self.saw_task(name)
         try:
-            for _ in range(turns):
+            for _ in range(iterations):
                 await (wait(seconds) if seconds else asyncio.sleep(0))
             if fails:
                 raise self.saw(f"the error of {name}", ChildError(name))
