@@ -91,7 +91,7 @@ async def test_an_empty_input_yields_nothing() -> None:
     """The loop stops immediately."""
     async with as_completed_scoped(NONE) as outcomes:
         assert len(outcomes) == 0
-        assert outcomes  # as a stream, it is there
+        assert outcomes  # an empty stream is true
         assert await taken(outcomes) == []
 
 

@@ -135,7 +135,7 @@ async def leaves_tasks(*aws: object) -> list[int]:
 @pytest.mark.filterwarnings("ignore:coroutine.*was never awaited")
 @pytest.mark.parametrize(("call", "what"), [(wrong, "returned"), (leaves_tasks, "left tasks")])
 def test_a_wrong_contender_is_rejected(call: Call, what: str) -> None:
-    """A wrong result, or a Task left running, ends the run; a peer is left out instead."""
+    """A wrong result, or a Task left running, stops the run; a peer is left out instead."""
     case = next(case for case in CASES if case.children == 10)
 
     async def run(name: str) -> list[str]:

@@ -1,8 +1,8 @@
-"""Anomalies of asyncio itself, each as a script that could stand in a bug report.
+"""Faults of asyncio itself, each as a script that could be in a bug report.
 
 Each test says which versions are affected and asserts, by version, what happens there. Where our
-functions can stand in the same place, the test shows beside it what they do. All on asyncio's own
-loop, without any helper; where one waits for an hour, it is cancelled at once.
+functions can do the same work, the test shows what they do. All run on asyncio's own loop, without
+helpers; a test that would wait for an hour is cancelled at once.
 """
 
 from __future__ import annotations

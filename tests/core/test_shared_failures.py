@@ -1,7 +1,7 @@
 """One failure raised by many calls: its traceback does not grow, and keeps no caller alive.
 
 A cached Task, or an outcome that is used repeatedly, raises the same object each time.
-The child's own part of its traceback stays.
+The child's own part of its traceback is kept.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A program whose children wait: `test_call_graph.py` looks into it from outside.
+"""A program whose children wait: `test_call_graph.py` inspects it from outside.
 
-It says its process id, and ends when its input does.
+It prints its process id, and stops when its input is closed.
 """
 
 from __future__ import annotations

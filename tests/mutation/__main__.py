@@ -2,7 +2,7 @@
 
     python tests/mutation                     hours: every mutant of the calls, a sample of the rest
     python tests/mutation _gate.py _scope.py  these modules
-    python tests/mutation --report            try nothing; print what is known
+    python tests/mutation --report            try nothing; print the known results
 
 It can be stopped at any time, and resumes from .mutation_cache. A mutant that was
 killed is not tried again until its function changes; one that survived, until a test changes. The

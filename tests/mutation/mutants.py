@@ -1,7 +1,7 @@
 """The mutants of a module: cosmic-ray's operators, and one more that deletes a statement.
 
-What only type checkers read is left alone: annotations, overloads, imports for types. So is a
-mutant that does not compile, or that compiles to what another one, or the module, compiles to.
+Code for type checkers only is left alone: annotations, overloads, imports for types. So is a mutant
+that does not compile, or that compiles to the same code as another one, or as the module.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Trials of mutants, each in a fork of this process, which has imported what all of them need.
 
-A trial that takes too long is killed by its alarm; so is one that would eat the machine's memory.
+A trial that takes too long is killed by its alarm; its memory is limited.
 """
 
 from __future__ import annotations

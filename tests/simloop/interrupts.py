@@ -28,8 +28,8 @@ from simloop.worlds import SCOPE, Exited
 
 Interrupt: TypeAlias = Literal["KeyboardInterrupt", "MemoryError", "cancel"]
 
-#: With the label of the child, the name of a Task that a call is to adopt. It is a child once the
-#: call has added a done callback to it.
+#: Logged with the label of a child: the name of a Task that a call is to adopt. It is a child once
+#: the call has added a done callback to it.
 ADOPTED = "adopted "
 
 #: A program that takes more handles, points and ticks spins; and so do watched functions that run
@@ -157,20 +157,20 @@ class Interrupted:
     interrupt: Interrupt
     #: None if no line was left.
     place: Place | None
-    #: Children that were not done when their call was over, or whose cleanup had not run.
+    #: Children that were not done when their call had returned, or whose cleanup had not run.
     orphans: list[str]
     #: Whether the loop was idle while the caller waited, so that the caller was cancelled.
     idle: bool
     #: Whether the caller has not finished after that.
     hangs: bool
-    #: Tasks that are not done when the program is over.
+    #: Tasks that are not done when the program has finished.
     left: list[str]
     #: Children that saw a second cancellation.
     cancelled_twice: list[str]
-    #: Whether the exception surfaced: from the call, the loop, its handler or a destructor. (A
-    #: MemoryError may be in an outcome besides.) Or whether the caller finished cancelled.
+    #: Whether the exception was raised: by the call, the loop, its handler or a destructor. (A
+    #: MemoryError may be in an outcome, too.) Or whether the caller finished cancelled.
     surfaced: bool
-    #: How the outermost call ended: its result is a value, a cancellation, or an exception.
+    #: How the outermost call finished: its result is a value, a cancellation, or an exception.
     ending: str
 
     def broken(self) -> str:
@@ -189,7 +189,7 @@ class Interrupted:
         return said and f"{self.interrupt} at {self.place}: {said}"
 
 
-#: How the Tasks of a run are made. Those of the simulated loop are of a class of its own; "plain"
+#: How the Tasks of a run are created. Those of the simulated loop have their own class; "plain"
 #: are asyncio's, whose hashes are addresses.
 Start: TypeAlias = Literal["lazy", "eager", "plain"]
 
@@ -312,7 +312,7 @@ def _interrupted(
                 raised.append(interruption)
             except Deadlock:
                 hangs, idle = idle, True
-                loop.take_more_steps()  # timers that are set anew keep it from being idle
+                loop.take_more_steps()  # timers that are set again keep it from being idle
                 with contextlib.suppress(KeyboardInterrupt):  # if it was idle by itself
                     outer.cancel()
         hangs = hangs or lines.spins

@@ -1,4 +1,4 @@
-"""What must also be true of the two functions with outcomes.
+"""What must also be true of the functions with outcomes.
 
 They judge what `simloop.calls` logged, also in a run that was cancelled. `check` runs them all.
 """

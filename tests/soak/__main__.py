@@ -8,10 +8,10 @@
 
 Callers fan out with the three functions under one RateLimit over a server on loopback that answers,
 is slow, fails, stalls, hangs up and resets; they are cancelled and timed out at any moment. After
-each interval they pause until nothing is under way. Then tasks, open descriptors and calls under
-way must be what they were at the start; memory is measured: objects of the collector, blocks of the
-allocator, resident set. It has grown if its slope, per 1,000 requests, is above what is tolerated
-with 95% confidence (Theil and Sen's, by Kendall's statistic), the first quarter not counted.
+each interval they pause until no call is running. Then tasks, open descriptors and running calls
+must be the same as at the start; memory is measured: objects of the collector, blocks of the
+allocator, resident set. It has grown if its slope, per 1,000 requests, exceeds the tolerance with
+95% confidence (Theil and Sen's, by Kendall's statistic), without the first quarter.
 The exit code is 1 if anything has grown or a promise was broken; the last lines say what.
 """
 

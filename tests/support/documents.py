@@ -4,10 +4,10 @@
                      `python skip-idle-time`: the clock skips what the loop would sleep.
                      A block that defines a test runs under pytest.
     text             after python: what the block prints, `...` stands for anything.
-                     After sh: what a reader sees there, not checked.
+                     After sh: an illustration, not checked.
     pycon, console   a doctest
-    sh               bash understands it. The first two of README.md are the project's two commands.
     sh               bash can parse it. README.md starts with the project's two commands.
+    diff             both sides are Python
     toml             parses
 
 A fence of any other language fails.
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 60
 SKIP_IDLE_TIME = Path(__file__).with_name("skip_idle_time.py")
 FENCE = re.compile(r" *(?P<fence>`{3,}|~{3,}) *(?P<language>[^\s`]*) *(?P<options>[^`]*)")
-PLAIN_PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds
+PLAIN_PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading plugins takes seconds
 COMPLAINT = re.compile("Traceback|Warning|never (?:awaited|retrieved)|was destroyed")
 
 

@@ -124,7 +124,7 @@ async def in_a_cleanup(*coroutines: Coro) -> Any:
         await gather_structured(*tasks, return_exceptions=True)
 
 
-# What `simloop/test_finds_wrong_gathers.py` shows of a TaskGroup alone.
+# The faults of a TaskGroup alone, shown in `simloop/test_finds_wrong_gathers.py`.
 OF_THE_GROUP = frozenset[str](
     {
         *({"outer_cancel_surfaces", "cancelling_balanced"} if sys.version_info < (3, 13) else ()),
