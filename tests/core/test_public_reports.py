@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from structgather import (
-    ChildFailures,
     Ok,
+    Outcome,
     RateLimit,
     as_completed_scoped,
     first_n_within,
@@ -295,8 +295,8 @@ async def test_what_siblings_returned_is_not_lost_with_a_failure() -> None:
             approval(), after(1, ValueError("crashed")), forever(), exception_group=True
         )
     failures: Any = caught.value
-    returned = [outcome.value for outcome in failures.outcomes if isinstance(outcome, Ok)]
-    assert returned == ["needs approval"]
+    outcomes: tuple[Outcome[str], ...] = failures.outcomes
+    assert [o.value for o in outcomes if isinstance(o, Ok)] == ["needs approval"]
 
 
 # https://github.com/google/adk-python/pull/6469
