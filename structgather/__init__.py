@@ -27,12 +27,14 @@ An example:
 
 # For contributors.
 #
-# _gather          gather_structured and Gathered: its policy, its options, its result
+# _gather          gather_structured: its policy, its options, its result
 # _one             gather_structured of one child without options: the same without siblings
+# _gathered        Gathered, the result of `return_exceptions=True`
 # _gathered_types  what type checkers see of `return_exceptions=True` with few arguments
 # _first_n         first_n_within and FirstN
-# _as_completed    as_completed_scoped and AsCompleted
-# _intake          what these two share: inputs, started as there is room, and deadlines
+# _as_completed    as_completed_scoped and AsCompleted: the block and the iteration
+# _stream          its policy: inputs, and the outcomes that are not taken yet
+# _intake          what these two functions share: inputs, started as there is room, and deadlines
 #
 # _scope           the protocol: children start, settle, are cancelled and joined; has the rules
 # _policy          what a function decides for itself
@@ -71,7 +73,8 @@ An example:
 from structgather._as_completed import AsCompleted, as_completed_scoped
 from structgather._failures import ChildFailures
 from structgather._first_n import FirstN, first_n_within
-from structgather._gather import Gathered, gather_structured
+from structgather._gather import gather_structured
+from structgather._gathered import Gathered
 from structgather._outcome import Cancelled, Failed, Ok, Outcome, TimedOut
 from structgather._rate_limit import RateLimit
 from structgather._stuck import warn_stuck_after

@@ -63,6 +63,19 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
         settle(scope, index, future)
 
 
+def task_factory_of(loop: asyncio.AbstractEventLoop) -> object:
+    """Return the task factory of a loop, if it has one."""
+    try:
+        return loop.get_task_factory()
+    except NotImplementedError:  # a minimal loop
+        return None
+
+
+def runs_only(task: Any, wrapper: object) -> bool:  # noqa: ANN401 - task factories return anything
+    """Tell whether a new Task will run `wrapper`, with nothing around it."""
+    return isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper
+
+
 def adopt_wrapped(
     scope: Scope,
     index: int,
@@ -75,6 +88,18 @@ def adopt_wrapped(
         return  # it finished in its first step, and has settled
     scope.unfinished[index] = task
     task.add_done_callback(functools.partial(_wrapped_done, scope, index, wrapper, awaitable))
+
+
+def creation_failed(
+    scope: Scope,
+    error: BaseException,
+    wrapper: CoroutineType[Any, Any, None],
+    awaitables: Iterable[object],
+) -> None:
+    """Stop, because the Task of a child could not be created."""
+    wrapper.close()
+    scope.fail(error)
+    close_unstarted(awaitables)
 
 
 def _wrapped_done(

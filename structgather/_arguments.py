@@ -81,8 +81,6 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
-    if set(map(type, values)) == {COROUTINE}:
-        return
     ancestors: set[asyncio.Task[Any]] | None = None
     for index, value in enumerate(values):
         if type(value) is COROUTINE:

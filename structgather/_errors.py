@@ -35,13 +35,10 @@ def _raise(interrupt: BaseException) -> None:
 class CallErrors:
     """What was thrown into the body of a call, and an interrupt that a child has raised."""
 
-    __slots__ = ("_interrupt", "_raising", "_thrown")
-
-    def __init__(self) -> None:
-        self._thrown: BaseException | None = None
-        self._interrupt: Interrupt | None = None
-        #: The event loop raises the interrupt of a child, unless the call does so before.
-        self._raising: asyncio.Handle | None = None
+    _thrown: BaseException | None = None
+    _interrupt: Interrupt | None = None
+    #: The event loop raises the interrupt of a child, unless the call does so before.
+    _raising: asyncio.Handle | None = None
 
     def __bool__(self) -> bool:
         return self._thrown is not None or self._interrupt is not None
