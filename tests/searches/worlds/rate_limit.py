@@ -1,8 +1,8 @@
 """Calls under a `RateLimit`, with pauses and updates, in every order of events.
 
-What a limit promises is judged by what the calls have logged: that no window exceeds the limit, that
-calls start in the order in which they came, that a pause lets none start, and that a call that was
-cancelled while it waited has consumed nothing: otherwise the last ones would come too late.
+What a limit promises is judged by what the calls have logged: no window exceeds the limit, calls
+enter in the order in which they came, none enters in a pause, and a call that was cancelled while
+it waited has consumed nothing: otherwise the last ones would enter too late.
 
     child "asks", "enters", "leaves"
     child "pauses"   until when
@@ -11,6 +11,7 @@ cancelled while it waited has consumed nothing: otherwise the last ones would co
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 from searches.counted import Search
 from simloop.calls import Coro
 from simloop.choosers import explore
-from simloop.every_schedule import judge, world_of
+from simloop.every_schedule import OF_A_TIMEOUT_AROUND_A_BODY, judge, world_of
 from simloop.loop import Mode, current
 from simloop.run import Run
 from simloop.worlds import Behaviour, Child, ChildError
@@ -50,6 +51,21 @@ def calls(points: int = 1) -> Behaviour:
                 await child.points(points)
             finally:
                 child.log("leaves")
+        return child.label
+
+    return behave
+
+
+def gives_up() -> Behaviour:
+    """Makes a call under the limit, which times out while it waits."""
+
+    async def behave(child: Child) -> str:
+        try:
+            async with asyncio.timeout(PER / 2), limit.get()():
+                child.log("enters")
+                child.log("leaves")
+        except TimeoutError:
+            pass
         return child.label
 
     return behave
@@ -97,6 +113,7 @@ class Case(NamedTuple):
     children: dict[str, Behaviour]
     mode: Mode = "fifo"
     cancels: int = 1
+    excused: frozenset[str] = frozenset()
 
     async def call(self, *coroutines: Coro) -> Any:
         """Run the children under a new limit."""
@@ -112,7 +129,7 @@ class Case(NamedTuple):
         found = [0] * (cancels + 1)
         program = world_of(self.call, self.children)
         for run in explore(program, mode=self.mode, cancels=cancels, eager=eager):
-            judge(run)
+            judge(run, self.excused)
             keeps_the_limit(run, self.limits)
             for most in range(len(run.cancel_steps), cancels + 1):
                 found[most] += 1
@@ -149,7 +166,7 @@ def keeps_the_limit(run: Run, limits: Limits) -> None:
     if not (run.cancels_accepted or run.error):
         assert not waiting, run.schedule
         # What was cancelled has consumed nothing: the last call enters when there is room.
-        assert run.time <= PER * len(entered) + paused_until * (paused_until > 0), run.schedule
+        assert run.time <= PER * (len(entered) - 1) + max(paused_until, 0), run.schedule
 
 
 THREE_CALLS: dict[str, Behaviour] = {"a": calls(), "b": calls(), "c": calls()}
@@ -160,6 +177,8 @@ CASES = [
     Case("requests=1", Limits(requests=1), THREE_CALLS),
     Case("both", Limits(concurrent=2, requests=2), THREE_CALLS),
     Case("fails", Limits(concurrent=1), {"a": calls(), "b": calls(), "c": fails()}),
+    Case("gives up", Limits(requests=1), {"a": calls(), "b": gives_up(), "c": calls()},
+         excused=OF_A_TIMEOUT_AROUND_A_BODY),
     Case("pauses", Limits(concurrent=1), {"a": calls(), "b": calls(), "c": pauses()}),
     Case("pauses requests=1", Limits(requests=1), {"a": calls(), "b": calls(), "c": pauses()}),
     Case("pauses twice", Limits(concurrent=1),
