@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import operator
-from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Iterator, Mapping
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -223,9 +223,7 @@ def _hint(value: object) -> str:
         return f". Did you forget to call it: {_name_of(value)}(...)?"
     if isinstance(value, Mapping):
         return ". Did you mean its values: (*awaitables.values())?"
-    if inspect.isgenerator(value) or (
-        isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray))
-    ):
+    if isinstance(value, (Collection, Iterator)) and not isinstance(value, (str, bytes, bytearray)):
         return ". Did you forget the star: (*awaitables)?"
     if inspect.isasyncgen(value):
         return ". An async generator is iterated, not awaited"

@@ -82,6 +82,7 @@ async def stream() -> AsyncIterator[int]:
         ((), r"a tuple: \(\)\. Did you forget the star: \(\*awaitables\)\?"),
         ({}, r"a dict: \{\}\. Did you mean its values: \(\*awaitables\.values\(\)\)\?"),
         ((_ for _ in ()), r"a generator: .+\. Did you forget the star: \(\*awaitables\)\?"),
+        (iter(()), r"a tuple_iterator: .+\. Did you forget the star: \(\*awaitables\)\?"),
         (stream(), r"an async_generator: .+\. An async generator is iterated, not awaited"),
     ],
     ids=lambda value: None if isinstance(value, str) else type(value).__name__,

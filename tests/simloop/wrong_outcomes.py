@@ -246,6 +246,26 @@ class DeliversByIndex(Stream):
         self.ready = deque(sorted(self.ready, key=lambda outcome: outcome.index))
 
 
+class OrdersWhatIsReady(DeliversByIndex):
+    """In input order, it does not wait for the outcome of an earlier child."""
+
+    def __init__(self, aws: Any, *, ordered: bool) -> None:
+        assert ordered
+        super().__init__(aws)
+
+
+class InOrder(OrdersWhatIsReady):
+    """No fault."""
+
+    yielded = 0
+
+    async def __anext__(self) -> Outcome[Any]:
+        while self.running and not (self.ready and self.ready[0].index == self.yielded):
+            await self.next_wake()
+        self.yielded += 1
+        return await super().__anext__()
+
+
 class CountsFromTheEntry(Stream):
     """Counts `elapsed` from the entry of the block, not from the start of the child."""
 
