@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structgather import RateLimit
@@ -146,6 +146,7 @@ def test_the_window_equals_a_list_of_everything(steps: list[tuple[Any, ...]]) ->
     run(main())
 
 
+@settings(max_examples=settings.default.max_examples // 3)  # each admits thousands of calls
 @given(
     comes=st.lists(st.tuples(st.sampled_from([0, 0.1, 0.5, 2, 700]), st.integers(1, 9000))),
 )
