@@ -146,7 +146,7 @@ def test_the_window_equals_a_list_of_everything(steps: list[tuple[Any, ...]]) ->
     run(main())
 
 
-@settings(max_examples=settings.default.max_examples // 3)  # each admits thousands of calls
+@settings(max_examples=settings().max_examples // 3)  # each admits thousands of calls
 @given(
     comes=st.lists(st.tuples(st.sampled_from([0, 0.1, 0.5, 2, 700]), st.integers(1, 9000))),
 )
