@@ -112,7 +112,7 @@ def _wrapped_done(
     wrapper.close()
     if not task.cancelled() and task.exception() is not None:
         _group_has_aborted(scope)
-    if index in scope.unfinished:  # what is around our coroutine has not run it
+    if index in scope.unfinished:  # the coroutine that wraps ours has not run it
         close_unstarted((awaitable,))
         settle(scope, index, task)
 

@@ -533,7 +533,7 @@ def gather_structured(
 
     - When the call returns or raises, every child has finished. After a failure, or when the caller
       is cancelled, the children still running are cancelled, and joined before anything is raised.
-    - The first failure is raised as the very object that the child raised, with those of its
+    - The first failure is raised as the same object that the child raised, with those of its
       siblings in its notes.
     - A bad argument is refused before anything has started.
     - Without `await` nothing happens: the result is a coroutine, not a Future that runs already.

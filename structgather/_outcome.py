@@ -122,7 +122,7 @@ class _WithoutValue(_Settled, Generic[E_co]):
         return self._error
 
     def result(self) -> NoReturn:
-        """Raise the error, the very object that the child raised."""
+        """Raise the error, the same object that the child raised."""
         error = self._error
         _failures.set_traceback(error, self._traceback)
         try:

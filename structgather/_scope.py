@@ -15,8 +15,9 @@ group and from a caller that waits in `__aexit__`. So these are the rules:
    caller's cancellation, or its leaving the block, stops them at once, in the same instant.
 5. What is thrown into the body while it waits is raised after the join. Nothing here cancels or
    uncancels the caller's task.
-6. Who cancelled a child is told by what we did (`cancelled_at`, `timeout_errors`), not by
-   `Task.cancelling()`, unless the group has aborted itself (`_adopt`).
+6. Whether this call, a timeout or a third party cancelled a child is decided by what the call did
+   (`cancelled_at`, `timeout_errors`), not by `Task.cancelling()`, unless the group has aborted
+   itself (`_adopt`).
 7. A child cancelled before its first step never runs: its coroutine is closed and it settles as
    cancelled. `check` finds it, which runs behind the first steps of a batch. A child that starts
    later, when there is room, waits for its first step in `run_child`, and so finds out by itself.
