@@ -63,6 +63,19 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
         settle(scope, index, future)
 
 
+def task_factory_of(loop: asyncio.AbstractEventLoop) -> object:
+    """Return the task factory of a loop, if it has one."""
+    try:
+        return loop.get_task_factory()
+    except NotImplementedError:  # a minimal loop
+        return None
+
+
+def runs_only(task: Any, wrapper: object) -> bool:  # noqa: ANN401 - task factories return anything
+    """Tell whether a new Task will run `wrapper`, with nothing around it."""
+    return isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper
+
+
 def adopt_wrapped(
     scope: Scope,
     index: int,
@@ -77,6 +90,18 @@ def adopt_wrapped(
     task.add_done_callback(functools.partial(_wrapped_done, scope, index, wrapper, awaitable))
 
 
+def creation_failed(
+    scope: Scope,
+    error: BaseException,
+    wrapper: CoroutineType[Any, Any, None],
+    awaitables: Iterable[object],
+) -> None:
+    """Stop, because the Task of a child could not be created."""
+    wrapper.close()
+    scope.fail(error)
+    close_unstarted(awaitables)
+
+
 def _wrapped_done(
     scope: Scope,
     index: int,
@@ -87,7 +112,7 @@ def _wrapped_done(
     wrapper.close()
     if not task.cancelled() and task.exception() is not None:
         _group_has_aborted(scope)
-    if index in scope.unfinished:  # what is around our coroutine has not run it
+    if index in scope.unfinished:  # the coroutine that wraps ours has not run it
         close_unstarted((awaitable,))
         settle(scope, index, task)
 

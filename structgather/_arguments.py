@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import operator
-from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Iterator, Mapping
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +80,7 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 
 
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
-    """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
-    if set(map(type, values)) == {COROUTINE}:
-        return
+    """Check that all `values` can be children of a call that `caller` makes. Consumes nothing."""
     ancestors: set[asyncio.Task[Any]] | None = None
     for index, value in enumerate(values):
         if type(value) is COROUTINE:
@@ -98,7 +96,7 @@ def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[
 def check_awaitable(
     function: str, index: int | str, value: object, caller: asyncio.Task[Any]
 ) -> None:
-    """Check that `value` can be a child of a call that `caller` makes. Touches nothing."""
+    """Check that `value` can be a child of a call that `caller` makes. Consumes nothing."""
     if type(value) is COROUTINE:
         return
     if asyncio.isfuture(value):
@@ -133,19 +131,19 @@ def _child(index: int | str) -> str:
 
 
 def places(values: Sequence[object]) -> list[int] | None:
-    """Return for each value the first index at which it stands; None if all are different."""
+    """Return for each value the first index that has it; None if all are different."""
     try:
         if len(set(values)) == len(values):
             return None
         first: dict[object, int] = {}
         return [first.setdefault(value, index) for index, value in enumerate(values)]
-    except TypeError:  # an awaitable that can't be hashed: only the very same object is the same
+    except TypeError:  # an awaitable is not hashable: compare by identity
         by_id: dict[int, int] = {}
         return [by_id.setdefault(id(value), index) for index, value in enumerate(values)]
 
 
 def check_iterable(function: str, values: object, *, asynchronous: bool = False) -> None:
-    """Check that `values` can be iterated over for awaitables. Touches nothing."""
+    """Check that `values` can be iterated over for awaitables. Consumes nothing."""
     if type(values) in _USUAL:
         return
     wanted = "an iterable or async iterable" if asynchronous else "an iterable"
@@ -197,7 +195,7 @@ def _whole(function: str, argument: str, value: object, *, least: int) -> int | 
         return None
     try:
         if isinstance(value, bool):
-            raise TypeError  # noqa: TRY301 - said below
+            raise TypeError  # noqa: TRY301 - the message is below
         number = operator.index(value)  # type: ignore[arg-type]  # it raises TypeError
     except TypeError:
         message = f"{function}(): {argument} must be a whole number or None, not {_article(value)}"
@@ -225,9 +223,7 @@ def _hint(value: object) -> str:
         return f". Did you forget to call it: {_name_of(value)}(...)?"
     if isinstance(value, Mapping):
         return ". Did you mean its values: (*awaitables.values())?"
-    if inspect.isgenerator(value) or (
-        isinstance(value, Collection) and not isinstance(value, (str, bytes, bytearray))
-    ):
+    if isinstance(value, (Collection, Iterator)) and not isinstance(value, (str, bytes, bytearray)):
         return ". Did you forget the star: (*awaitables)?"
     if inspect.isasyncgen(value):
         return ". An async generator is iterated, not awaited"

@@ -1,4 +1,4 @@
-"""What a call has to raise besides the failures of its children."""
+"""The exceptions that a call raises, besides the failures of its children."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     Interrupt: TypeAlias = KeyboardInterrupt | SystemExit
 
-#: What stops the event loop, and is never an outcome.
+#: They stop the event loop, and are never an outcome.
 INTERRUPTS = (KeyboardInterrupt, SystemExit)
 
-#: The attribute of an interrupt that has been through the event loop.
+#: The attribute of an interrupt that the event loop has raised.
 _REACHED_LOOP = "_structgather_reached_loop"
 
 
@@ -33,21 +33,18 @@ def _raise(interrupt: BaseException) -> None:
 
 
 class CallErrors:
-    """What was thrown into the body of a call, and an interrupt that a child has raised."""
+    """The exception thrown into the body of a call, and the interrupt of a child."""
 
-    __slots__ = ("_interrupt", "_raising", "_thrown")
-
-    def __init__(self) -> None:
-        self._thrown: BaseException | None = None
-        self._interrupt: Interrupt | None = None
-        #: The event loop raises the interrupt of a child, unless the call does so before.
-        self._raising: asyncio.Handle | None = None
+    _thrown: BaseException | None = None
+    _interrupt: Interrupt | None = None
+    #: The event loop raises the interrupt of a child, unless the call does so before.
+    _raising: asyncio.Handle | None = None
 
     def __bool__(self) -> bool:
         return self._thrown is not None or self._interrupt is not None
 
     def keep(self, error: BaseException) -> bool:
-        """Keep what was thrown in, and return True, unless something else is to be raised."""
+        """Keep what was thrown in, and return True, unless something else must be raised."""
         if self._thrown is not None and not isinstance(error, INTERRUPTS):
             return False
         # A CancelledError has no traceback of interest, and would refer to the frames of the call.
@@ -62,7 +59,7 @@ class CallErrors:
             self._thrown = error
 
     def keep_interrupt(self, interrupt: Interrupt) -> None:
-        """Keep the interrupt of a child. The first one counts."""
+        """Keep the first interrupt of a child."""
         if self._interrupt is None:
             self._interrupt = interrupt
 
@@ -71,10 +68,10 @@ class CallErrors:
         self._raising = give_to_loop(loop, interrupt)
 
     def take(self) -> BaseException | None:
-        """Return what is to be raised, if anything; what was thrown in is raised once.
+        """Return the exception to raise, if any; what was thrown in is raised once.
 
-        A cancellation of the caller comes before the interrupt of a child: the event loop has got
-        that already, or gets it from the call.
+        A cancellation of the caller takes precedence over the interrupt of a child: the event loop
+        has raised that already, or is going to.
         """
         error, self._thrown = self._thrown, None
         first = isinstance(error, (asyncio.CancelledError, *INTERRUPTS))
@@ -85,7 +82,7 @@ class CallErrors:
         return error
 
     def take_last(self) -> BaseException | None:
-        """Return what is to be raised, and forget everything."""
+        """Return the exception to raise, if any, and forget everything."""
         if not self:
             return None
         error = self.take()
@@ -93,7 +90,7 @@ class CallErrors:
         return error
 
     def is_interrupted_only(self) -> bool:
-        """Tell whether the interrupt of a child is all, and the event loop has got it already."""
+        """Tell whether there is only a child's interrupt, already raised by the event loop."""
         return (
             self._thrown is None
             and self._interrupt is not None

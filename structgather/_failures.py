@@ -32,7 +32,7 @@ set_context: Callable[[BaseException, BaseException | None], None] = _context.__
 traceback_of: Callable[[BaseException], TracebackType | None] = _traceback.__get__
 set_traceback: Callable[[BaseException, TracebackType | None], None] = _traceback.__set__
 
-#: Of the failures in the notes, how many are shown with a traceback, and then by a line.
+#: How many failures in the notes have a traceback, and how many further ones a line.
 _TRACEBACKS = 5
 _LINES = 20
 
@@ -51,7 +51,7 @@ class ChildFailures(BaseExceptionGroup[E_co]):
     `Exception`; `except*`, `split()`, `subgroup()` and `derive()` work as on any group.
     """
 
-    #: How each child finished, those included that succeeded, in input order.
+    #: How each child finished, also those that succeeded, in input order.
     outcomes: tuple[Outcome[Any], ...]
 
     def __new__(
@@ -66,7 +66,7 @@ class ChildFailures(BaseExceptionGroup[E_co]):
         return self
 
     def __init__(self, *_: object) -> None:  # pyright: ignore[reportInconsistentConstructor]
-        """Leave `args` as any group has them."""
+        """Leave `args` as in any group."""
 
     def derive(self, excs: Sequence[_E]) -> ChildFailures[_E]:  # type: ignore[override]
         """Return a group of these exceptions, with the outcomes of the same call."""
@@ -132,7 +132,7 @@ def note_others(error: BaseException, function: str, failures: Iterable[Failure]
 
 
 def raise_unchanged(error: BaseException) -> NoReturn:
-    """Raise an exception without setting its context to what the caller happens to be handling.
+    """Raise an exception without setting its context to the one that the caller is handling.
 
     except CacheMiss:
         return await gather_structured(...)
@@ -146,7 +146,7 @@ def raise_unchanged(error: BaseException) -> NoReturn:
 
 
 def without_our_frame(error: _E) -> _E:
-    """Cut the frame that caught `error`, which is ours, off its traceback."""
+    """Remove the frame that caught `error`, which is ours, from its traceback."""
     traceback = traceback_of(error)
     set_traceback(error, traceback and traceback.tb_next)
     return error
@@ -159,7 +159,7 @@ def _add_note(error: BaseException, title: str, text: str) -> None:
         if text not in ours:
             dropped = ours[: 1 - _NOTES]
             _set(error, "__notes__", [*(note for note in notes if note not in dropped), text])
-    except Exception:  # noqa: BLE001 - an exception that refuses notes is still to be raised
+    except Exception:  # noqa: BLE001 - an exception that refuses notes is raised without
         return
 
 
@@ -171,7 +171,7 @@ def _described(index: int, text: str) -> str:
 def _traceback_text(error: BaseException) -> str:
     try:
         shown = traceback.TracebackException.from_exception(error)
-        # What a nested call noted would be repeated at each level.
+        # The notes of a nested call would be repeated at each level.
         notes = getattr(error, "__notes__", None) or ()
         shown.__notes__ = [note for note in notes if _ALSO_FAILED not in note] or None
         return "".join(shown.format()).rstrip()

@@ -1,4 +1,4 @@
-"""`first_n_within`: the first successes inside a time, and what became of the rest."""
+"""`first_n_within`: the first values, within a time, and how every child finished."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def first_n_within(
         aws: An iterable of coroutines, Tasks, Futures or other awaitables, all different. With
             `limit` a generator is pulled lazily, never more than `limit` children ahead.
         n: How many values are wanted; None for as many as there are inputs. With 0 nothing starts.
-        within: Seconds for the whole call; None for no limit. What arrives in the very tick of the
+        within: Seconds for the whole call; None for no limit. What arrives in the tick of the
             deadline is in time. With 0 only Tasks and Futures that are done already count.
         limit: How many children may run at a time; None for all at once.
         child_timeout: Seconds that each child may take, counted from its own start. A late child is

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from structgather import _adopt, _failures, _stuck
 from structgather._arguments import (
@@ -14,19 +13,19 @@ from structgather._arguments import (
     check_seconds,
     places,
 )
+from structgather._gathered import FUNCTION, Gathered, Outcomes
 from structgather._one import One
-from structgather._outcome import Cancelled, Ok
-from structgather._queued import start_queued
+from structgather._queued import Queue
 from structgather._scope import Scope
 from structgather._timers import ChildTimeouts
 from structgather._unstarted import close_unstarted, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Coroutine, Iterable, Sequence
     from types import TracebackType
     from typing import TypeAlias
 
-    from structgather._failures import ChildFailures, Failure
+    from structgather._failures import Failure
     from structgather._gathered_types import (
         Gathered1,
         Gathered2,
@@ -48,133 +47,6 @@ if TYPE_CHECKING:
     _Awaitable: TypeAlias = asyncio.Future["_T"] | Awaitable["_T"]
 
 _T = TypeVar("_T")
-_V = TypeVar("_V")
-
-FUNCTION = "gather_structured"
-
-
-@final
-class Gathered(list[_T]):
-    """Values and exceptions in the order of the arguments, as `asyncio.gather` returns them.
-
-    A plain list in every respect, which in addition remembers which of its items are failures: an
-    exception that a child *returned* is not one. Later changes to the list don't change that.
-    """
-
-    __slots__ = ("_outcomes",)
-
-    def __init__(
-        self,
-        items: Iterable[_T] = (),
-        outcomes: Iterable[Outcome[Any]] = (),
-    ) -> None:
-        super().__init__(items)
-        self._outcomes = outcomes
-
-    @property
-    def outcomes(self) -> tuple[Outcome[Any], ...]:
-        """How each child finished, in the order of the arguments."""
-        if not isinstance(self._outcomes, tuple):  # they are made when they are asked for
-            self._outcomes = tuple(self._outcomes)
-        return self._outcomes
-
-    def exception_group(self) -> ChildFailures[BaseException] | None:
-        """Return all failures as one new group, in the order of the arguments; None without any.
-
-        It is an `ExceptionGroup`, unless a child finished cancelled or with another exception that
-        is not an `Exception`; then it is a `BaseExceptionGroup`. A child that fills several
-        positions is in it once.
-        """
-        failed = {o.index: o.error for o in self.outcomes if not isinstance(o, Ok)}
-        return _failures.group(FUNCTION, failed.items(), self.outcomes) if failed else None
-
-    def raise_failures(self: Gathered[_V | BaseException]) -> list[_V]:
-        """Raise `exception_group()` if there is one, otherwise return the list itself.
-
-        For fan-outs in which every child must run to completion before failures are raised:
-
-            (await gather_structured(*closes, return_exceptions=True)).raise_failures()
-        """
-        error = self.exception_group()
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error, self  # the traceback refers to this frame: no cycle
-        return cast("list[_V]", self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (list(self), self.outcomes)
-
-
-class _Outcomes:
-    """The outcomes of one call, each made when it is asked for."""
-
-    __slots__ = ("_elapsed", "_positions", "_unsuccessful", "_values")
-
-    def __init__(
-        self,
-        values: list[Any],
-        elapsed: list[float | None],
-        unsuccessful: dict[int, Outcome[Any]],
-        positions: Sequence[int],
-    ) -> None:
-        self._values = values
-        self._elapsed = elapsed
-        self._unsuccessful = unsuccessful
-        self._positions = positions
-
-    def __iter__(self) -> Iterator[Outcome[Any]]:
-        for index in self._positions:
-            elapsed = self._elapsed[index]
-            if index in self._unsuccessful:
-                yield self._unsuccessful[index]
-            elif elapsed is None:
-                yield Cancelled(asyncio.CancelledError("never started"), index, 0.0)
-            else:
-                yield Ok(self._values[index], index, elapsed)
-
-
-class _Queue:
-    """With a limit: the children that wait until there is room for them."""
-
-    __slots__ = ("_context", "_room", "_scope", "_starting", "_waiting")
-
-    def __init__(self, scope: Scope, limit: int) -> None:
-        self._scope = scope
-        self._room = limit
-        self._waiting: Iterator[tuple[int, Awaitable[Any]]] = iter(())
-        self._starting = True
-        self._context = contextvars.copy_context()
-
-    def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
-        """Start as many children as there is room for, in input order; the others wait."""
-        if self._scope.stopping:
-            return  # an adopted child has failed already
-        room = self._room
-        self._waiting = zip(indices[room:], awaitables[room:], strict=True)
-        self._room = max(room - len(indices), 0)
-        self._scope.start(indices[:room], awaitables[:room])
-        self._starting = False
-        self._start_waiting()
-
-    def freed(self) -> None:
-        """Start the next child, since one has finished."""
-        self._room += 1
-        if not self._starting:  # otherwise it has finished eagerly, while it is being started
-            self._start_waiting()
-
-    def _start_waiting(self) -> None:
-        self._starting = True
-        while self._room and not self._scope.stopping:
-            for index, awaitable in self._waiting:
-                self._room -= 1
-                # Here the sibling that has just finished is running, in its own context.
-                start_queued(self._scope, index, awaitable, self._context)
-                break
-            else:
-                break
-        self._starting = False
 
 
 class _Gather:
@@ -202,7 +74,7 @@ class _Gather:
     _elapsed: list[float | None] | None
     _unsuccessful: dict[int, Outcome[Any]]
     #: With a limit, and the children that take room: those that are not adopted.
-    _queue: _Queue | None
+    _queue: Queue | None
     _queued: set[int]
 
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
@@ -238,24 +110,10 @@ class _Gather:
         except BaseException:
             refuse(self._arguments)
             raise
-        self._scope = scope = Scope(FUNCTION, caller)
+        scope = Scope(FUNCTION, caller)
         del caller
-        self._values = [None] * len(self._arguments)
-        self._failures = []
         self._return_exceptions = return_exceptions
-        self._elapsed = self._queue = None
-        if return_exceptions or exception_group:
-            elapsed: list[float | None] = [None] * len(self._arguments)
-            self._elapsed = elapsed
-            self._unsuccessful = {}
-        if limit is not None:
-            scope.started_at = {}
-            self._queue = _Queue(scope, limit)
-        if child_timeout is not None:
-            scope.started_at = {}
-            scope.timeouts = ChildTimeouts(scope, child_timeout)
-        plain = self._elapsed is None and limit is None
-        scope.decide_by(self, self._values.__setitem__ if plain else self._record)
+        self._open(scope, limit, child_timeout, outcomes=return_exceptions or exception_group)
         positions = places(self._arguments)
         try:
             async with scope.group:
@@ -270,6 +128,26 @@ class _Gather:
             await _adopt.join_remaining(scope)
         del scope
         return self._result(positions, exception_group)
+
+    def _open(
+        self, scope: Scope, limit: int | None, child_timeout: float | None, *, outcomes: bool
+    ) -> None:
+        self._scope = scope
+        self._values = [None] * len(self._arguments)
+        self._failures = []
+        self._elapsed = self._queue = None
+        if outcomes:
+            elapsed: list[float | None] = [None] * len(self._arguments)
+            self._elapsed = elapsed
+            self._unsuccessful = {}
+        plain = not outcomes and limit is None
+        scope.decide_by(self, self._values.__setitem__ if plain else self._record)
+        if limit is not None or child_timeout is not None:
+            scope.started_at = {}
+        if limit is not None:
+            self._queue = Queue(scope, limit)
+        if child_timeout is not None:
+            scope.timeouts = ChildTimeouts(scope, child_timeout)
 
     def _start(self, positions: list[int] | None) -> None:
         indices: Sequence[int] = range(len(self._arguments))
@@ -323,20 +201,19 @@ class _Gather:
         values, failures = self._values, self._failures
         if error is None and not failures and self._elapsed is None:
             self._arguments = ()
-            return values if positions is None else [values[position] for position in positions]
+            return _spread(values, positions)
         several = len(self._arguments) > 1
         name = _stuck.describe(self._arguments[failures[0][0]]) if failures else ""
-        close_unstarted(self._arguments)  # those that waited for room
+        if error is not None or self._queue is not None:
+            close_unstarted(self._arguments)
         self._arguments = ()
         del self._scope, self._queue, self._values, self._failures
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions
-            outcomes = _Outcomes(values, self._elapsed, self._unsuccessful, every)
+            outcomes = Outcomes(values, self._elapsed, self._unsuccessful, every)
         if error is None and self._return_exceptions:
-            if positions is not None:
-                values = [values[position] for position in positions]
-            return Gathered(values, outcomes)
+            return Gathered(_spread(values, positions), outcomes)
         try:
             if error is not None:
                 _failures.note_others(error, FUNCTION, failures)
@@ -349,10 +226,14 @@ class _Gather:
                     _failures.note_raised_by(error, FUNCTION, index, name)
                 _failures.note_others(error, FUNCTION, failures)
             else:
-                return values if positions is None else [values[position] for position in positions]
+                return _spread(values, positions)
             _failures.raise_unchanged(error)
         finally:
             del error, failures, outcomes, values, self  # the traceback refers to this frame
+
+
+def _spread(values: list[Any], positions: list[int] | None) -> list[Any]:
+    return values if positions is None else [values[position] for position in positions]
 
 
 def _check_options(
@@ -652,7 +533,7 @@ def gather_structured(
 
     - When the call returns or raises, every child has finished. After a failure, or when the caller
       is cancelled, the children still running are cancelled, and joined before anything is raised.
-    - The first failure is raised as the very object that the child raised, with those of its
+    - The first failure is raised as the same object that the child raised, with those of its
       siblings in its notes.
     - A bad argument is refused before anything has started.
     - Without `await` nothing happens: the result is a coroutine, not a Future that runs already.

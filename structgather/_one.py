@@ -199,7 +199,7 @@ class One(Joins):
             del error, thrown, raised, value, self  # the traceback refers to this frame: no cycle
 
     def _take_result(self, child: asyncio.Future[Any]) -> None:
-        # Adopted, or cancelled before its first step, or not run by what is around it.
+        # Adopted, or cancelled before its first step, or not run by the coroutine that wraps it.
         if child.cancelled():
             self._error = _adopt.cancellation_of(child)
         elif (error := child.exception()) is not None:

@@ -16,10 +16,10 @@ E_co = TypeVar("E_co", bound=BaseException, covariant=True)
 
 
 class _Settled:
-    """What all outcomes have in common. They are immutable, and compare by what they hold."""
+    """Common to all outcomes. They are immutable, and compare by their content."""
 
-    # Read-only properties, since a `__setattr__` that refuses would make each of them expensive to
-    # create, and there is one for each child.
+    # Read-only properties: a `__setattr__` that raises would make outcomes expensive to create, and
+    # there is one for each child.
     __slots__ = ("_elapsed", "_index")
 
     _index: int
@@ -101,7 +101,7 @@ class Ok(_Settled, Generic[T_co]):
 
 
 class _WithoutValue(_Settled, Generic[E_co]):
-    """What the outcomes that have an error in place of a value have in common."""
+    """Common to the outcomes that have an error in place of a value."""
 
     __slots__ = ("_error", "_traceback")
     __match_args__: Final = ("error", "index", "elapsed")
@@ -122,7 +122,7 @@ class _WithoutValue(_Settled, Generic[E_co]):
         return self._error
 
     def result(self) -> NoReturn:
-        """Raise the error, the very object that the child raised."""
+        """Raise the error, the same object that the child raised."""
         error = self._error
         _failures.set_traceback(error, self._traceback)
         try:
@@ -155,10 +155,10 @@ class Failed(_WithoutValue[BaseException]):
 
 @final
 class TimedOut(_WithoutValue[TimeoutError]):
-    """The child's time was over, its own or that of the whole call: it was cancelled.
+    """The child exceeded its own timeout or the deadline of the call, and was cancelled.
 
-    `error` is a TimeoutError that names the child. Where the child's own `child_timeout` was over,
-    the error's cause shows where the child stood.
+    `error` is a TimeoutError that names the child. If the child exceeded its own `child_timeout`,
+    the cause of the error has the child's traceback.
     """
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""What each of the three functions decides for itself, as the scope of its children sees it."""
+"""The interface between a scope and the function that it belongs to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Policy(Protocol):
         """Record a child without a value; `by_us` tells whether this call cancelled it."""
 
     def on_abort(self) -> object:
-        """Note that something other than a child's failure ends the call."""
+        """Note that something other than a child's failure stops the call."""
 
 
 class _Ignore:
@@ -27,7 +27,7 @@ class _Ignore:
     def on_abort(self) -> None: ...
 
 
-#: The policy of a call that is over, or was closed: what its children do has no effect.
+#: The policy of a call that has returned, or was closed: its children have no effect.
 IGNORE = _Ignore()
 
 

@@ -1,17 +1,17 @@
-"""Children that start one by one: as there is room for them, or as the source has them."""
+"""Children that start one by one: as there is room, or as the source yields them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _stuck
-from structgather._group import COROUTINE, TASK
+from structgather._group import COROUTINE
 
 if TYPE_CHECKING:
-    import contextvars
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Generator, Iterator, Sequence
 
     from structgather._scope import Scope
 
@@ -43,18 +43,18 @@ def start_queued(
         # Not by the keyword `context`, which older task factories do not take.
         task: Any = context.copy().run(scope.group.create_task, wrapper)
     except BaseException as error:  # noqa: BLE001 - a task factory's
-        scope.creation_failed(error, wrapper, (awaitable,))
+        _adopt.creation_failed(scope, error, wrapper, (awaitable,))
         return
-    if not isinstance(task, TASK) or task.done() or task.get_coro() is not wrapper:
+    if not _adopt.runs_only(task, wrapper):
         _adopt.adopt_wrapped(scope, index, task, wrapper, awaitable)
     else:
         scope.unfinished[index] = task
         if not wrapper.cr_suspended:  # unless it was started eagerly
             scope.priming = True
             try:
-                wrapper.send(None)  # to where it waits for the Task's first step
+                wrapper.send(None)  # up to FIRST_STEP
             except BaseException as error:  # noqa: BLE001 - an interrupt in our own code
-                scope.creation_failed(error, wrapper, (awaitable,))
+                _adopt.creation_failed(scope, error, wrapper, (awaitable,))
             scope.priming = False
     if scope.stopping and not scope.batches:  # in an eager first step: outcomes.cancel()
         scope.cancel((index,))
@@ -68,3 +68,45 @@ def one_batch(scope: Scope) -> Generator[None]:
         yield
     finally:
         scope.loop.call_soon(scope.check)
+
+
+class Queue:
+    """With a limit: the children that wait until there is room for them."""
+
+    __slots__ = ("_context", "_room", "_scope", "_starting", "_waiting")
+
+    def __init__(self, scope: Scope, limit: int) -> None:
+        self._scope = scope
+        self._room = limit
+        self._waiting: Iterator[tuple[int, Awaitable[Any]]] = iter(())
+        self._starting = True
+        self._context = contextvars.copy_context()
+
+    def start(self, indices: Sequence[int], awaitables: Sequence[Awaitable[Any]]) -> None:
+        """Start as many children as there is room for, in input order; the others wait."""
+        if self._scope.stopping:
+            return  # an adopted child has failed already
+        room = self._room
+        self._waiting = zip(indices[room:], awaitables[room:], strict=True)
+        self._room = max(room - len(indices), 0)
+        self._scope.start(indices[:room], awaitables[:room])
+        self._starting = False
+        self._start_waiting()
+
+    def freed(self) -> None:
+        """Start the next child, since one has finished."""
+        self._room += 1
+        if not self._starting:  # otherwise it has finished eagerly, while it is being started
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        self._starting = True
+        while self._room and not self._scope.stopping:
+            for index, awaitable in self._waiting:
+                self._room -= 1
+                # Here the sibling that has just finished is running, in its own context.
+                start_queued(self._scope, index, awaitable, self._context)
+                break
+            else:
+                break
+        self._starting = False

@@ -15,8 +15,9 @@ group and from a caller that waits in `__aexit__`. So these are the rules:
    caller's cancellation, or its leaving the block, stops them at once, in the same instant.
 5. What is thrown into the body while it waits is raised after the join. Nothing here cancels or
    uncancels the caller's task.
-6. Who cancelled a child is told by what we did (`cancelled_at`, `timeout_errors`), not by
-   `Task.cancelling()`, unless the group has aborted itself (`_adopt`).
+6. Whether this call, a timeout or a third party cancelled a child is decided by what the call did
+   (`cancelled_at`, `timeout_errors`), not by `Task.cancelling()`, unless the group has aborted
+   itself (`_adopt`).
 7. A child cancelled before its first step never runs: its coroutine is closed and it settles as
    cancelled. `check` finds it, which runs behind the first steps of a batch. A child that starts
    later, when there is room, waits for its first step in `run_child`, and so finds out by itself.
@@ -41,7 +42,7 @@ from structgather._queued import FIRST_STEP
 from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from structgather._policy import Policy, Unsuccessful
     from structgather._timers import ChildTimeouts
@@ -95,6 +96,8 @@ class Scope:
         self.batches.append((indices, awaitables))
         child: Any = self.run_child  # not every type checker knows a coroutine's __name__
         create, unfinished = self.group.create_task, self.unfinished
+        # Without a task factory, what holds for the first Task holds for all.
+        uniform, plain = _adopt.task_factory_of(self.loop) is None, False
         try:
             for index, awaitable in zip(indices, awaitables, strict=True):
                 if type(awaitable) is COROUTINE:
@@ -111,22 +114,15 @@ class Scope:
                 try:
                     task = create(wrapper)
                 except BaseException as error:  # noqa: BLE001 - a task factory's
-                    self.creation_failed(error, wrapper, awaitables)
+                    _adopt.creation_failed(self, error, wrapper, awaitables)
                     break
-                if isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper:
+                if plain or _adopt.runs_only(task, wrapper):
                     unfinished[index] = task
+                    plain = uniform
                 else:  # it has finished eagerly, or comes from a task factory
                     _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
         finally:
             self.loop.call_soon(self.check)
-
-    def creation_failed(
-        self, error: BaseException, wrapper: Coroutine[Any, Any, None], awaitables: Iterable[object]
-    ) -> None:
-        """Stop, because a child could not be started."""
-        wrapper.close()
-        self.fail(error)
-        close_unstarted(awaitables)
 
     async def run_child(self, index: int, awaitable: Awaitable[Any]) -> None:
         """Await a child in its Task, and record how it finishes."""
@@ -141,28 +137,30 @@ class Scope:
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
             self._failed(index, error, awaitable)
             return
-        self.unfinished.pop(index, None)
+        task = self.unfinished.pop(index, None)
         self._on_value(index, value)
         if self.started_at is not None:
             self._forget(index)
-        if not self.unfinished and self._waiter is not None:
-            self._wake_if_last()
+        if not self.unfinished:
+            self._wake_behind(task)
 
     def _failed(self, index: int, error: BaseException, awaitable: Awaitable[Any]) -> None:
-        task = self.unfinished.get(index)  # None in an eager first step
-        if isinstance(error, GeneratorExit) and task not in {None, asyncio.current_task(self.loop)}:
-            # The child has not failed: its Task is garbage, and its coroutine is being closed.
-            close_unstarted((awaitable,))
-            self.unfinished.pop(index, None)
-            return
         if isinstance(error, INTERRUPTS):
             self.errors.raise_in(self.loop, error)
+        elif isinstance(error, GeneratorExit):
+            task = self.unfinished.get(index)  # None in an eager first step
+            if task not in {None, asyncio.current_task(self.loop)}:
+                # The child has not failed: its Task is garbage, and its coroutine is being closed.
+                close_unstarted((awaitable,))
+                self.unfinished.pop(index, None)
+                return
         self.settle_error(Failed, index, without_our_frame(error))
 
     def check(self) -> None:
         """Settle what was cancelled before its first step. Runs behind those of a batch."""
         batch = self.batches.pop(0)
-        if any([child.done() for child in self.unfinished.values()]):  # noqa: C419 - it is faster
+        unfinished = self.unfinished
+        if unfinished and any([child.done() for child in unfinished.values()]):  # noqa: C419 - it is faster
             _adopt.settle_unstarted(self, *batch)
         if self.stopping and not self.batches:
             self.stop()
@@ -176,7 +174,7 @@ class Scope:
         if self.started_at is not None or self.cancelled_at:
             self._forget(index)
         if not self.unfinished:
-            self._wake_if_last()
+            self._wake_behind()
 
     def settle_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
         """Record that a child finished cancelled: by us, by its timeout, or by a third party."""
@@ -198,8 +196,10 @@ class Scope:
             self.stop_after_first_steps()
         else:
             self._policy.on_error(kind, index, error, by_us)
-        self._forget(index)
-        self._wake_if_last()
+        if self.started_at is not None or self.cancelled_at:
+            self._forget(index)
+        if not self.unfinished:
+            self._wake_behind()
 
     def _forget(self, index: int) -> None:
         if self.started_at is not None:
@@ -210,13 +210,14 @@ class Scope:
         if self.timeouts is not None:
             self.timeouts.discard(index)
 
-    def _wake_if_last(self) -> None:
-        if self.unfinished or self._waiter is None:
+    def _wake_behind(self, task: asyncio.Future[Any] | None = None) -> None:
+        if self._waiter is None:
             return
-        task = asyncio.current_task(self.loop)
+        if task is None:
+            task = asyncio.current_task(self.loop)
         if task is None:
             self.wake()
-        else:  # the child's, in its last step: let the group's done callback run before ours
+        else:  # the last child's, in its last step: the group's done callback runs before ours
             task.add_done_callback(self.wake)
             if self.stopping:
                 # If an interrupt prevents this wake-up, nothing else would cancel the caller.
@@ -272,10 +273,8 @@ class Scope:
 
     def elapsed(self, index: int) -> float:
         """Return how long ago a child was started, in seconds."""
-        started_at = self.called_at
-        if self.started_at is not None:
-            started_at = self.started_at.get(index, started_at)
-        return self.loop.time() - started_at
+        started_at = self.started_at or {}
+        return self.loop.time() - started_at.get(index, self.called_at)
 
     # ... and joined.
 
@@ -290,7 +289,7 @@ class Scope:
             self.errors.keep(error)
         self.stop()
 
-    def wait(self) -> Waiter:
+    def wait_in_block(self) -> Waiter:
         """Return what a body awaits that may survive its cancellation, until the next `wake()`."""
         waiter = self._waiter = BlockWaiter(loop=self.loop)
         waiter.stop = self.stop

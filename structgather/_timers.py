@@ -66,7 +66,7 @@ class ChildTimeouts:
         self._deadlines.pop(index, None)
 
     def clear(self) -> None:
-        """Forget all children: the call is over, or everything is being cancelled anyway."""
+        """Forget all children: the call has finished, or everything is being cancelled anyway."""
         self._deadlines.clear()
         self._generation += 1
         timer, self._timer = self._timer, None
@@ -112,7 +112,7 @@ class ChildTimeouts:
 def call_after_tick(
     loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], None]
 ) -> asyncio.TimerHandle:
-    """Call `callback` when all that happens in the tick `when` of the clock has happened.
+    """Call `callback` after everything else in the tick `when` of the clock.
 
     That is two loop iterations after the tick: one for the timers that are due in the same tick,
     one for the Tasks that they wake. A value that arrives in the tick of its deadline is in time:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 CHANGE = """\
 What changes: when a child (one of the awaitables) fails, gather_structured cancels the others, its
 siblings, waits until they have finished, and raises the same exception. asyncio.gather raises it at
-once, and lets the siblings run on.
+once, and lets the siblings continue.
 """
 _TITLES = (
-    (Verdict.MOVED, False, "Moved, and worth a look"),
+    (Verdict.MOVED, False, "Moved; review these"),
     (
         Verdict.DECIDE,
         False,

@@ -112,13 +112,13 @@ _TASKS_OF_OTHERS = Rule(
     "Other code holds these awaitables (in an attribute, a global, ...): it would find them"
     " cancelled.",
     "gather_structured(...) if they may stop together;"
-    " gather_structured(*map(asyncio.shield, tasks)) lets them run on",
+    " gather_structured(*map(asyncio.shield, tasks)) lets them continue",
 )
 _BEFORE_A_FAILURE = (
     Rule(
         "teardown",
         DECIDE,
-        "This is cleanup (close, stop, `finally`, ...): a failure would cancel the rest of it.",
+        "This is cleanup (close, stop, `finally`, ...): a failure would cancel the rest.",
         "(await gather_structured(..., return_exceptions=True)).raise_failures() lets all of it"
         " finish, then raises the failures as a group",
     ),
@@ -135,13 +135,13 @@ _AFTER_A_FAILURE = (
         DECIDE,
         "The Tasks are used after a failure, and would have been cancelled by then.",
         "gather_structured(...) if they may be cancelled;"
-        " gather_structured(*map(asyncio.shield, tasks)) lets them run on",
+        " gather_structured(*map(asyncio.shield, tasks)) lets them continue",
     ),
     Rule(
         "swallowed",
         DECIDE,
-        "A failure is caught, here or by a caller, and the program goes on; today the siblings do,"
-        " too.",
+        "A failure is caught, here or by a caller, and the program continues; today the"
+        " siblings do, too.",
         "gather_structured(...) if they may be cancelled; with return_exceptions=True they finish,"
         " and the failures are returned as values",
     ),
@@ -185,7 +185,7 @@ GATHER = (
         "wrapper",
         MOVED,
         "This function wraps gather: for each of its callers, a failure now cancels the siblings.",
-        "look at its callers; with return_exceptions=True the children run to their end as today",
+        "review its callers; with return_exceptions=True all children finish, as today",
     ),
     Rule(
         "unseen",
@@ -228,10 +228,10 @@ AS_COMPLETED = (
     Rule(
         "left_early",
         DECIDE,
-        "Where the loop is left, the rest runs on today; as_completed_scoped cancels it, also Tasks"
-        " that other code holds.",
+        "Where the loop is left, the other children continue today; as_completed_scoped cancels"
+        " them, also Tasks that other code holds.",
         "as_completed_scoped(...) if that is better, or first_n_within(...) for the first results;"
-        " as_completed_scoped(map(asyncio.shield, tasks)) lets them run on",
+        " as_completed_scoped(map(asyncio.shield, tasks)) lets them continue",
     ),
     *_BEFORE_A_FAILURE,
     *_AFTER_A_FAILURE,

@@ -5,6 +5,7 @@ data what they received, so that `outcome_oracles` can also judge a call that wa
 
     caller of <scope>    "limit"   how many children may run at a time
     caller of <scope>    "adopted" the label of a child that is a Task or a Future
+    caller of <scope>    "ordered" that outcomes are yielded in input order
     source of <scope>    "pulled"  one more child was requested
     source of <scope>    "opened", "closed"
     consumer of <scope>  "asks"    for the next outcome
@@ -268,6 +269,8 @@ async def stream(
     got: list[Outcome[Any]] = []
     scoped = of(feed(left), **options)
     log("caller", "limit", options.get("limit"))
+    if options.get("ordered"):
+        log("caller", "ordered")
     _open[born_in.get()] = (scoped, more)
     try:
         async with scoped as outcomes:

@@ -1,4 +1,4 @@
-"""What must also be true of the two functions with outcomes.
+"""What must also be true of the functions with outcomes.
 
 They judge what `simloop.calls` logged, also in a run that was cancelled. `check` runs them all.
 """
@@ -74,6 +74,8 @@ def nothing_dropped(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
 def in_completion_order(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
     """A stream yields its outcomes in the order in which the children finished."""
     streams: list[tuple[Kept, ...]] = logged(run, f"consumer of {name}", "kept")
+    if logged(run, f"caller of {name}", "ordered"):
+        return
     others = scope.adopted  # their done callbacks run an iteration later
     for pieces in streams:
         children = [
@@ -84,6 +86,16 @@ def in_completion_order(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
         ends = [child.finished[0] for child in children if child.finished]
         if ends != sorted(ends):
             yield f"yielded as {[piece.place for piece in pieces]}"
+
+
+@oracle
+def in_input_order(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
+    """A stream that is ordered yields its outcomes in input order."""
+    streams: list[tuple[Kept, ...]] = logged(run, f"consumer of {name}", "kept")
+    for pieces in streams if logged(run, f"caller of {name}", "ordered") else []:
+        indices = [piece.place for piece in pieces]
+        if indices != sorted(indices):
+            yield f"yielded as {indices}"
 
 
 @oracle

@@ -40,9 +40,11 @@ from simloop.wrong_outcomes import (
     DropsTheTickOfTheDeadline,
     DropsTheUndelivered,
     ForgetsWhatIsAddedLate,
+    InOrder,
     KeepsRunningAfterTheTimeout,
     LeavesTheSourceOpen,
     LeavesWithoutJoining,
+    OrdersWhatIsReady,
     RunsAhead,
     Stream,
     TakesZeroForNone,
@@ -58,7 +60,7 @@ RACERS: dict[str, Behaviour] = {"a": returns(), "b": returns_while_cancelled(), 
 
 
 def of_the_tick(run: Run) -> None:
-    """The first child of `CLOCK` returns at 1, which is in time if that is the deadline."""
+    """The first child of `CLOCK` returns at 1, in time if that is the deadline."""
     scope = log_of(run).scopes[SCOPE]
     if scope.labels == tuple(CLOCK) and scope.deadline == 1 and scope.children[0].cancelled:
         raise Violation("of_the_tick", "cancelled in the tick of its value", run.schedule)
@@ -109,6 +111,7 @@ FAULTS = [
     ),
     Fault(TakesZeroForNone, "deadlines_hold", partial(streams, children=CLOCK, timeout=0)),
     Fault(DeliversByIndex, "in_completion_order", partial(streams, body=pauses)),
+    Fault(OrdersWhatIsReady, "in_input_order", partial(streams, ordered=True)),
     Fault(CountsFromTheEntry, "elapsed_to_the_tick", partial(streams, children=SLEEP, limit=1)),
     Fault(LeavesTheSourceOpen, "source_closed", partial(streams, feed=slow, body=breaks)),
     Fault(race_that_counts_losers, "the_first_values", partial(races, n=1)),
@@ -123,7 +126,9 @@ def test_a_known_fault_is_found(fault: Fault) -> None:
     """The search finds the fault, and no such violation in a right implementation."""
     search = explore(fault.program(fault.wrong), deadlock_ok=True)
     assert any(fault.oracle in violated(run) for run in search)
-    right = Stream if isinstance(fault.wrong, type) else race
+    right: Callable[..., object] = Stream if isinstance(fault.wrong, type) else race
+    if fault.wrong is OrdersWhatIsReady:
+        right = InOrder
     for run in explore(fault.program(right), deadlock_ok=True):
         assert fault.oracle not in violated(run)
 
@@ -143,7 +148,7 @@ def test_every_fault_is_found() -> None:
         if (inspect.isclass(thing) and issubclass(thing, Stream))
         or inspect.iscoroutinefunction(thing)
     }
-    assert {fault.wrong for fault in FAULTS} == public - {Stream, race}
+    assert {fault.wrong for fault in FAULTS} == public - {Stream, InOrder, race}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +158,7 @@ def test_every_fault_is_found() -> None:
         pytest.param(streams(Stream, body=breaks), id="breaks"),
         pytest.param(streams(Stream, feed=generator, limit=2), id="limit=2"),
         pytest.param(streams(Stream, timeout=1), id="timeout"),
+        pytest.param(streams(InOrder, ordered=True), id="ordered"),
         pytest.param(races(race, SMALL, n=1), id="race"),
         pytest.param(races(race, within=1), id="race-within"),
     ],

@@ -43,7 +43,7 @@ class Stream:
 
     def set_timer(self) -> None:
         if self.timeout is not None:
-            # What arrives in the tick of the deadline is in time.
+            # A value that arrives in the tick of the deadline is in time.
             self.loop.call_later(self.timeout, self.two_iterations_later)
 
     def two_iterations_later(self) -> None:
@@ -244,6 +244,26 @@ class DeliversByIndex(Stream):
     def deliver(self, outcome: Outcome[Any]) -> None:
         super().deliver(outcome)
         self.ready = deque(sorted(self.ready, key=lambda outcome: outcome.index))
+
+
+class OrdersWhatIsReady(DeliversByIndex):
+    """In input order, it does not wait for the outcome of an earlier child."""
+
+    def __init__(self, aws: Any, *, ordered: bool) -> None:
+        assert ordered
+        super().__init__(aws)
+
+
+class InOrder(OrdersWhatIsReady):
+    """No fault."""
+
+    yielded = 0
+
+    async def __anext__(self) -> Outcome[Any]:
+        while self.running and not (self.ready and self.ready[0].index == self.yielded):
+            await self.next_wake()
+        self.yielded += 1
+        return await super().__anext__()
 
 
 class CountsFromTheEntry(Stream):

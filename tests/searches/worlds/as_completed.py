@@ -56,6 +56,7 @@ FOUR: dict[str, Behaviour] = {
 }
 ADDING: dict[str, Behaviour] = FOUR | {"a": adds_a_child()}
 add_two = partial(stream, held_back=2)
+ordered = partial(stream, ordered=True)
 
 # fmt: off
 WORLDS = [
@@ -85,6 +86,18 @@ WORLDS = [
     World("generator breaks", partial(stream, feed=generator, limit=1, body=breaks)),
     World("raising", partial(stream, feed=raising), cancels=1),
     World("raising limit=1", partial(stream, feed=raising, limit=1)),
+    # In input order.
+    World("ordered", ordered, smaller=SMALL),
+    World("ordered pauses", partial(ordered, body=pauses), smaller=SMALL, cancels=1),
+    World("ordered breaks", partial(ordered, body=pauses_and_breaks), smaller=SMALL, cancels=1),
+    World("ordered cancels", partial(ordered, body=cancels), smaller=SMALL),
+    World("ordered limit=1", partial(ordered, limit=1)),
+    World("ordered limit=2", partial(ordered, limit=2)),
+    World("ordered generator", partial(ordered, feed=generator, limit=2, body=pauses),
+          smaller=SMALL, cancels=1),
+    World("ordered slow", partial(ordered, feed=slow, limit=2), TWO, cancels=1),
+    World("ordered timeout", partial(ordered, timeout=1), deadline=1, smaller=SMALL, cancels=1),
+    World("ordered adds", partial(ordered, held_back=2, body=adds, limit=2), FOUR),
     # Deadlines.
     World("timeout", partial(stream, timeout=1), deadline=1, smaller=SMALL, cancels=1),
     World("timeout ticks", partial(stream, timeout=1), TICKS, deadline=1),
@@ -125,6 +138,7 @@ RACING = [
     World("timeout", partial(stream, timeout=1), TWO, deadline=1, smaller=ONE, cancels=0),
     World("breaks", partial(stream, body=breaks), TWO, cancels=1),
     World("pauses limit=1", partial(stream, body=pauses, limit=1, feed=generator), TWO),
+    World("ordered", partial(ordered, body=pauses), TWO, cancels=0),
     World("slow", partial(stream, limit=1, feed=slow), TWO, cancels=1),
     World("child adds", add_two, ADDING, cancels=0),
 ]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
+from weakref import ref
+
+import pytest
 
 from searches.counted import World, pairs, racing, schedules, sweeps
+from simloop.base_loop import LoopTask
 from simloop.behaviours import (
     cancels_itself,
     cleans_up_slowly,
@@ -27,7 +32,7 @@ from simloop.every_schedule import (
     in_a_timeout,
 )
 from simloop.loop import current, point
-from simloop.worlds import Behaviour, Call
+from simloop.worlds import Behaviour, Call, Child
 from structgather import gather_structured
 
 Coro = Coroutine[Any, Any, Any]
@@ -36,7 +41,7 @@ TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
 NESTED: dict[str, Behaviour] = {"a": nests(gather_structured, **THREE), "b": fails()}
 NESTED_SMALL: dict[str, Behaviour] = {"a": nests(gather_structured, **TWO), "b": fails()}
 
-# Calls: gather_structured, and what stands around it or is handed to it.
+# Calls: gather_structured with something around it, or with adopted arguments.
 
 return_exceptions = partial(gather_structured, return_exceptions=True)
 exception_group = partial(gather_structured, exception_group=True)
@@ -46,12 +51,12 @@ child_timeout = partial(gather_structured, child_timeout=1)
 
 
 async def adopts(*coroutines: Coro) -> Any:
-    """Children are Tasks of the caller's, and are owned as if they were the call's."""
+    """Children are Tasks of the caller."""
     return await gather_structured(*map(asyncio.create_task, coroutines))
 
 
 async def adopts_with_child_timeout(*coroutines: Coro) -> Any:
-    """Children are Tasks of the caller's, each with a timeout."""
+    """Children are Tasks of the caller, each with a timeout."""
     return await gather_structured(*map(asyncio.create_task, coroutines), child_timeout=1)
 
 
@@ -73,7 +78,7 @@ async def adopts_a_future(*coroutines: Coro) -> Any:
 
 
 async def shares_a_task(*coroutines: Coro) -> Any:
-    """Each child is in a call of its own; all these calls, and the outer one, own one Task."""
+    """Each child is in a call of its own; all these calls, and the outer one, adopt one Task."""
     shared = asyncio.create_task(stay())
     calls = [
         gather_structured(coroutine, shared, return_exceptions=True) for coroutine in coroutines
@@ -124,7 +129,89 @@ async def in_a_cleanup(*coroutines: Coro) -> Any:
         await gather_structured(*tasks, return_exceptions=True)
 
 
-# What `simloop/test_finds_wrong_gathers.py` shows of a TaskGroup alone.
+def with_factory(factory: Any, call: Call) -> Call:
+    """Make the call on a loop that has a task factory."""
+
+    async def around(*coroutines: Coro) -> Any:
+        loop = current()
+        before = loop.get_task_factory()
+        loop.set_task_factory(factory)
+        try:
+            return await call(*coroutines)
+        finally:
+            loop.set_task_factory(before)
+
+    return around
+
+
+def wraps(loop: Any, coroutine: Coro, **options: Any) -> LoopTask[Any]:
+    """Run each child in another coroutine, as tracers do."""
+
+    async def traced(coroutine: Coro) -> Any:
+        return await coroutine
+
+    return LoopTask(traced(coroutine), loop=loop, **options)
+
+
+def delays(loop: Any, coroutine: Coro, **options: Any) -> LoopTask[Any]:
+    """Run each child in another coroutine, which yields to the loop before and after."""
+
+    async def traced(coroutine: Coro) -> Any:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            coroutine.close()
+            raise
+        value = await coroutine
+        await asyncio.sleep(0)
+        return value
+
+    return LoopTask(traced(coroutine), loop=loop, **options)
+
+
+# A reference that is not weak would be a cycle.
+caller: ContextVar[Callable[[], asyncio.Task[Any] | None]] = ContextVar("caller")
+
+
+async def known_to_children(*coroutines: Coro) -> Any:
+    """The children know the calling Task."""
+    task = asyncio.current_task()
+    assert task is not None
+    token = caller.set(ref(task))
+    try:
+        del task
+        return await gather_structured(*coroutines)
+    finally:
+        caller.reset(token)
+
+
+def joins_the_caller(points: int = 1) -> Behaviour:
+    """Tries to join the Task that waits for it, which is refused before anything starts."""
+
+    async def behave(child: Child) -> str:
+        await child.points(points)
+        refused = ""
+        try:
+            await gather_structured(never_started(), caller.get()())  # type: ignore[arg-type]
+        except RuntimeError as error:
+            refused = str(error)
+        assert "child 1 waits for the calling task" in refused
+        return child.label
+
+    return behave
+
+
+async def never_started() -> None:
+    pytest.fail("it was started")
+
+
+ANCESTOR: dict[str, Behaviour] = {"a": joins_the_caller(), "b": cleans_up_slowly()}
+NESTED_ANCESTOR: dict[str, Behaviour] = {
+    "a": nests(gather_structured, x=joins_the_caller(), y=cleans_up_slowly()),
+    "b": fails(points=2),
+}
+
+# The faults of a TaskGroup alone, shown in `simloop/test_finds_wrong_gathers.py`.
 OF_THE_GROUP = frozenset[str](
     {
         *({"outer_cancel_surfaces", "cancelling_balanced"} if sys.version_info < (3, 13) else ()),
@@ -151,6 +238,10 @@ WORLDS = [
     World("in_a_group", in_a_group, smaller=SMALL, excused=OF_THE_GROUP),
     World("in_a_cleanup", in_a_cleanup, smaller=SMALL),
     World("nested", gather_structured, NESTED, smaller=NESTED_SMALL),
+    World("ancestor", known_to_children, ANCESTOR),
+    World("ancestor, nested", known_to_children, NESTED_ANCESTOR, cancels=1),
+    World("factory wraps", with_factory(wraps, gather_structured), smaller=SMALL),
+    World("factory delays", with_factory(delays, gather_structured), smaller=SMALL),
 ]
 # Events that race.
 RACING = [
