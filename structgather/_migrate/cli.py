@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import structgather
 from structgather._migrate import config, files
-from structgather._migrate.module import BrokenError
 from structgather._migrate.project import Project
 from structgather._migrate.report import File, Report
 from structgather._migrate.rewrite import rewrite
+from structgather._migrate.text import BrokenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,11 +13,13 @@ import subprocess
 import sys
 import tempfile
 import tokenize
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from structgather._migrate.module import BrokenError, parse
+from structgather._migrate.module import parse
+from structgather._migrate.text import BrokenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,22 +96,34 @@ def parsed_by(line: str) -> str:
 
 
 def check(source: Source, text: str) -> None:
-    """Check that Python would read a text from the bytes that are to be written.
+    """Check what is to be written: it compiles, and Python reads this text from its bytes.
 
     Some encodings write a character in several ways: what does not change must stay as it is.
 
     Raises:
-        BrokenError: It would not.
+        BrokenError: It must not be written.
     """
     if text == source.text:
         return
     try:
-        same = ast.dump(parse(source.encode(text))) == ast.dump(parse(text))
+        content = source.encode(text)
+        same = ast.dump(parse(content)) == ast.dump(parse(text))
         kept = source.encode(source.text) == source.raw
     except (SyntaxError, ValueError) as error:
         raise BrokenError from error
-    if not (same and kept):
+    if not (same and kept and (_compiles(content) or not _compiles(source.raw))):
         raise BrokenError
+
+
+def _compiles(content: bytes) -> bool:
+    """Tell whether a text is a whole module: more than its grammar must be right for that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(content, "<module>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    return True
 
 
 def write(source: Source, text: str) -> None:

@@ -202,31 +202,23 @@ def survived_by_callers(module: Module, function: ast.AST | None, seen: set[ast.
     if not isinstance(function, FunctionDef) or function in seen:
         return False
     seen.add(function)
-    for call in module.names.calls:
-        if called(call) != function.name or not _calls(module, call, function):
-            continue
-        around = list(module.around_in_function(call))
-        if not any(isinstance(one, ast.Await) for one in around):
-            continue
-        if failure(module, call).survived:
-            return True
-        if survived_by_callers(module, module.function(call), seen):
-            return True
-    return False
+    return any(
+        failure(module, call).survived or survived_by_callers(module, module.function(call), seen)
+        for call in module.names.calls
+        if called(call) == function.name
+        and _calls(module, call, function)
+        and any(isinstance(one, ast.Await) for one in module.around_in_function(call))
+    )
 
 
 def _calls(module: Module, call: ast.Call, function: FunctionDef) -> bool:
+    """Tell whether a call of a function's name calls it: as a method of the same object, or not."""
     home = module.parent(function)
     match call.func:
-        case ast.Name() as name:
-            variable = module.names.variable(name)
+        case ast.Name() as name if not isinstance(home, ast.ClassDef):
+            scope = module.names.home(name)
             around = (function, *module.around(function))
-            return (
-                variable is not None
-                and variable.scope.node in around
-                and (len(variable.scope.bindings[name.id]) == 1)
-                and not isinstance(home, ast.ClassDef)
-            )
+            return scope is not None and scope.node in around and len(scope.bindings[name.id]) == 1
         case ast.Attribute(value=ast.Name(id="self" | "cls")):
             return home in module.around(call)
         case _:

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 Dotted: TypeAlias = tuple[str, ...]
 
 
-class BrokenError(Exception):
-    """What was moved would no longer be Python. It is a bug of this package; no file is written."""
-
-
 def parse(text: str | bytes) -> ast.Module:
     """Parse a text, and keep to ourselves what its author may be warned of.
 
@@ -29,17 +25,6 @@ def parse(text: str | bytes) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)
-
-
-def compiles(text: str) -> bool:
-    """Tell whether a text is a whole module: more than its grammar must be right for that."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            compile(text, "<module>", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-    return True
 
 
 @final

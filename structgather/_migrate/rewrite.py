@@ -10,7 +10,7 @@ from structgather._migrate import imports, loops, rules
 from structgather._migrate.config import Config
 from structgather._migrate.gathers import GATHER, Gather
 from structgather._migrate.loops import AS_COMPLETED, Loop
-from structgather._migrate.module import BrokenError, Module, compiles, parse
+from structgather._migrate.module import Module, parse
 from structgather._migrate.project import Outside, replaced_in
 from structgather._migrate.rules import Finding, Rule, Verdict, judge
 from structgather._migrate.text import Edit, Text, edited, shifted
@@ -57,7 +57,7 @@ def rewrite(text: str, outside: Outside | None = None, config: Config | None = N
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: The text can't be parsed.
-        BrokenError: A mistake was made.
+        BrokenError: Edits overlap, by a mistake.
     """
     if "gather" not in text and "as_completed" not in text:
         parse(text)
@@ -72,13 +72,7 @@ def rewrite(text: str, outside: Outside | None = None, config: Config | None = N
         if rule is None or rule.verdict is Verdict.MOVED:
             moved.setdefault(path, []).append(use)
     edits = _edits(module, moved, outside, config) if moved else []
-    try:
-        after = edited(text, edits)
-        parse(after)
-    except (SyntaxError, ValueError) as error:
-        raise BrokenError from error
-    if compiles(text) and not compiles(after):
-        raise BrokenError
+    after = edited(text, edits)
     found.sort(key=lambda one: one[0])
     return Rewritten(
         text,

@@ -16,6 +16,10 @@ Placed: TypeAlias = ast.expr | ast.stmt | ast.alias | ast.keyword
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
+class BrokenError(Exception):
+    """What was moved would be another program. It is a bug of this package; no file is written."""
+
+
 class Edit(NamedTuple):
     """Replace the characters from `start` to `end`."""
 
@@ -25,13 +29,17 @@ class Edit(NamedTuple):
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:
-    """Apply edits that do not overlap."""
+    """Apply edits.
+
+    Raises:
+        BrokenError: They overlap.
+    """
     parts: list[str] = []
     at = 0
     for edit in sorted(edits, key=lambda edit: edit[:2]):
         if edit.start < at:
             message = f"edits overlap at {edit.start}"
-            raise ValueError(message)
+            raise BrokenError(message)
         parts += text[at : edit.start], edit.text
         at = edit.end
     return "".join([*parts, text[at:]])

@@ -138,9 +138,8 @@ class Use:
         for above in self.module.around(self.call):
             if isinstance(above, ast.Try | ast.TryStar) and inside in above.finalbody:
                 return True
-            if isinstance(above, FunctionDef):
-                name = _WORD.sub("_", above.name).lower()
-                if _IS_FOR_CLOSING.match(name):
-                    return True
+            name = above.name if isinstance(above, FunctionDef) else ""
+            if _IS_FOR_CLOSING.match(_WORD.sub("_", name).lower()):
+                return True
             inside = above
         return False
