@@ -29,13 +29,13 @@ class Config:
     width: int = 88
     #: Whether structgather is among its dependencies.
     depends: bool = False
+    #: Packages that are the project's own, where it has no root to look into.
+    own: frozenset[str] = frozenset()
 
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
-        if self.root is None:
-            return False
-        bases = (self.root, self.root / "src")
-        return package == self.root.name or any(
+        bases = (self.root, self.root / "src") if self.root else ()
+        return package in self.own or any(
             (one / package).is_dir() or (one / f"{package}.py").exists() for one in bases
         )
 
@@ -74,7 +74,8 @@ def of(folder: Path) -> Config:
         if not is_package and any((root / name).exists() for name in _ROOTS):
             return _read(root)
     packages = [one for one in (folder, *folder.parents) if (one / "__init__.py").exists()]
-    return Config(packages[-1].parent if packages else folder)
+    top = packages[-1] if packages else folder
+    return Config(own=frozenset({top.name, top.parent.name}))  # or a namespace around it
 
 
 def _read(root: Path) -> Config:
