@@ -115,35 +115,35 @@ def _placed(
     block, needed = _block(module, roots)
     keys, new = _keys(block, config)
     kept = [one for one in block if one.lineno not in gone]
-    smaller = [one for one in kept if keys[one] < new or one.lineno <= needed]
-    previous = smaller[-1] if smaller else None
-    following = next(
-        (one for one in kept if previous is None or one.lineno > previous.lineno), None
-    )
+    smaller = [at for at, one in enumerate(kept, 1) if keys[one] < new or one.lineno <= needed]
+    place = smaller[-1] if smaller else 0
+    previous = kept[place - 1] if place else None
+    following = kept[place] if place < len(kept) else None
     if previous is not None:
         at = (previous.end_lineno or 0) + 1
     else:
         first = (block or body)[0]
         at = min(one.lineno for one in (first, *getattr(first, "decorator_list", ())))
     newline = text.newline(at - 1 if previous is not None else at)
-    starts = previous is not None and keys[previous][0] != _THIRD_PARTY
-    joins = following is not None and keys[following][0] == _THIRD_PARTY
-    while starts and joins and (text.is_blank(at) or at in gone):
+
+    def is_blank(number: int, step: int) -> bool:
+        """Tell whether a line is blank; if it goes, whether the next one is."""
+        while number in gone:
+            number += step
+        return text.is_blank(number)
+
+    begins = previous is not None and keys[previous][0] != _THIRD_PARTY  # its section
+    joins = following is not None and keys[following][0] == _THIRD_PARTY  # others of it
+    while begins and joins and (text.is_blank(at) or at in gone):
         at += 1
-    above, below = at - 1, at
-    while above in gone:
-        above -= 1
-    while below in gone:
-        below += 1
-    if starts and not text.is_blank(above):
-        line = newline + line
-    line += newline
-    ends = following is not None or not (block and isinstance(block[-1], Import))
-    if ends and not joins and not text.is_blank(below):
-        line += newline
+    before = newline if begins and not is_blank(at - 1, -1) else ""
+    behind = newline
+    ends_block = following is None and block and isinstance(block[-1], Import)
+    if not (joins or ends_block or is_blank(at, 1)):
+        behind += newline
     if not block and isinstance(body[0], FunctionDef | ast.ClassDef):
-        line += newline
-    return at, line
+        behind += newline
+    return at, f"{before}{line}{behind}"
 
 
 def _block(module: Module, roots: list[ast.Name]) -> tuple[list[ast.stmt], int]:
