@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Move a code base from asyncio.gather to gather_structured, and loops over asyncio.as_completed to
 as_completed_scoped. What can be moved as it stands is moved; the rest is shown with the reason and
-with what to write instead. Without --write no file is touched: a diff is printed.
+with what to do. Without --write no file is touched: a diff is printed.
 """
 EXIT_CODES = """\
 pyproject.toml:

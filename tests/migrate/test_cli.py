@@ -103,6 +103,17 @@ def test_check_fails_if_anything_can_be_moved(project: Path, capsys: Printed) ->
     assert main(["migrate", "--check", "app/left.py"]) == 0
 
 
+def test_a_call_of_several_lines_is_shown_with_its_first_argument(
+    project: Path, capsys: Printed
+) -> None:
+    """A line that ends in a bracket says little: the next one is shown, too."""
+    path = project / "app" / "moved.py"
+    path.write_text(BEFORE.replace("gather(*a)", "gather(\n        *a, one(),\n    )"))
+    assert main(["migrate", "--check", str(path.relative_to(project))]) == 1
+    place = "    app/moved.py:5:18: return await asyncio.gather(*a, one(),\n"
+    assert place in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["migrate"], ["migrate", "--check", "--write", "app"], ["migrate", "--what", "app"]],
