@@ -80,10 +80,10 @@ class File:
         """Return where a finding is, with its line."""
         assert self.rewritten is not None  # noqa: S101 - it has findings
         text = self.rewritten.after if self.written else self.rewritten.before
-        lines = split_lines(text)[finding.line - 1 :]
-        shown = lines[0].strip()
-        if shown.endswith("(") and len(lines) > 1:
-            shown += lines[1].strip()
+        lines = iter(split_lines(text)[finding.line - 1 :])
+        shown = next(lines).strip()
+        while shown.endswith(("(", "[")) and (line := next(lines, "")):
+            shown += line.strip()
         shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
         return f"    {self.path}:{finding.line}:{finding.column}: {shown}\n"
 

@@ -103,14 +103,16 @@ def test_check_fails_if_anything_can_be_moved(project: Path, capsys: Printed) ->
     assert main(["migrate", "--check", "app/left.py"]) == 0
 
 
-def test_a_call_of_several_lines_is_shown_with_its_first_argument(
+def test_a_call_of_several_lines_is_shown_up_to_its_first_argument(
     project: Path, capsys: Printed
 ) -> None:
-    """A line that ends in a bracket says little: the next one is shown, too."""
+    """A line that ends in an opening bracket is shown with the next one."""
     path = project / "app" / "moved.py"
-    path.write_text(BEFORE.replace("gather(*a)", "gather(\n        *a, one(),\n    )"))
+    path.write_text(
+        BEFORE.replace("gather(*a)", "gather(\n        *[\n  one(x) for x in a\n], one(),\n    )")
+    )
     assert main(["migrate", "--check", str(path.relative_to(project))]) == 1
-    place = "    app/moved.py:5:18: return await asyncio.gather(*a, one(),\n"
+    place = "    app/moved.py:5:18: return await asyncio.gather(*[one(x) for x in a\n"
     assert place in capsys.readouterr().out
 
 
