@@ -218,7 +218,7 @@ def _calls(module: Module, call: ast.Call, function: FunctionDef) -> bool:
         case ast.Name() as name if not isinstance(home, ast.ClassDef):
             scope = module.names.home(name)
             around = (function, *module.around(function))
-            return scope is not None and scope.node in around and len(scope.bindings[name.id]) == 1
+            return scope is not None and scope.node in around
         case ast.Attribute(value=ast.Name(id="self" | "cls")):
             return home in module.around(call)
         case _:

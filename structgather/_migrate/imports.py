@@ -112,10 +112,10 @@ def _placed(
 ) -> tuple[int, str]:
     """Return the number of the line before which an import goes, and what is added there."""
     text, body = module.text, module.tree.body
-    block, needed = _block(module, roots)
+    block = _block(module, roots)
     keys, new = _keys(block, config)
     kept = [one for one in block if one.lineno not in gone]
-    smaller = [at for at, one in enumerate(kept, 1) if keys[one] < new or one.lineno <= needed]
+    smaller = [at for at, one in enumerate(kept, 1) if keys[one] < new]
     place = smaller[-1] if smaller else 0
     previous = kept[place - 1] if place else None
     following = kept[place] if place < len(kept) else None
@@ -146,8 +146,8 @@ def _placed(
     return at, f"{before}{line}{behind}"
 
 
-def _block(module: Module, roots: list[ast.Name]) -> tuple[list[ast.stmt], int]:
-    """Return the statements among which an import is sorted, and the line that it must follow.
+def _block(module: Module, roots: list[ast.Name]) -> list[ast.stmt]:
+    """Return the statements among which an import is sorted.
 
     They are the imports around that of asyncio. If this is conditional, they are the statement
     that it is in, and the imports behind that.
@@ -162,7 +162,6 @@ def _block(module: Module, roots: list[ast.Name]) -> tuple[list[ast.stmt], int]:
             top = next(at for at, one in enumerate(body) if one in around)
             if (body[top].end_lineno or 0) < before:
                 found = max(found, top)
-    line = body[found].lineno if found >= 0 else 0
     if found < 0:
         head = itertools.takewhile(_is_head, body)
         found = sum((one.end_lineno or 0) < before for one in head) - 1
@@ -171,7 +170,7 @@ def _block(module: Module, roots: list[ast.Name]) -> tuple[list[ast.stmt], int]:
         start -= 1
     while found >= 0 and isinstance(body[end], Import):
         end += 1
-    return body[start:end], line
+    return body[start:end]
 
 
 def _is_head(statement: ast.stmt) -> bool:
