@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Iter
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from structgather._adopt import ancestors_of
+from structgather._ancestors import ancestors_of
 from structgather._group import COROUTINE, TASK
 from structgather._unstarted import refuse
 

@@ -13,10 +13,11 @@ from structgather._arguments import (
     check_limit,
     check_seconds,
 )
-from structgather._errors import INTERRUPTS
+from structgather._errors import rank
+from structgather._failures import BODY, CALL, INPUT
 from structgather._group import is_closed
 from structgather._outcome import Cancelled, Ok
-from structgather._scope import SOURCE, Scope
+from structgather._scope import Scope
 from structgather._stream import FUNCTION, Stream
 from structgather._unstarted import refuse
 
@@ -83,7 +84,7 @@ class AsCompleted(Generic[T]):
             stream.scope.close()
             raise
         await self.__aexit__(None, None, None)  # which raises what the input has raised
-        return self
+        raise AssertionError
 
     async def __aexit__(
         self,
@@ -108,6 +109,7 @@ class AsCompleted(Generic[T]):
         if error is not None or not stream.is_over():
             if is_closed(scope.loop) or scope.is_abandoned():
                 scope.abandon()  # the coroutine is closed, or collected: nothing can be awaited
+                stream.forget_caller()
                 return
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
@@ -117,21 +119,32 @@ class AsCompleted(Generic[T]):
             while scope.unfinished:
                 await scope.join()
         stream.close_source()
+        await stream.close_async_source()
         await stream.leave()
         self.undelivered = stream.take_undelivered()
-        unseen = list(_failed(self.undelivered))
-        source_error, stream.source_error = stream.source_error, None
+        self._raise(error)
+
+    def _raise(self, error: BaseException | None) -> None:
+        """Raise what takes precedence over the body's own `error`, if anything."""
+        stream = self._stream
+        scope = stream.scope
         reached_loop = scope.errors.is_interrupted_only()
-        raised = scope.close()
+        raised, source_error = scope.close(), stream.source_error
+        stream.source_error = None
+        unseen = list(_failed(self.undelivered))
         if error is None:
             raised = source_error if raised is None else raised
-        elif not scope.group_aborted and _rank(error) >= (1 if reached_loop else _rank(raised)):
+        elif not scope.group_aborted and rank(error) >= (1 if reached_loop else rank(raised)):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
             # cancellation of the caller that came while the children were joined. (A broken group
             # has cancelled the body itself.)
+            if raised is not None and rank(raised) == 0:
+                unseen.append((CALL, raised))
             raised = None
-            if source_error is not None:
-                unseen.append((SOURCE, source_error))
+        elif rank(error) == 0:
+            unseen.append((BODY, error))
+        if source_error is not None and raised is not source_error:
+            unseen.append((INPUT, source_error))
         try:
             if raised is not None:
                 if error is not None:
@@ -244,12 +257,6 @@ class AsCompleted(Generic[T]):
         return self._stream
 
 
-def _rank(error: BaseException | None) -> int:
-    if isinstance(error, INTERRUPTS):
-        return 2
-    return int(isinstance(error, asyncio.CancelledError))
-
-
 def _failed(outcomes: Iterable[Outcome[Any]]) -> Iterator[Failure]:
     for outcome in outcomes:
         if isinstance(outcome, Cancelled):
@@ -306,7 +313,8 @@ def as_completed_scoped(
         KeyboardInterrupt, SystemExit: Raised in a child.
         TypeError, ValueError: On entry: an argument is out of range, or an input is not awaitable,
             belongs to a different event loop, or is given twice. For what is pulled lazily: by the
-            iteration, as any error that `aws` itself raises.
+            iteration, as any error that `aws` itself raises; whether it is given twice is not
+            checked there.
         RuntimeError: There is no running event loop; the block is entered twice, or is iterated
             over by two tasks at once, before it was entered or after it was left.
     """

@@ -32,6 +32,17 @@ def _raise(interrupt: BaseException) -> None:
         del interrupt  # its traceback refers to this frame: no cycle
 
 
+def rank(error: BaseException | None) -> int:
+    """Rank what a call may raise: interrupts, then cancellations, then the rest."""
+    return 2 if isinstance(error, INTERRUPTS) else int(isinstance(error, asyncio.CancelledError))
+
+
+def to_keep(error: BaseException) -> BaseException:
+    """Return an error that was thrown into a call, as it is kept until the call raises it."""
+    # A CancelledError has no traceback of interest, and would refer to the frames of the call.
+    return error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
+
+
 class CallErrors:
     """The exception thrown into the body of a call, and the interrupt of a child."""
 
@@ -45,12 +56,12 @@ class CallErrors:
 
     def keep(self, error: BaseException) -> bool:
         """Keep what was thrown in, and return True, unless something else must be raised."""
-        if self._thrown is not None and not isinstance(error, INTERRUPTS):
+        before = self._thrown
+        if isinstance(before, Exception) and rank(error) == 1:
+            error.__cause__ = error.__cause__ or before
+        elif before is not None and rank(error) < 2:  # noqa: PLR2004
             return False
-        # A CancelledError has no traceback of interest, and would refer to the frames of the call.
-        self._thrown = (
-            error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
-        )
+        self._thrown = to_keep(error)
         return True
 
     def replace(self, error: BaseException) -> None:

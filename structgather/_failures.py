@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
     from structgather._outcome import Outcome
 
-    #: The index of a child, or INPUT; and what it failed with.
+    #: The index of a child, or INPUT, CALL or BODY; and what it failed with.
     Failure: TypeAlias = tuple[int, BaseException]
 
-E_co = TypeVar("E_co", bound=BaseException, covariant=True)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    E_co = TypeVarWithDefault("E_co", bound=BaseException, covariant=True, default=BaseException)
+else:
+    E_co = TypeVar("E_co", bound=BaseException, covariant=True)
 _E = TypeVar("_E", bound=BaseException)
 
-#: In place of a child's index: the iterable from which the children come.
+#: In place of a child's index: the input, and the Task that pulls an async one.
 INPUT = -1
+#: ... the call itself, for example where a task factory fails; the body of a block.
+CALL, BODY = -2, -3
+_NAMES = {INPUT: "the input", CALL: "the call", BODY: "the body"}
 
 # Exceptions may be frozen dataclasses, which refuse `error.__context__ = ...` and `add_note()`, or
 # have properties of their own under these names.
@@ -90,9 +98,11 @@ def group(
 ) -> ChildFailures[BaseException]:
     """Return the failures of one call as a group, in input order."""
     ordered = sorted(failures, key=_index)
-    indices = [str(index) for index, _ in ordered]
-    children = "child " if len(indices) == 1 else "children "
-    message = f"{function}(): {children}{_listed(indices)} failed"
+    indices = [str(index) for index, _ in ordered if index not in _NAMES]
+    failed = [name for index, _ in ordered if (name := _NAMES.get(index))]
+    if indices:
+        failed.append(f"{'child' if len(indices) == 1 else 'children'} {_listed(indices)}")
+    message = f"{function}(): {' and '.join(failed)} failed"
     return ChildFailures(message, [error for _, error in ordered], outcomes)
 
 
@@ -164,8 +174,7 @@ def _add_note(error: BaseException, title: str, text: str) -> None:
 
 
 def _described(index: int, text: str) -> str:
-    child = "the input" if index == INPUT else f"child {index}"
-    return f"{child}: {text}".replace("\n", "\n  ")
+    return f"{_NAMES.get(index) or f'child {index}'}: {text}".replace("\n", "\n  ")
 
 
 def _traceback_text(error: BaseException) -> str:

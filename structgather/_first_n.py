@@ -12,6 +12,7 @@ from structgather._arguments import (
     check_limit,
     check_seconds,
 )
+from structgather._failures import INPUT
 from structgather._intake import Intake
 from structgather._outcome import Ok
 from structgather._scope import Scope
@@ -186,8 +187,7 @@ class _FirstN(Intake):
             self._values.append(value)
             if len(self._values) == self._wanted():
                 self._met()
-        if self.source is not None:
-            scope.wake()  # the caller's own Task runs the caller's generator
+        self._wake_to_pull()
 
     def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
         self._outcomes[outcome.index] = outcome
@@ -195,7 +195,11 @@ class _FirstN(Intake):
             self._failed.append((outcome.index, outcome.error))
         elif (nested := _failures.inside(outcome.error)) is not None:
             self._failed.append((outcome.index, nested))
-        if self.source is not None:
+        self._wake_to_pull()
+
+    def _wake_to_pull(self) -> None:
+        # The caller's own Task runs the caller's generator. For the last child the scope wakes it.
+        if self.source is not None and (self.scope.unfinished or not self.source.exhausted):
             self.scope.wake()
 
     def on_abort(self) -> None:
@@ -216,8 +220,12 @@ class _FirstN(Intake):
     def _result(self) -> FirstN[Any]:
         reason, short = self._reason_and_short()
         values, outcomes, failed = self._values, self._outcomes, self._failed
-        error = self.scope.close() or self.source_error
-        del self.scope, self.source_error, self._values, self._outcomes, self._failed
+        error, source_error = self.scope.close(), self.source_error
+        if error is None:
+            error = source_error
+        elif source_error is not None:
+            failed = [*failed, (INPUT, source_error)]
+        del source_error, self.scope, self.source_error, self._values, self._outcomes, self._failed
         if error is None:
             # All children have settled, and those that never started have an outcome too.
             return FirstN(values, cast("list[Outcome[Any]]", outcomes), reason, failed, short)

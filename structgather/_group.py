@@ -11,6 +11,8 @@ import sys
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from structgather._ancestors import Joins
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,14 +24,6 @@ TASK: Any = asyncio.Task
 #: one above, a loop iteration later each, so that no stack overflows.
 _DEEPEST = 50
 _depth = 0
-
-
-class Joins:
-    """What has a done callback at a child, and the Task that waits for it: see `ancestors_of`."""
-
-    __slots__ = ()
-
-    caller: asyncio.Task[Any] | None
 
 
 class Group(asyncio.TaskGroup, Joins):

@@ -8,11 +8,10 @@ from collections import deque
 from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, Any
 
-from structgather import _arguments, _stuck
-from structgather._failures import without_our_frame
+from structgather import _arguments, _failures, _stuck
+from structgather._failures import INPUT, without_our_frame
 from structgather._outcome import Cancelled
 from structgather._queued import one_batch, start_queued
-from structgather._scope import SOURCE, Scope
 from structgather._timers import ChildTimeouts, call_after_tick
 from structgather._unstarted import close_unstarted
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from structgather._outcome import Failed, TimedOut
     from structgather._policy import Unsuccessful
+    from structgather._scope import Scope
 
 
 class Source:
@@ -238,7 +238,7 @@ class Intake:
         timeout_errors = {
             index: self._timeout_error(index, child)
             for index, child in scope.unfinished.items()
-            if index != SOURCE
+            if index != INPUT
         }
         scope.timeout_errors = {**timeout_errors, **scope.timeout_errors}
         scope.stop_after_first_steps()
@@ -262,8 +262,10 @@ class Intake:
             self._source_closed(self.source.close())
 
     def _source_closed(self, error: BaseException | None) -> None:
-        if error is not None:
+        if self.source_error is None:
             self.source_error = error
+        elif error is not None:
+            _failures.note_others(self.source_error, self.scope.function, [(INPUT, error)])
 
     def _timeout_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
         return TimeoutError(

@@ -30,11 +30,12 @@ callback (`_adopt`). Until then it is in `unfinished`.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from structgather import _adopt, _stuck
+from structgather._ancestors import Joins
 from structgather._errors import INTERRUPTS, CallErrors
-from structgather._failures import without_our_frame
+from structgather._failures import CALL, note_others, without_our_frame
 from structgather._group import COROUTINE, TASK, BlockWaiter, Group, Waiter, is_closed
 from structgather._outcome import Cancelled, Failed, TimedOut
 from structgather._policy import IGNORE, ignore_value
@@ -47,11 +48,8 @@ if TYPE_CHECKING:
     from structgather._policy import Policy, Unsuccessful
     from structgather._timers import ChildTimeouts
 
-#: The index of the Task that pulls inputs from an async iterable: joined as children are.
-SOURCE = -1
 
-
-class Scope:
+class Scope(Joins):
     """The children of one call, from the first start to the last settlement."""
 
     def __init__(self, function: str, caller: asyncio.Task[Any]) -> None:
@@ -96,8 +94,6 @@ class Scope:
         self.batches.append((indices, awaitables))
         child: Any = self.run_child  # not every type checker knows a coroutine's __name__
         create, unfinished = self.group.create_task, self.unfinished
-        # Without a task factory, what holds for the first Task holds for all.
-        uniform, plain = _adopt.task_factory_of(self.loop) is None, False
         try:
             for index, awaitable in zip(indices, awaitables, strict=True):
                 if type(awaitable) is COROUTINE:
@@ -116,9 +112,8 @@ class Scope:
                 except BaseException as error:  # noqa: BLE001 - a task factory's
                     _adopt.creation_failed(self, error, wrapper, awaitables)
                     break
-                if plain or _adopt.runs_only(task, wrapper):
+                if isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper:
                     unfinished[index] = task
-                    plain = uniform
                 else:  # it has finished eagerly, or comes from a task factory
                     _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
         finally:
@@ -284,7 +279,9 @@ class Scope:
             # A Task failed outside of its child: in a task factory's wrapper, or in our own code,
             # when it was interrupted. The group has cancelled its caller for it.
             self.group_aborted = True
-            self.errors.replace(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+            first, *others = cast("BaseExceptionGroup[BaseException]", error).exceptions
+            note_others(first, self.function, [(CALL, other) for other in others])
+            self.errors.replace(first)
         else:  # for example, a cancellation of the caller after all children had settled
             self.errors.keep(error)
         self.stop()
@@ -327,6 +324,7 @@ class Scope:
         """Cancel the children of a call that is closed by hand, or because its loop is."""
         if not is_closed(self.loop):
             self.stop()
+        self._end_watch()
         self.decide_by(IGNORE, ignore_value)
 
     def is_abandoned(self) -> bool:
@@ -338,10 +336,12 @@ class Scope:
         if self.timeouts is not None:
             self.timeouts.clear()
             self.timeouts = None
+        self._end_watch()
+        del self.group.caller, self.group, self.caller
+        self.decide_by(IGNORE, ignore_value)
+        return self.errors.take_last()
+
+    def _end_watch(self) -> None:
         if self._watch is not None:
             self._watch.end()
             self._watch = None
-        self.group.caller = None
-        del self.group, self.caller
-        self.decide_by(IGNORE, ignore_value)
-        return self.errors.take_last()

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt
 from structgather._arguments import check_awaitable
+from structgather._failures import INPUT
+from structgather._group import is_closed
 from structgather._intake import Intake
 from structgather._outcome import Ok
-from structgather._scope import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -38,6 +39,7 @@ class Stream(Intake):
         "_numbered",
         "_room",
         "_running_at_timeout",
+        "_unfed",
         "left",
         "ready",
         "timeout",
@@ -61,6 +63,8 @@ class Stream(Intake):
     #: How many children were running when `timeout` was over; None before.
     _running_at_timeout: int | None
     _room: asyncio.Future[None] | None
+    #: The async iterable, while nothing pulls it.
+    _unfed: AsyncIterable[Awaitable[Any]] | None
 
     def start_inputs(
         self,
@@ -75,16 +79,18 @@ class Stream(Intake):
         self._held = {} if ordered else None
         self._added = deque()
         self._next = 0
-        self._running_at_timeout = self._room = None
+        self._running_at_timeout = self._room = self._unfed = None
         expired = timeout == 0
-        self._feeding = not isinstance(aws, (list, tuple)) and isinstance(aws, AsyncIterable)
         if isinstance(aws, (list, tuple)) or not isinstance(aws, AsyncIterable):
+            self._feeding = False
             self.take(aws, expired=expired)
             return
+        self._feeding = True
+        self._unfed = aws
         self.take((), expired=expired)
         if not self.scope.stopping:
             self._keep_start_times()
-            self.scope.start((SOURCE,), (self._feed(aws),))
+            self.scope.start((INPUT,), (self._feed(aws),))
 
     def _keep_start_times(self) -> None:
         if self.scope.started_at is None:
@@ -111,11 +117,14 @@ class Stream(Intake):
 
     def caller_finished(self, _: object) -> None:
         """Keep the children alive although the caller has finished: another Task may leave."""
+        _without_caller.difference_update(
+            [stream for stream in _without_caller if is_closed(stream.scope.loop)]
+        )
         _without_caller.add(self)
 
     async def leave(self) -> None:
         """Leave the group, in which no child is left."""
-        self._forget_caller()
+        self.forget_caller()
         try:
             await self.scope.group.__aexit__(None, None, None)
         except (asyncio.CancelledError, BaseExceptionGroup) as error:
@@ -124,7 +133,7 @@ class Stream(Intake):
     async def leave_interrupted(self) -> None:
         """Leave the group, which cancels and joins what our own code has not."""
         if not self.left:
-            self._forget_caller()
+            self.forget_caller()
             error = asyncio.CancelledError()
             try:
                 with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
@@ -134,7 +143,8 @@ class Stream(Intake):
             if self.scope.unfinished:
                 await _adopt.join_remaining(self.scope)
 
-    def _forget_caller(self) -> None:
+    def forget_caller(self) -> None:
+        """Forget that the caller may finish before the block is left."""
         self.left = True
         self.scope.caller.remove_done_callback(self.caller_finished)
         _without_caller.discard(self)
@@ -147,7 +157,7 @@ class Stream(Intake):
 
     def running(self) -> int:
         """How many children run."""
-        return len(self.scope.unfinished) - (SOURCE in self.scope.unfinished)
+        return len(self.scope.unfinished) - (INPUT in self.scope.unfinished)
 
     def held(self) -> int:
         """How many outcomes have not been taken."""
@@ -207,6 +217,7 @@ class Stream(Intake):
 
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         # Pulls inputs, never further ahead than there is room.
+        self._unfed = None
         iterator = aiter(aws)
         collected = False
         try:
@@ -227,17 +238,26 @@ class Stream(Intake):
             if not collected and isinstance(iterator, AsyncGenerator):
                 await iterator.aclose()
 
+    async def close_async_source(self) -> None:
+        """Close an async generator that has not been pulled."""
+        source, self._unfed = self._unfed, None
+        if isinstance(source, AsyncGenerator):
+            try:
+                await source.aclose()
+            except BaseException as error:  # noqa: BLE001 - raised by the block
+                self.source_failed(error)
+
     # Outcomes.
 
     def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
-        if index == SOURCE:
+        if index == INPUT:
             self._feeding = False
             self.scope.wake()
         else:
             self._deliver(Ok(value, index, self.scope.elapsed(index)))
 
     def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
-        if outcome.index != SOURCE:
+        if outcome.index != INPUT:
             self._deliver(outcome)
             return
         self._feeding = False
