@@ -72,7 +72,7 @@ def task_factory_of(loop: asyncio.AbstractEventLoop) -> object:
 
 
 def runs_only(task: Any, wrapper: object) -> bool:  # noqa: ANN401 - task factories return anything
-    """Tell whether a new Task will run `wrapper`, with nothing around it."""
+    """Tell whether a new Task runs `wrapper` itself, not a coroutine that wraps it."""
     return isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper
 
 
@@ -127,7 +127,7 @@ def _group_has_aborted(scope: Scope) -> None:
 
 
 def settle(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
-    """Settle a child by what its finished Task or Future says."""
+    """Record the result of a finished Task or Future."""
     if future.cancelled():
         scope.settle_cancelled(index, cancellation_of(future))
         return

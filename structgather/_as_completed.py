@@ -54,7 +54,7 @@ class AsCompleted(Generic[T]):
 
     async def __aenter__(self) -> Self:
         if self._state != _NEW:
-            message = f"{FUNCTION}() was entered before: make a new one for each block"
+            message = f"{FUNCTION}() can't be entered twice: make a new one for each block"
             raise RuntimeError(message)
         self._state = _OPEN
         (aws, limit, timeout, child_timeout, ordered), self._arguments = self._arguments, ()
@@ -94,7 +94,7 @@ class AsCompleted(Generic[T]):
         try:
             await self._leave(error)
         except GeneratorExit:
-            raise  # the coroutine is closed by hand: nothing can be awaited
+            raise  # the coroutine is closed: nothing can be awaited
         except BaseException:
             await self._stream.leave_interrupted()
             raise
@@ -165,7 +165,7 @@ class AsCompleted(Generic[T]):
                 try:
                     await stream.scope.wait_in_block()
                 except GeneratorExit:
-                    stream.scope.abandon()  # the coroutine is closed by hand
+                    stream.scope.abandon()  # the coroutine is closed
                     raise
                 self._open_stream()  # the Task that opened the block may have left it
         finally:
@@ -220,7 +220,7 @@ class AsCompleted(Generic[T]):
         try:
             stream = self._open_stream()
             if stream.scope.stopping:
-                message = f"{FUNCTION}(): nothing can be added, the children are being cancelled"
+                message = f"{FUNCTION}(): can't add a child: the children are being cancelled"
                 raise RuntimeError(message)  # noqa: TRY301 - refused like any other input
             return stream.add(aw)
         except BaseException:

@@ -238,7 +238,8 @@ class _FirstN(Intake):
             )
         elif reason == "exhausted":
             short = LookupError(
-                f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left"
+                f"{FUNCTION}(): {arrived} of {wanted} values arrived before "
+                "all children had finished"
             )
         return reason, short
 

@@ -581,7 +581,7 @@ async def _nothing(
     limit: int | None,
     child_timeout: float | None,
 ) -> list[Any]:
-    # Most calls in code that fans out over what it finds.
+    # Common where the number of arguments is computed.
     asyncio.get_running_loop()
     _check_options(return_exceptions, exception_group, limit, child_timeout)
     return Gathered() if return_exceptions else []

@@ -1,4 +1,4 @@
-"""Children that start one by one: as there is room, or as the source yields them."""
+"""Children that start one by one: as there is room, or as an async iterable yields them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def start_queued(
         if not wrapper.cr_suspended:  # unless it was started eagerly
             scope.priming = True
             try:
-                wrapper.send(None)  # up to FIRST_STEP
+                wrapper.send(None)  # run up to `await FIRST_STEP`
             except BaseException as error:  # noqa: BLE001 - an interrupt in our own code
                 _adopt.creation_failed(scope, error, wrapper, (awaitable,))
             scope.priming = False

@@ -67,7 +67,7 @@ class RateLimit:
             message = "RateLimit(): give at least one of concurrent, requests and tokens"
             raise ValueError(message)
         if burst is not None and requests is None:
-            message = "RateLimit(): burst spaces requests: it needs requests"
+            message = "RateLimit(): burst requires requests"
             raise ValueError(message)
         self._per = _positive("RateLimit", "per", per, finite=True)
         #: The limits that were given, by layer.
@@ -79,10 +79,10 @@ class RateLimit:
             self._per,
             _positive("RateLimit", "burst", burst, whole=True),
         )
-        self._know_the_most()
+        self._cache_maxima()
 
-    def _know_the_most(self) -> None:
-        """Cache the maximum weights for `__call__`."""
+    def _cache_maxima(self) -> None:
+        """Cache the maxima for `__call__`."""
         window = self._gate.window
         self._most_requests = window.max_weight if window else math.inf
         self._most_tokens = window.max_tokens if window else math.inf
@@ -195,12 +195,12 @@ class RateLimit:
             _with_rounding(layers.get("requests", math.inf)),
             _with_rounding(layers.get("tokens", math.inf)),
         )
-        self._know_the_most()
+        self._cache_maxima()
 
     if not TYPE_CHECKING:  # without these, type checkers report the mistake
 
         def __aenter__(self) -> NoReturn:
-            message = "each call has an admission of its own: `async with limit():`, not `limit:`"
+            message = "RateLimit is not a context manager: use `async with limit():`"
             raise TypeError(message)
 
         __aexit__ = __aenter__
@@ -231,7 +231,7 @@ class Admission(Call):
 
     async def __aenter__(self) -> Self:
         if self.place != NEW:
-            message = "this admission was entered before: call the RateLimit anew for each call"
+            message = "an admission can be entered only once; call the RateLimit again"
             raise RuntimeError(message)
         gate = self.gate
         loop = asyncio.get_running_loop()
