@@ -90,7 +90,7 @@ class CallErrors:
         return error
 
     def is_interrupted_only(self) -> bool:
-        """Return whether a child's interrupt, which the event loop has raised, is the only error."""
+        """Return whether the only error is a child's interrupt that the event loop has raised."""
         return (
             self._thrown is None
             and self._interrupt is not None

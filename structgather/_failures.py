@@ -51,7 +51,7 @@ class ChildFailures(BaseExceptionGroup[E_co]):
     `Exception`; `except*`, `split()`, `subgroup()` and `derive()` work as on any group.
 
     Attributes:
-        outcomes: A tuple: how each child finished, also those that succeeded, in input order.
+        outcomes: How each child finished, also those that succeeded, in input order.
     """
 
     outcomes: tuple[Outcome[Any], ...]

@@ -156,7 +156,7 @@ class _WithoutValue(_Settled, Generic[E_co]):
 class Failed(_WithoutValue[BaseException]):
     """The child raised `error`: any BaseException but KeyboardInterrupt and SystemExit.
 
-    Those end the call; a CancelledError is `Cancelled`. `await outcome` raises `error`.
+    The call raises those two itself; a CancelledError is `Cancelled`.
     """
 
     __slots__ = ()

@@ -33,7 +33,7 @@ _DEEPEST = 1_000
 
 
 def warn_stuck_after(seconds: float | None) -> None:
-    """Set how long a cancelled child may run before the logger `structgather` warns about it.
+    """Set how long a cancelled child may run before the logger `structgather` logs a WARNING.
 
     Applies to calls of all event loops from now on. The interval doubles after each warning.
 
@@ -44,7 +44,7 @@ def warn_stuck_after(seconds: float | None) -> None:
 
     Raises:
         TypeError: `seconds` is not a number.
-        ValueError: `seconds` is not more than 0.
+        ValueError: `seconds` is 0, negative or NaN.
     """
     global _after  # noqa: PLW0603 - one setting for the process, like that of a logger
     _after = _checked("warn_stuck_after", seconds)

@@ -251,9 +251,7 @@ async def test_timed_out_outcomes_name_the_child_and_the_timeout(seconds: float)
     assert str(late.exception()) == f"as_completed_scoped(): {told}"
 
 
-@pytest.mark.parametrize(
-    ("count", "told"), [(1, "1 child"), (2, "2 children")]
-)
+@pytest.mark.parametrize(("count", "told"), [(1, "1 child"), (2, "2 children")])
 @virtual
 async def test_the_timeout_error_counts_the_children(count: int, told: str) -> None:
     """The message of the TimeoutError says how many children were still running."""

@@ -305,7 +305,7 @@ async def test_an_ancestor_behind_asyncio_gather_is_in_the_stuck_warning(
     await asyncio.sleep(0)
     (record,) = caplog.records
     text = record.getMessage()
-    assert "gather_structured(): child 0, " in text
+    assert "gather_structured(): still waiting for child 0, " in text
     assert "ancestor (the ancestor)" in text
     assert f"{__file__}:" in text
     assert "in ancestor" in text
