@@ -200,7 +200,7 @@ def test_children_that_are_not_cancelled_are_not_named(
 
     run(main())
     assert [record.getMessage().split(", ")[0] for record in caplog.records] == [
-        "gather_structured(): child 1"
+        "gather_structured(): still waiting for child 1"
     ] * 2
 
 
