@@ -1,6 +1,6 @@
 """Structured concurrency behind the calls that asyncio users know.
 
-When one of these calls returns or raises, every child has finished:
+Every child has finished when the `await`, or the `async with` block, is left:
 
     gather_structured(*aws)                 every value, or the first failure: asyncio.gather
     first_n_within(aws, n, within=seconds)  the first n values, or those before a deadline
@@ -40,6 +40,7 @@ An example:
 # _policy          what a function decides for itself
 # _queued          children that start one by one, as there is room
 # _adopt           children that do not settle by themselves: adopted, wrapped, never started
+# _ancestors       which Tasks wait for a Task: they can't be its children
 # _errors          the exceptions of a call besides its children's failures
 # _group           helpers for asyncio: TaskGroup, the body's future, minimal loops
 # _timers          `child_timeout`, and the deadline of a call

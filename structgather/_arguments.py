@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Iter
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from structgather._adopt import ancestors_of
+from structgather._ancestors import ancestors_of
 from structgather._group import COROUTINE, TASK
 from structgather._unstarted import refuse
 
@@ -121,8 +121,11 @@ def _check_future(
         )
         raise ValueError(message)
     if future in ancestors and not future.done():
-        which = "is the calling task, which" if future is caller else "waits for the calling task:"
-        message = f"{function}(): {_child(index)} {which} can't be joined: {_shown(future)}"
+        what = "the calling task" if future is caller else "an ancestor of the calling task"
+        message = (
+            f"{function}(): {_child(index)} is {what}; waiting for it would deadlock: "
+            f"{_shown(future)}"
+        )
         raise RuntimeError(message)
 
 

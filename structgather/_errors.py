@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     Interrupt: TypeAlias = KeyboardInterrupt | SystemExit
 
-#: They stop the event loop, and are never an outcome.
+#: Exceptions that propagate out of the event loop; never recorded as an outcome.
 INTERRUPTS = (KeyboardInterrupt, SystemExit)
 
-#: The attribute of an interrupt that the event loop has raised.
+#: Set on an interrupt once `_raise` has raised it in the event loop.
 _REACHED_LOOP = "_structgather_reached_loop"
 
 
@@ -32,6 +32,17 @@ def _raise(interrupt: BaseException) -> None:
         del interrupt  # its traceback refers to this frame: no cycle
 
 
+def rank(error: BaseException | None) -> int:
+    """Rank what a call may raise: interrupts, then cancellations, then the rest."""
+    return 2 if isinstance(error, INTERRUPTS) else int(isinstance(error, asyncio.CancelledError))
+
+
+def to_keep(error: BaseException) -> BaseException:
+    """Return an error that was thrown into a call, as it is kept until the call raises it."""
+    # A CancelledError has no traceback of interest, and would refer to the frames of the call.
+    return error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
+
+
 class CallErrors:
     """The exception thrown into the body of a call, and the interrupt of a child."""
 
@@ -45,12 +56,12 @@ class CallErrors:
 
     def keep(self, error: BaseException) -> bool:
         """Keep what was thrown in, and return True, unless something else must be raised."""
-        if self._thrown is not None and not isinstance(error, INTERRUPTS):
+        before = self._thrown
+        if isinstance(before, Exception) and rank(error) == 1:
+            error.__cause__ = error.__cause__ or before
+        elif before is not None and rank(error) < 2:  # noqa: PLR2004
             return False
-        # A CancelledError has no traceback of interest, and would refer to the frames of the call.
-        self._thrown = (
-            error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
-        )
+        self._thrown = to_keep(error)
         return True
 
     def replace(self, error: BaseException) -> None:
@@ -71,7 +82,7 @@ class CallErrors:
         """Return the exception to raise, if any; what was thrown in is raised once.
 
         A cancellation of the caller takes precedence over the interrupt of a child: the event loop
-        has raised that already, or is going to.
+        has raised that already, or will, from `_raise`.
         """
         error, self._thrown = self._thrown, None
         first = isinstance(error, (asyncio.CancelledError, *INTERRUPTS))
@@ -90,7 +101,7 @@ class CallErrors:
         return error
 
     def is_interrupted_only(self) -> bool:
-        """Tell whether there is only a child's interrupt, already raised by the event loop."""
+        """Return whether the only error is a child's interrupt that the event loop has raised."""
         return (
             self._thrown is None
             and self._interrupt is not None

@@ -8,11 +8,10 @@ from collections import deque
 from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, Any
 
-from structgather import _arguments, _stuck
-from structgather._failures import without_our_frame
+from structgather import _arguments, _failures, _stuck
+from structgather._failures import INPUT, without_our_frame
 from structgather._outcome import Cancelled
 from structgather._queued import one_batch, start_queued
-from structgather._scope import SOURCE, Scope
 from structgather._timers import ChildTimeouts, call_after_tick
 from structgather._unstarted import close_unstarted
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from structgather._outcome import Failed, TimedOut
     from structgather._policy import Unsuccessful
+    from structgather._scope import Scope
 
 
 class Source:
@@ -134,7 +134,7 @@ class Intake:
         raise NotImplementedError
 
     def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
-        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        """Record a child without a value; for `by_us` see `Policy.on_error`."""
         raise NotImplementedError
 
     def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
@@ -204,7 +204,11 @@ class Intake:
     def start_unless_stopped(
         self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
     ) -> None:
-        """Make a child of an input; once stopped only if it runs already and must be joined."""
+        """Start an input.
+
+        Once stopping, adopt Tasks and Futures so that they are joined, and record the others as
+        never started.
+        """
         if self.scope.stopping:
             if not asyncio.isfuture(awaitable):
                 close_unstarted((awaitable,))
@@ -238,7 +242,7 @@ class Intake:
         timeout_errors = {
             index: self._timeout_error(index, child)
             for index, child in scope.unfinished.items()
-            if index != SOURCE
+            if index != INPUT
         }
         scope.timeout_errors = {**timeout_errors, **scope.timeout_errors}
         scope.stop_after_first_steps()
@@ -262,13 +266,15 @@ class Intake:
             self._source_closed(self.source.close())
 
     def _source_closed(self, error: BaseException | None) -> None:
-        if error is not None:
+        if self.source_error is None:
             self.source_error = error
+        elif error is not None:
+            _failures.note_others(self.source_error, self.scope.function, [(INPUT, error)])
 
     def _timeout_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
         return TimeoutError(
-            f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, was not done "
-            f"within {self._overdue:g} s"
+            f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, had not "
+            f"finished after {self._overdue:g} s"
         )
 
     def take_one(self) -> bool:

@@ -134,7 +134,7 @@ async def mistakes_in_first_n(found: FirstN[int]) -> None:
 async def failures_have_outcomes() -> None:
     try:
         await gather_structured(integer(), text(), exception_group=True)
-    except ChildFailures as failures:  # pyright: ignore[reportUnknownVariableType]  # of what
+    except ChildFailures as failures:  # of what
         assert_type(failures.outcomes, tuple[Outcome[Any], ...])
     try:
         await gather_structured(integer(), text(), exception_group=True)
