@@ -46,14 +46,14 @@ def local_name(module: Module, function: str, before: int) -> str:
             f"{PACKAGE}.{function}"
         }
 
-    imported = (
+    present = (
         alias.asname or alias.name
         for statement in _of_package(module, before)
         for alias in statement.names
         if alias.name == function
     )
     others = (function + "_" * number for number in itertools.count())
-    return next(filter(is_free, itertools.chain(imported, others)))
+    return next(filter(is_free, itertools.chain(present, others)))
 
 
 def rewrite(
