@@ -1,26 +1,22 @@
 """CPython's own tests of gather, run over `gather_structured`.
 
-They come with most builds of Python, in the package `test`. They call gather where no task awaits
-it, so an adapter makes a task of ours. Where ours is meant to differ is named here, with the row of
-`differences.py` that says so.
+They call gather where no task awaits it, so an adapter makes a Task of ours. Where ours is meant to
+differ is named here, with the row of `differences.py` that says so.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import importlib
-import unittest
-import warnings
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from structgather import gather_structured
-from support.both_sides import Gather, gathers_differ
+from support.cpython_tests import StandIn, failures_of, find_cases, over_cases
 from support.differences import GATHER
+
+TASKS = "test.test_asyncio.test_tasks"
 
 CLASSES = {
     "FutureGatherTests": "",
@@ -47,21 +43,7 @@ DIFFER = {
 }
 
 
-def cases() -> Iterator[str]:
-    """Yield class and name of each case that this Python has."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            module = importlib.import_module("test.test_asyncio.test_tasks")
-        except (ImportError, unittest.SkipTest):
-            return
-    for name, part in CLASSES.items():
-        for case in unittest.TestLoader().getTestCaseNames(getattr(module, name)):
-            if part in case and case not in OTHERS:
-                yield f"{name}.{case}"
-
-
-CASES = [*cases()]
+CASES = find_cases(TASKS, CLASSES, OTHERS)
 
 
 def as_a_future(*children: Any, **options: Any) -> Awaitable[Any]:
@@ -74,27 +56,15 @@ def as_a_future(*children: Any, **options: Any) -> Awaitable[Any]:
     return asyncio.ensure_future(gather_structured(*children, **options), loop=loop)
 
 
-def run_case(case: str, gather: Gather) -> unittest.TestResult:
-    """Run one of CPython's cases with another gather."""
-    name, _, method = case.partition(".")
-    module = importlib.import_module("test.test_asyncio.test_tasks")
-    result = unittest.TestResult()
-    with warnings.catch_warnings(), mock.patch.object(asyncio, "gather", gather):
-        warnings.simplefilter("ignore")
-        with mock.patch("asyncio.base_events.logger"):  # a case that fails leaves things behind
-            getattr(module, name)(method).run(result)
-            gc.collect()
-    return result
-
-
 @pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
-@pytest.mark.parametrize("case", CASES)
-@gathers_differ(set(), DIFFER)
-def test_cpythons_own(case: str, gather: Gather, expected: Any) -> None:
+@over_cases(CASES, asyncio.gather, as_a_future, DIFFER)
+def test_cpythons_own(
+    case: str, stand_in: StandIn, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """CPython's cases pass with ours, those that a row of the differences excuses left aside."""
-    result = run_case(case, asyncio.gather if gather is asyncio.gather else as_a_future)
-    assert result.testsRun == 1
-    assert result.wasSuccessful() == (case not in expected), [*result.failures, *result.errors]
+    monkeypatch.setattr(asyncio, "gather", stand_in)
+    failures = failures_of(TASKS, case)
+    assert (not failures) == passes, failures
 
 
 @pytest.mark.skipif(not CASES, reason="this Python came without its own tests")

@@ -12,7 +12,6 @@ test fails with `gather_structured` only, or did not finish; 2 if the runs can't
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
@@ -50,7 +49,7 @@ class Run:
         self.passed -= self.failed.keys()
 
 
-def given(variable: str) -> list[str]:
+def environ(variable: str) -> list[str]:
     """List what an environment variable has, if it is set."""
     value = os.environ.get(variable)
     return [value] if value else []
@@ -63,9 +62,9 @@ def run(options: argparse.Namespace, plugins: Sequence[str]) -> Run:
         report.touch()
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(HERE), *given("PYTHONPATH")]),
+            "PYTHONPATH": os.pathsep.join([str(HERE), *environ("PYTHONPATH")]),
             # For the workers of pytest-xdist.
-            "PYTEST_PLUGINS": ",".join([*plugins, *given("PYTEST_PLUGINS")]),
+            "PYTEST_PLUGINS": ",".join([*plugins, *environ("PYTEST_PLUGINS")]),
             "SWAPPED_REPORT": str(report),
         }
         named = [argument for plugin in plugins for argument in ("-p", plugin)]
@@ -124,8 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--python", default=sys.executable, help="of the environment of the project"
     )
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds for each of the runs")
-    parser.add_argument("arguments", nargs="*", help="of pytest, after `--`")
-    options = parser.parse_args(arguments)
+    # Python before 3.13 doesn't take a "--" that stands behind an option.
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    at = given.index("--") if "--" in given else len(given)
+    options = parser.parse_args(given[:at])
+    options.arguments = given[at + 1 :]
     python = shutil.which(options.python)
     if python is None:
         parser.error(f"there is no interpreter {options.python}")

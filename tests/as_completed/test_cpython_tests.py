@@ -1,0 +1,94 @@
+"""CPython's own tests of as_completed, run over `as_completed_scoped`.
+
+They use no block, so an adapter has a Task that holds one open. Where ours is meant to differ is
+named here, with the row of `differences.py` that says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Collection
+from typing import Any
+
+import pytest
+
+from structgather import Outcome, as_completed_scoped
+from support.cpython_tests import StandIn, failures_of, find_cases, over_cases
+from support.differences import AS_COMPLETED
+
+TASKS = "test.test_asyncio.test_tasks"
+
+#: Of these the adapter would raise the error: they call as_completed where no loop runs.
+OTHERS = {"test_as_completed_invalid_args", "test_as_completed_coroutine_without_loop"}
+
+#: Where ours is meant to differ, and the row that says so.
+DIFFER = {
+    "CTask_CFuture_Tests.test_as_completed_duplicate_coroutines": "duplicates",
+    "CTask_CFuture_Tests.test_as_completed_same_tasks_in_as_out": "an item",
+}
+
+CASES = find_cases(TASKS, {"CTask_CFuture_Tests": "as_completed"}, OTHERS)
+
+
+class Completed:
+    """What as_completed returns, made of a block."""
+
+    def __init__(self, aws: Collection[Awaitable[Any]], *, timeout: float | None = None) -> None:
+        self._left = len(aws)
+        self._error: Exception | None = None
+        self._finished = asyncio.Queue[Outcome[Any] | None]()
+        self._task = asyncio.create_task(self._take_all(aws, timeout))
+
+    async def _take_all(self, aws: Collection[Awaitable[Any]], timeout: float | None) -> None:
+        try:
+            async with as_completed_scoped(aws, timeout=timeout) as outcomes:
+                async for outcome in outcomes:
+                    self._finished.put_nowait(outcome)
+        except (TypeError, TimeoutError) as error:
+            self._error = error
+            for _ in aws:
+                self._finished.put_nowait(None)
+
+    async def _take(self) -> Outcome[Any]:
+        outcome = await self._finished.get()
+        if outcome is None:
+            assert self._error
+            raise self._error
+        return outcome
+
+    async def _value(self) -> Any:
+        return await (await self._take())
+
+    def __iter__(self) -> Completed:
+        return self
+
+    def __next__(self) -> Awaitable[Any]:
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        return self._value()
+
+    def __aiter__(self) -> Completed:
+        return self
+
+    async def __anext__(self) -> Outcome[Any]:
+        if not self._left:
+            raise StopAsyncIteration
+        self._left -= 1
+        return await self._take()
+
+
+@pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
+@over_cases(CASES, asyncio.as_completed, Completed, DIFFER)
+def test_cpythons_own(
+    case: str, stand_in: StandIn, passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPython's cases pass with ours, those that a row of the differences excuses left aside."""
+    monkeypatch.setattr(asyncio, "as_completed", stand_in)
+    failures = failures_of(TASKS, case)
+    assert (not failures) == passes, failures
+
+
+def test_each_excuse_is_a_row() -> None:
+    """What may fail is excused by a row of the table."""
+    assert set(DIFFER.values()) <= {row.what for row in AS_COMPLETED.rows}
