@@ -44,7 +44,7 @@ class Completed:
             async with as_completed_scoped(aws, timeout=timeout) as outcomes:
                 async for outcome in outcomes:
                     self._finished.put_nowait(outcome)
-        except (TypeError, TimeoutError) as error:
+        except (TimeoutError, TypeError, ValueError) as error:
             self._error = error
             for _ in aws:
                 self._finished.put_nowait(None)
