@@ -46,13 +46,12 @@ class Run:
                 self.passed.add(test)
             else:
                 self.calls[event] += int(text or 0)
-        self.passed -= self.failed.keys()
+        self.passed -= self.failed.keys() | self.running.keys()
 
 
-def environ(variable: str) -> list[str]:
-    """List what an environment variable has, if it is set."""
-    value = os.environ.get(variable)
-    return [value] if value else []
+def extended(variable: str, separator: str, *values: str) -> str:
+    """Put values before those that an environment variable has."""
+    return separator.join([*values, *filter(None, [os.environ.get(variable)])])
 
 
 def run(options: argparse.Namespace, plugins: Sequence[str]) -> Run:
@@ -62,9 +61,9 @@ def run(options: argparse.Namespace, plugins: Sequence[str]) -> Run:
         report.touch()
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(HERE), *environ("PYTHONPATH")]),
-            # For the workers of pytest-xdist.
-            "PYTEST_PLUGINS": ",".join([*plugins, *environ("PYTEST_PLUGINS")]),
+            "PYTHONPATH": extended("PYTHONPATH", os.pathsep, str(HERE)),
+            # For the workers of pytest-xdist; -p comes before the plugins of the environment.
+            "PYTEST_PLUGINS": extended("PYTEST_PLUGINS", ",", *plugins),
             "SWAPPED_REPORT": str(report),
         }
         named = [argument for plugin in plugins for argument in ("-p", plugin)]
@@ -94,11 +93,10 @@ def run(options: argparse.Namespace, plugins: Sequence[str]) -> Run:
 def compare(before: Run, after: Run) -> bool:
     """Print what differs, and return whether any test suffers from `gather_structured`."""
     worse = {test: text for test, text in after.failed.items() if test not in before.failed}
-    unknown = before.passed - after.passed - after.failed.keys() - after.running.keys()
-    print(
-        f"gather was called {after.calls.total()} times: {after.calls['awaited']} calls awaited at"
-        f" once, {after.calls['kept']} kept as a Task"
-    )
+    not_run = before.passed - after.passed - after.failed.keys() - after.running.keys()
+    if not after.running:  # which would have been counted at the end
+        awaited, kept = after.calls["awaited"], after.calls["kept"]
+        print(f"gather was called {awaited + kept} times: {awaited} calls awaited, {kept} kept")
     print(f"{len(before.passed & after.passed):6} passed or skipped in both")
     print(f"{len(before.failed.keys() & after.failed.keys()):6} failed in both")
     print(f"{len(before.failed.keys() & after.passed):6} failed only with asyncio.gather")
@@ -108,9 +106,11 @@ def compare(before: Run, after: Run) -> bool:
     print(f"{len(after.running):6} did not finish with gather_structured")
     for test in after.running:
         print(f"       {test}")
-    if unknown:
-        print(f"{len(unknown):6} passed with asyncio.gather, and did not run then")
-    return bool(worse or after.running or unknown)
+    if not_run:
+        print(
+            f"{len(not_run):6} passed with asyncio.gather, and did not run with gather_structured"
+        )
+    return bool(worse or after.running or not_run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
