@@ -81,7 +81,7 @@ class Completed:
 @pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
 @over_cases(CASES, asyncio.as_completed, Completed, DIFFER)
 def test_cpythons_own(
-    case: str, stand_in: StandIn, passes: bool, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, case: str, stand_in: StandIn, *, passes: bool
 ) -> None:
     """CPython's cases pass with ours, those that a row of the differences excuses left aside."""
     monkeypatch.setattr(asyncio, "as_completed", stand_in)

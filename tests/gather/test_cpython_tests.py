@@ -59,7 +59,7 @@ def as_a_future(*children: Any, **options: Any) -> Awaitable[Any]:
 @pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
 @over_cases(CASES, asyncio.gather, as_a_future, DIFFER)
 def test_cpythons_own(
-    case: str, stand_in: StandIn, passes: bool, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, case: str, stand_in: StandIn, *, passes: bool
 ) -> None:
     """CPython's cases pass with ours, those that a row of the differences excuses left aside."""
     monkeypatch.setattr(asyncio, "gather", stand_in)

@@ -13,7 +13,7 @@ from swapped.__main__ import main
 
 PROJECT = """
 import asyncio
-from asyncio import gather
+from asyncio.tasks import gather
 
 async def child(log, steps, error=None):
     for _ in range(steps):
@@ -32,6 +32,11 @@ def test_passes_with_both():
         assert await asyncio.wait_for(kept, 9) == [1, 2]
         assert done == [kept]
     asyncio.run(main())
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(child([], 1))
+    assert loop.run_until_complete(gather(task)) == [1]
+    loop.close()
 
 def test_relies_on_siblings_that_run_on():
     async def main():
@@ -96,7 +101,7 @@ def test_a_test_that_needs_orphans_is_found(
     """Tests are told apart by where they fail, the reason is shown, and the exit code is 1."""
     assert swap(tmp_path, PROJECT) == 1
     assert capsys.readouterr().out == (
-        "gather was called 3 times: 2 calls awaited, 1 kept\n"
+        "gather was called 4 times: 2 calls awaited, 2 kept\n"
         "     1 passed or skipped in both\n"
         "     1 failed in both\n"
         "     0 failed only with asyncio.gather\n"
