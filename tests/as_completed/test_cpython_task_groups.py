@@ -35,12 +35,17 @@ DIFFER = {
     "TestTaskGroup.test_taskgroup_23": PRIVATE,
 }
 if "TestTaskGroup.test_coro_closed_when_tg_closed" not in CASES:
-    DIFFER |= {
-        "TestTaskGroup.test_taskgroup_finished": CLOSED,
-        "TestTaskGroup.test_taskgroup_no_create_task_after_failure": CLOSED,
-        "TestTaskGroup.test_taskgroup_not_entered": CLOSED,
-        "TestTaskGroup.test_taskgroup_without_parent_task": CLOSED,
-    }
+    DIFFER.update(
+        dict.fromkeys(
+            (
+                "TestTaskGroup.test_taskgroup_finished",
+                "TestTaskGroup.test_taskgroup_no_create_task_after_failure",
+                "TestTaskGroup.test_taskgroup_not_entered",
+                "TestTaskGroup.test_taskgroup_without_parent_task",
+            ),
+            CLOSED,
+        )
+    )
 
 
 class Group:

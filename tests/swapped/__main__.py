@@ -44,8 +44,8 @@ class Run:
                 self.failed.setdefault(test, text)
             elif event in {"passed", "skipped"}:
                 self.passed.add(test)
-            else:
-                self.calls[event] += int(text or 0)
+            elif event in {"awaited", "kept"}:
+                self.calls[event] += int(text)
         self.passed -= self.failed.keys() | self.running.keys()
 
 
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:at])
     options.arguments = given[at + 1 :]
-    python = shutil.which(options.python)
+    python = shutil.which(str(options.python))
     if python is None:
         parser.error(f"there is no interpreter {options.python}")
     # Relative to here, not to the checkout. A link is kept: it belongs to the environment.
