@@ -1,9 +1,9 @@
 """Structured concurrency behind the calls that asyncio users know.
 
-When one of these calls returns or raises, every child has finished:
+Every child has finished when the `await`, or the `async with` block, is left:
 
     gather_structured(*aws)                 every value, or the first failure: asyncio.gather
-    first_n_within(aws, n, within=seconds)  the first n values, and what arrived by a deadline
+    first_n_within(aws, n, within=seconds)  the first n values, or those before a deadline
     as_completed_scoped(aws, limit=20)      outcomes as children finish, or in input order
 
     Ok, Failed, TimedOut, Cancelled         how one child finished; an Outcome is one of these
@@ -30,18 +30,19 @@ An example:
 # _gather          gather_structured: its policy, its options, its result
 # _one             gather_structured of one child without options: the same without siblings
 # _gathered        Gathered, the result of `return_exceptions=True`
-# _gathered_types  what type checkers see of `return_exceptions=True` with few arguments
+# _gathered_types  the types of `return_exceptions=True` with few arguments
 # _first_n         first_n_within and FirstN
 # _as_completed    as_completed_scoped and AsCompleted: the block and the iteration
 # _stream          its policy: inputs, and the outcomes that are not taken yet
-# _intake          what these two functions share: inputs, started as there is room, and deadlines
+# _intake          shared by these two functions: inputs, started as there is room, and deadlines
 #
 # _scope           the protocol: children start, settle, are cancelled and joined; has the rules
 # _policy          what a function decides for itself
 # _queued          children that start one by one, as there is room
 # _adopt           children that do not settle by themselves: adopted, wrapped, never started
-# _errors          what a call raises besides its children's failures
-# _group           what the scope adds to asyncio: TaskGroup, the body's future, minimal loops
+# _ancestors       which Tasks wait for a Task: they can't be its children
+# _errors          the exceptions of a call besides its children's failures
+# _group           helpers for asyncio: TaskGroup, the body's future, minimal loops
 # _timers          `child_timeout`, and the deadline of a call
 # _stuck           the warning about a child that ignores its cancellation; names of children
 #
@@ -52,22 +53,23 @@ An example:
 #
 # _rate_limit      RateLimit, and the fast path of its admission
 # _gate            the queue: which call is admitted when
-# _window          the sliding window: what counts, and when a call fits
+# _window          the sliding window: entries, and when a call fits
 #
 # _migrate         `structgather migrate`
 #
-# One child's way: `_Gather.gather_structured` validates the arguments and enters the group of a new
-# `Scope`. `Scope.start` wraps the coroutine in `run_child`, lets the group create its Task, adds it
-# to `unfinished`, and schedules `check` behind the first steps of the batch. The body waits in
-# `Scope.join`. When the child returns, `run_child` takes it out of `unfinished` and gives the value
-# to the policy: to the list of results. The last child adds `wake` to its own done callbacks,
-# behind the group's, so the group is empty when the body resumes, leaves it and returns the list.
+# How a child runs: `_Gather.gather_structured` validates the arguments and enters the group of a
+# new `Scope`. `Scope.start` wraps the coroutine in `run_child`, lets the group create its Task,
+# adds it to `unfinished`, and schedules `check` after the first steps of the batch. The body waits
+# in `Scope.join`. When the child returns, `run_child` removes it from `unfinished` and passes the
+# value to the policy, which adds it to the list of results. The last child adds `wake` to its own
+# done callbacks, after the group's, so the group is empty when the body resumes, leaves it and
+# returns the list.
 #
-# One failure's way: `run_child` catches the exception. `settle_error` passes it to
+# How a child fails: `run_child` catches the exception. `settle_error` passes it to
 # `_Gather.on_error`, which records the first one and calls `stop_after_first_steps`: `stop` runs
 # now or, if first steps are due, in `check`. It cancels each unfinished child, once, in start
 # order. Their CancelledErrors pass through `run_child` and `settle_cancelled` to `on_error`, with
-# `by_us`; what a sibling raises instead arrives there as another failure. The last one wakes the
+# `by_us`; if a sibling raises something else, that is another failure. The last one wakes the
 # body, and `_Gather._result` raises the first failure, with the others in its notes.
 
 from structgather._as_completed import AsCompleted, as_completed_scoped

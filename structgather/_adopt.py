@@ -20,7 +20,7 @@ from structgather._failures import (
     traceback_of,
     without_our_frame,
 )
-from structgather._group import TASK, Joins, coroutine_of
+from structgather._group import coroutine_of
 from structgather._outcome import Failed
 from structgather._unstarted import close_unstarted
 
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 # They tell `python -m asyncio pstree` who awaits whom.
 if sys.version_info >= (3, 14):
-    from asyncio import future_add_to_awaited_by, future_discard_from_awaited_by
+    from asyncio import future_add_to_awaited_by as add_to_awaited_by
+    from asyncio import future_discard_from_awaited_by as discard_from_awaited_by
 else:
 
-    def future_add_to_awaited_by(fut: object, waiter: object, /) -> None: ...
-    def future_discard_from_awaited_by(fut: object, waiter: object, /) -> None: ...
+    def add_to_awaited_by(fut: object, waiter: object, /) -> None: ...
+    def discard_from_awaited_by(fut: object, waiter: object, /) -> None: ...
 
 
 _E = TypeVar("_E", bound=BaseException)
@@ -50,30 +51,14 @@ def adopt(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
         return
     scope.unfinished[index] = future
     future.add_done_callback(functools.partial(_adopted_done, scope, index))
-    future_add_to_awaited_by(future, scope.caller)
-    if scope.stopping and not scope.batches:
-        scope.cancel((index,))
+    add_to_awaited_by(future, scope.caller)
 
 
 def _adopted_done(scope: Scope, index: int, _: object) -> None:
     # The argument is not used: a proxy of a Future passes a different object.
     future = scope.unfinished.get(index)
     if future is not None:
-        future_discard_from_awaited_by(future, scope.caller)
         settle(scope, index, future)
-
-
-def task_factory_of(loop: asyncio.AbstractEventLoop) -> object:
-    """Return the task factory of a loop, if it has one."""
-    try:
-        return loop.get_task_factory()
-    except NotImplementedError:  # a minimal loop
-        return None
-
-
-def runs_only(task: Any, wrapper: object) -> bool:  # noqa: ANN401 - task factories return anything
-    """Tell whether a new Task will run `wrapper`, with nothing around it."""
-    return isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper
 
 
 def adopt_wrapped(
@@ -109,10 +94,11 @@ def _wrapped_done(
     awaitable: Awaitable[Any],
     task: asyncio.Future[Any],
 ) -> None:
+    pending = index in scope.unfinished
     wrapper.close()
     if not task.cancelled() and task.exception() is not None:
         _group_has_aborted(scope)
-    if index in scope.unfinished:  # what is around our coroutine has not run it
+    if pending:  # the coroutine that wraps ours has not run it to its end
         close_unstarted((awaitable,))
         settle(scope, index, task)
 
@@ -127,13 +113,16 @@ def _group_has_aborted(scope: Scope) -> None:
 
 
 def settle(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
-    """Settle a child by what its finished Task or Future says."""
+    """Record the result of a finished Task or Future."""
+    discard_from_awaited_by(future, scope.caller)
     if future.cancelled():
         scope.settle_cancelled(index, cancellation_of(future))
         return
     error = future.exception()
     if error is None:
         scope.settle_value(index, future.result())
+    elif isinstance(error, asyncio.CancelledError):  # as that of a cancelled asyncio.gather is
+        scope.settle_cancelled(index, with_own_traceback(error, future))
     else:
         scope.settle_error(Failed, index, with_own_traceback(error, future))
 
@@ -225,41 +214,3 @@ async def join(futures: Iterable[asyncio.Future[Any]]) -> asyncio.CancelledError
         except asyncio.CancelledError as error:
             cancelled = cancelled or error.with_traceback(None)
     return cancelled
-
-
-def ancestors_of(task: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
-    """Return the Tasks that wait for `task`, directly or through calls of this package."""
-    found: set[asyncio.Task[Any]] = set()
-    pending = [task]
-    while pending:
-        probe = _Probe()
-        pending.pop().remove_done_callback(probe)  # type: ignore[arg-type]  # only compared
-        new = set(probe.waiting) - found
-        found |= new
-        pending += new
-    return found
-
-
-class _Probe:
-    """Compared with the done callbacks of a Task, finds the Tasks that wait for it.
-
-    `remove_done_callback()` is the public way to look at them. It removes none: the probe equals
-    no callback.
-    """
-
-    def __init__(self) -> None:
-        self.waiting: list[asyncio.Task[Any]] = []
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __eq__(self, callback: object) -> bool:
-        if isinstance(callback, functools.partial):
-            if callback.func is _adopted_done:
-                self.waiting.append(callback.args[0].caller)
-            return False
-        owner: Any = getattr(callback, "__self__", None)
-        if isinstance(owner, Joins):  # it is a child of a call
-            owner = owner.caller
-        if isinstance(owner, TASK):  # otherwise it is awaited directly
-            self.waiting.append(owner)
-        return False

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, Awaitable, Collection, Iterable, Iter
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from structgather._adopt import ancestors_of
+from structgather._ancestors import ancestors_of
 from structgather._group import COROUTINE, TASK
 from structgather._unstarted import refuse
 
@@ -80,7 +80,7 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 
 
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
-    """Check that all `values` can be children of a call that `caller` makes. Touches nothing."""
+    """Check that all `values` can be children of a call that `caller` makes. Consumes nothing."""
     ancestors: set[asyncio.Task[Any]] | None = None
     for index, value in enumerate(values):
         if type(value) is COROUTINE:
@@ -96,7 +96,7 @@ def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[
 def check_awaitable(
     function: str, index: int | str, value: object, caller: asyncio.Task[Any]
 ) -> None:
-    """Check that `value` can be a child of a call that `caller` makes. Touches nothing."""
+    """Check that `value` can be a child of a call that `caller` makes. Consumes nothing."""
     if type(value) is COROUTINE:
         return
     if asyncio.isfuture(value):
@@ -121,8 +121,11 @@ def _check_future(
         )
         raise ValueError(message)
     if future in ancestors and not future.done():
-        which = "is the calling task, which" if future is caller else "waits for the calling task:"
-        message = f"{function}(): {_child(index)} {which} can't be joined: {_shown(future)}"
+        what = "the calling task" if future is caller else "an ancestor of the calling task"
+        message = (
+            f"{function}(): {_child(index)} is {what}; waiting for it would deadlock: "
+            f"{_shown(future)}"
+        )
         raise RuntimeError(message)
 
 
@@ -131,19 +134,19 @@ def _child(index: int | str) -> str:
 
 
 def places(values: Sequence[object]) -> list[int] | None:
-    """Return for each value the first index at which it stands; None if all are different."""
+    """Return for each value the first index that has it; None if all are different."""
     try:
         if len(set(values)) == len(values):
             return None
         first: dict[object, int] = {}
         return [first.setdefault(value, index) for index, value in enumerate(values)]
-    except TypeError:  # an awaitable that can't be hashed: only the very same object is the same
+    except TypeError:  # an awaitable is not hashable: compare by identity
         by_id: dict[int, int] = {}
         return [by_id.setdefault(id(value), index) for index, value in enumerate(values)]
 
 
 def check_iterable(function: str, values: object, *, asynchronous: bool = False) -> None:
-    """Check that `values` can be iterated over for awaitables. Touches nothing."""
+    """Check that `values` can be iterated over for awaitables. Consumes nothing."""
     if type(values) in _USUAL:
         return
     wanted = "an iterable or async iterable" if asynchronous else "an iterable"
@@ -195,7 +198,7 @@ def _whole(function: str, argument: str, value: object, *, least: int) -> int | 
         return None
     try:
         if isinstance(value, bool):
-            raise TypeError  # noqa: TRY301 - said below
+            raise TypeError  # noqa: TRY301 - the message is below
         number = operator.index(value)  # type: ignore[arg-type]  # it raises TypeError
     except TypeError:
         message = f"{function}(): {argument} must be a whole number or None, not {_article(value)}"

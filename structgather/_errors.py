@@ -1,4 +1,4 @@
-"""What a call has to raise besides the failures of its children."""
+"""The exceptions that a call raises, besides the failures of its children."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     Interrupt: TypeAlias = KeyboardInterrupt | SystemExit
 
-#: What stops the event loop, and is never an outcome.
+#: Exceptions that propagate out of the event loop; never recorded as an outcome.
 INTERRUPTS = (KeyboardInterrupt, SystemExit)
 
-#: The attribute of an interrupt that has been through the event loop.
+#: Set on an interrupt once `_raise` has raised it in the event loop.
 _REACHED_LOOP = "_structgather_reached_loop"
 
 
@@ -32,8 +32,19 @@ def _raise(interrupt: BaseException) -> None:
         del interrupt  # its traceback refers to this frame: no cycle
 
 
+def rank(error: BaseException | None) -> int:
+    """Rank what a call may raise: interrupts, then cancellations, then the rest."""
+    return 2 if isinstance(error, INTERRUPTS) else int(isinstance(error, asyncio.CancelledError))
+
+
+def to_keep(error: BaseException) -> BaseException:
+    """Return an error that was thrown into a call, as it is kept until the call raises it."""
+    # A CancelledError has no traceback of interest, and would refer to the frames of the call.
+    return error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
+
+
 class CallErrors:
-    """What was thrown into the body of a call, and an interrupt that a child has raised."""
+    """The exception thrown into the body of a call, and the interrupt of a child."""
 
     _thrown: BaseException | None = None
     _interrupt: Interrupt | None = None
@@ -44,13 +55,13 @@ class CallErrors:
         return self._thrown is not None or self._interrupt is not None
 
     def keep(self, error: BaseException) -> bool:
-        """Keep what was thrown in, and return True, unless something else is to be raised."""
-        if self._thrown is not None and not isinstance(error, INTERRUPTS):
+        """Keep what was thrown in, and return True, unless something else must be raised."""
+        before = self._thrown
+        if isinstance(before, Exception) and rank(error) == 1:
+            error.__cause__ = error.__cause__ or before
+        elif before is not None and rank(error) < 2:  # noqa: PLR2004
             return False
-        # A CancelledError has no traceback of interest, and would refer to the frames of the call.
-        self._thrown = (
-            error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
-        )
+        self._thrown = to_keep(error)
         return True
 
     def replace(self, error: BaseException) -> None:
@@ -59,7 +70,7 @@ class CallErrors:
             self._thrown = error
 
     def keep_interrupt(self, interrupt: Interrupt) -> None:
-        """Keep the interrupt of a child. The first one counts."""
+        """Keep the first interrupt of a child."""
         if self._interrupt is None:
             self._interrupt = interrupt
 
@@ -68,10 +79,10 @@ class CallErrors:
         self._raising = give_to_loop(loop, interrupt)
 
     def take(self) -> BaseException | None:
-        """Return what is to be raised, if anything; what was thrown in is raised once.
+        """Return the exception to raise, if any; what was thrown in is raised once.
 
-        A cancellation of the caller comes before the interrupt of a child: the event loop has got
-        that already, or gets it from the call.
+        A cancellation of the caller takes precedence over the interrupt of a child: the event loop
+        has raised that already, or will, from `_raise`.
         """
         error, self._thrown = self._thrown, None
         first = isinstance(error, (asyncio.CancelledError, *INTERRUPTS))
@@ -82,7 +93,7 @@ class CallErrors:
         return error
 
     def take_last(self) -> BaseException | None:
-        """Return what is to be raised, and forget everything."""
+        """Return the exception to raise, if any, and forget everything."""
         if not self:
             return None
         error = self.take()
@@ -90,7 +101,7 @@ class CallErrors:
         return error
 
     def is_interrupted_only(self) -> bool:
-        """Tell whether the interrupt of a child is all, and the event loop has got it already."""
+        """Return whether the only error is a child's interrupt that the event loop has raised."""
         return (
             self._thrown is None
             and self._interrupt is not None

@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
     from structgather._outcome import Outcome
 
-    #: The index of a child, or INPUT; and what it failed with.
+    #: The index of a child, or INPUT, CALL or BODY; and what it failed with.
     Failure: TypeAlias = tuple[int, BaseException]
 
-E_co = TypeVar("E_co", bound=BaseException, covariant=True)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    E_co = TypeVarWithDefault("E_co", bound=BaseException, covariant=True, default=BaseException)
+else:
+    E_co = TypeVar("E_co", bound=BaseException, covariant=True)
 _E = TypeVar("_E", bound=BaseException)
 
-#: In place of a child's index: the iterable from which the children come.
+#: In place of a child's index: the input, and the Task that pulls an async one.
 INPUT = -1
+#: ... the call itself, for example where a task factory fails; the body of a block.
+CALL, BODY = -2, -3
+_NAMES = {INPUT: "the input", CALL: "the call", BODY: "the body"}
 
 # Exceptions may be frozen dataclasses, which refuse `error.__context__ = ...` and `add_note()`, or
 # have properties of their own under these names.
@@ -32,7 +40,7 @@ set_context: Callable[[BaseException, BaseException | None], None] = _context.__
 traceback_of: Callable[[BaseException], TracebackType | None] = _traceback.__get__
 set_traceback: Callable[[BaseException, TracebackType | None], None] = _traceback.__set__
 
-#: Of the failures in the notes, how many are shown with a traceback, and then by a line.
+#: Notes show this many failures with a traceback, then this many with one line each.
 _TRACEBACKS = 5
 _LINES = 20
 
@@ -49,9 +57,11 @@ class ChildFailures(BaseExceptionGroup[E_co]):
     Raised by `gather_structured(..., exception_group=True)`, `Gathered.raise_failures()` and
     `FirstN.raise_if_short()`. It is an `ExceptionGroup`, unless one of the failures is not an
     `Exception`; `except*`, `split()`, `subgroup()` and `derive()` work as on any group.
+
+    Attributes:
+        outcomes: How each child finished, also those that succeeded, in input order.
     """
 
-    #: How each child finished, those included that succeeded, in input order.
     outcomes: tuple[Outcome[Any], ...]
 
     def __new__(
@@ -66,7 +76,7 @@ class ChildFailures(BaseExceptionGroup[E_co]):
         return self
 
     def __init__(self, *_: object) -> None:  # pyright: ignore[reportInconsistentConstructor]
-        """Leave `args` as any group has them."""
+        """Leave `args` as in any group."""
 
     def derive(self, excs: Sequence[_E]) -> ChildFailures[_E]:  # type: ignore[override]
         """Return a group of these exceptions, with the outcomes of the same call."""
@@ -90,9 +100,11 @@ def group(
 ) -> ChildFailures[BaseException]:
     """Return the failures of one call as a group, in input order."""
     ordered = sorted(failures, key=_index)
-    indices = [str(index) for index, _ in ordered]
-    children = "child " if len(indices) == 1 else "children "
-    message = f"{function}(): {children}{_listed(indices)} failed"
+    indices = [str(index) for index, _ in ordered if index not in _NAMES]
+    failed = [name for index, _ in ordered if (name := _NAMES.get(index))]
+    if indices:
+        failed.append(f"{'child' if len(indices) == 1 else 'children'} {_listed(indices)}")
+    message = f"{function}(): {' and '.join(failed)} failed"
     return ChildFailures(message, [error for _, error in ordered], outcomes)
 
 
@@ -111,8 +123,8 @@ def note_raised_by(error: BaseException, function: str, index: int, name: str) -
 def note_others(error: BaseException, function: str, failures: Iterable[Failure]) -> None:
     """Note on `error`, which the call raises, the failures that it does not raise.
 
-    Only a CancelledError of the caller has them as its cause, where a call around this one finds
-    them: see `inside`.
+    If `error` is a CancelledError, they become its cause, where an enclosing call finds them: see
+    `inside`.
     """
     others = sorted(((index, other) for index, other in failures if other is not error), key=_index)
     if not others:
@@ -132,7 +144,7 @@ def note_others(error: BaseException, function: str, failures: Iterable[Failure]
 
 
 def raise_unchanged(error: BaseException) -> NoReturn:
-    """Raise an exception without setting its context to what the caller happens to be handling.
+    """Raise an exception without setting its context to the exception being handled.
 
     except CacheMiss:
         return await gather_structured(...)
@@ -146,7 +158,7 @@ def raise_unchanged(error: BaseException) -> NoReturn:
 
 
 def without_our_frame(error: _E) -> _E:
-    """Cut the frame that caught `error`, which is ours, off its traceback."""
+    """Remove the frame that caught `error`, which is ours, from its traceback."""
     traceback = traceback_of(error)
     set_traceback(error, traceback and traceback.tb_next)
     return error
@@ -159,19 +171,18 @@ def _add_note(error: BaseException, title: str, text: str) -> None:
         if text not in ours:
             dropped = ours[: 1 - _NOTES]
             _set(error, "__notes__", [*(note for note in notes if note not in dropped), text])
-    except Exception:  # noqa: BLE001 - an exception that refuses notes is still to be raised
+    except Exception:  # noqa: BLE001 - an exception that refuses notes is raised without
         return
 
 
 def _described(index: int, text: str) -> str:
-    child = "the input" if index == INPUT else f"child {index}"
-    return f"{child}: {text}".replace("\n", "\n  ")
+    return f"{_NAMES.get(index) or f'child {index}'}: {text}".replace("\n", "\n  ")
 
 
 def _traceback_text(error: BaseException) -> str:
     try:
         shown = traceback.TracebackException.from_exception(error)
-        # What a nested call noted would be repeated at each level.
+        # The notes of a nested call would be repeated at each level.
         notes = getattr(error, "__notes__", None) or ()
         shown.__notes__ = [note for note in notes if _ALSO_FAILED not in note] or None
         return "".join(shown.format()).rstrip()
@@ -183,7 +194,7 @@ def _line(error: BaseException) -> str:
     try:
         return f"{type(error).__qualname__}: {error}"
     except Exception:  # noqa: BLE001 - as above
-        return f"{type(error).__qualname__}, which can't be shown"
+        return f"{type(error).__qualname__}: <exception str() failed>"
 
 
 def _listed(words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""`first_n_within`: the first successes inside a time, and what became of the rest."""
+"""`first_n_within`: the first values, within a time, and how every child finished."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from structgather._arguments import (
     check_limit,
     check_seconds,
 )
+from structgather._failures import INPUT
 from structgather._intake import Intake
 from structgather._outcome import Ok
 from structgather._scope import Scope
@@ -32,15 +33,19 @@ Reason: TypeAlias = Literal["met", "deadline", "exhausted"]
 
 @final
 class FirstN(Generic[T]):
-    """The result of `first_n_within`. Nothing that a child returned or raised is missing."""
+    """The result of `first_n_within`. Nothing that a child returned or raised is missing.
+
+    Attributes:
+        values: The values that count, at most n, in the order in which they arrived.
+        outcomes: How each child finished, in input order, including those that never started.
+        reason: Why the call ended: "met", n values arrived; "deadline", the time was over;
+            "exhausted", all children had finished.
+    """
 
     __slots__ = ("_failed", "_short", "outcomes", "reason", "values")
 
-    #: The values that count, at most n, in the order in which they arrived.
     values: list[T]
-    #: How each child finished, in input order, including those that never started.
     outcomes: list[Outcome[T]]
-    #: Why the call ended: n values arrived, the time was over, or all children had finished.
     reason: Reason
 
     def __init__(
@@ -74,6 +79,9 @@ class FirstN(Generic[T]):
 
     def raise_if_short(self) -> list[T]:
         """Return the values if as many arrived as were asked for, otherwise raise the failures.
+
+        Returns:
+            `values`.
 
         Raises:
             ChildFailures: The failures in input order, as an `ExceptionGroup` unless one is not an
@@ -186,8 +194,7 @@ class _FirstN(Intake):
             self._values.append(value)
             if len(self._values) == self._wanted():
                 self._met()
-        if self.source is not None:
-            scope.wake()  # the caller's own Task runs the caller's generator
+        self._wake_to_pull()
 
     def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
         self._outcomes[outcome.index] = outcome
@@ -195,7 +202,11 @@ class _FirstN(Intake):
             self._failed.append((outcome.index, outcome.error))
         elif (nested := _failures.inside(outcome.error)) is not None:
             self._failed.append((outcome.index, nested))
-        if self.source is not None:
+        self._wake_to_pull()
+
+    def _wake_to_pull(self) -> None:
+        # The caller's own Task runs the caller's generator. For the last child the scope wakes it.
+        if self.source is not None and (self.scope.unfinished or not self.source.exhausted):
             self.scope.wake()
 
     def on_abort(self) -> None:
@@ -216,8 +227,12 @@ class _FirstN(Intake):
     def _result(self) -> FirstN[Any]:
         reason, short = self._reason_and_short()
         values, outcomes, failed = self._values, self._outcomes, self._failed
-        error = self.scope.close() or self.source_error
-        del self.scope, self.source_error, self._values, self._outcomes, self._failed
+        error, source_error = self.scope.close(), self.source_error
+        if error is None:
+            error = source_error
+        elif source_error is not None:
+            failed = [*failed, (INPUT, source_error)]
+        del source_error, self.scope, self.source_error, self._values, self._outcomes, self._failed
         if error is None:
             # All children have settled, and those that never started have an outcome too.
             return FirstN(values, cast("list[Outcome[Any]]", outcomes), reason, failed, short)
@@ -238,7 +253,8 @@ class _FirstN(Intake):
             )
         elif reason == "exhausted":
             short = LookupError(
-                f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left"
+                f"{FUNCTION}(): {arrived} of {wanted} values arrived before "
+                "all children had finished"
             )
         return reason, short
 
@@ -260,21 +276,24 @@ def first_n_within(
 
     What it replaces, and how it differs:
 
-    - `asyncio.wait(..., return_when=FIRST_COMPLETED)` in a loop: here the losers are cancelled, and
-      joined before the call returns; the cost is that of the children, not their number times n.
+    - `asyncio.wait(..., return_when=FIRST_COMPLETED)` in a loop: it returns pending Tasks, and
+      cancels nothing, also at its timeout. Here the losers are cancelled, and joined before the
+      call returns; the cost is O(len(aws)), not O(len(aws) * n).
     - `asyncio.timeout` around `asyncio.gather`: here what arrived in time is not lost.
     - Both: a failing child does not end the call; only n values, the deadline, or that all
       children have finished.
 
     Args:
-        aws: An iterable of coroutines, Tasks, Futures or other awaitables, all different. With
+        aws: An iterable of coroutines, Tasks, Futures or other awaitables, none given twice. With
             `limit` a generator is pulled lazily, never more than `limit` children ahead.
         n: How many values are wanted; None for as many as there are inputs. With 0 nothing starts.
-        within: Seconds for the whole call; None for no limit. What arrives in the very tick of the
-            deadline is in time. With 0 only Tasks and Futures that are done already count.
-        limit: How many children may run at a time; None for all at once.
-        child_timeout: Seconds that each child may take, counted from its own start. A late child is
-            cancelled and joined, and is `TimedOut`.
+        within: Seconds for the whole call; None for no limit. What arrives in the tick of the
+            deadline is in time. With 0 only Tasks and Futures that are done already count; a
+            generator is not pulled with `limit`.
+        limit: How many children may run at a time; None for all at once. Tasks and Futures count,
+            although they run already.
+        child_timeout: Seconds that each child may take, counted from its own start; for Tasks and
+            Futures, from their adoption. A late child is cancelled and joined, and is `TimedOut`.
 
     Returns:
         A `FirstN`: `.values`, `.outcomes` (one per input that was taken, in input order), `.met`,
@@ -289,7 +308,8 @@ def first_n_within(
         TypeError, ValueError: An argument is out of range, or an input is not awaitable, belongs to
             a different event loop, or is given twice. Children that have started are joined first.
         Exception: Raised by `aws` itself while it is iterated over; the children are joined first.
-        RuntimeError: There is no running event loop.
+        RuntimeError: There is no running event loop, or an input is the calling task, or a Task
+            that waits for it.
     """
     return _FirstN(aws).first_n_within(n, within, limit, child_timeout)
 

@@ -2,10 +2,10 @@
 
 The rules:
 
-1.  An admission takes all that it needs at one instant of the loop's clock, or nothing.
-2.  First come, first served: only the head of the queue is looked at, and no call starts before
-    one that was admitted earlier has resumed.
-3.  A call that is cancelled before it resumes has taken nothing.
+1.  An admission takes everything it needs at one instant of the loop's clock, or nothing.
+2.  First come, first served: only the head of the queue is considered. Calls resume in the
+    order in which they were admitted.
+3.  A call that is cancelled before it resumes has consumed nothing.
 4.  A call that was admitted and has not resumed is still subject to `pause` and `update`: it goes
     back to the head of the queue.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """Admits calls in the order in which they come.
+    """Admits calls in order of arrival.
 
     Args:
         concurrent: How many calls may run at a time.
@@ -54,21 +54,21 @@ class Gate:
         self, concurrent: float, requests: float, tokens: float, per: float, burst: float
     ) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
-        #: The calls that wait, in order. Not a deque: a cancelled one leaves from the middle.
+        #: The waiting calls, in order. Not a deque: a cancelled one is removed from the middle.
         self.queue: OrderedDict[Call, asyncio.Future[None]] = OrderedDict()
         #: Calls that were admitted and have not resumed, in order.
         self._unstarted: dict[Call, None] = {}
         #: How many calls were admitted and have not finished.
         self.running: int = 0
         self.max_concurrent: float = concurrent
-        #: With so many running, a new call must ask `admits`: 0 in a pause, after an update, and
+        #: With this many running, a new call must use `admits`: 0 in a pause, after an update, and
         #: while there are calls that have not resumed.
         self.ceiling: float = concurrent
         self.window: Window | None = None
         if requests != math.inf or tokens != math.inf:
             self.window = Window(requests, tokens, per, burst, self._unstarted)
         self.paused_until: float = -math.inf
-        #: When that pause was asked for.
+        #: When that pause was requested.
         self._paused_at = -math.inf
         self.timer: asyncio.TimerHandle | None = None
         #: When the timer fires.
@@ -76,7 +76,7 @@ class Gate:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait to be admitted."""
+        """The number of waiting calls."""
         return sum(not waiter.done() for waiter in self.queue.values())
 
     @property
@@ -85,9 +85,9 @@ class Gate:
         return None if self.loop is None or is_closed(self.loop) else self.loop
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take `loop` into use, unless another one is."""
+        """Use `loop` from now on, unless another one is in use."""
         if self.loop_in_use is not None:
-            message = "this RateLimit is in use on a different event loop: make one for each loop"
+            message = "RateLimit is bound to a different event loop: make one for each loop"
             raise RuntimeError(message)
         # The first use, or the next `asyncio.run` of a program: what was admitted still counts, but
         # none of those calls is running any more.
@@ -97,7 +97,7 @@ class Gate:
         self._unstarted.clear()
         self.timer = None
         newest = max(self._paused_at, self.window.newest() if self.window else -math.inf)
-        # On another clock the newest event was right now, as far as is known.
+        # On another clock, assume that the newest event was just now.
         ahead = max(0, newest - loop.time())
         self._paused_at -= ahead
         self.paused_until -= ahead
@@ -105,7 +105,7 @@ class Gate:
             self.window.shift(ahead, loop.time())
 
     def refusal(self, call: Call) -> str:
-        """Say why `call`, which fitted when it was made, can never be admitted; or ""."""
+        """Return why `call`, which fitted when it was made, can never be admitted; or ""."""
         window = self.window
         if window is None:
             return ""
@@ -121,7 +121,7 @@ class Gate:
         )
 
     def admits(self, call: Call, now: float) -> bool:
-        """Admit `call` if it is due and there is no other before it."""
+        """Admit `call` if it is due and no other call is waiting."""
         if self.queue or self._unstarted or self.due(call, now) > now or self.refusal(call):
             return False
         self.ceiling = self.max_concurrent
@@ -142,7 +142,7 @@ class Gate:
         if len(self.queue) == 1 and not self._unstarted:
             self.admit()  # sets the timer
         try:
-            # Not once: `pause` and `update` put back into the queue a call that has not resumed.
+            # In a loop: `pause` and `update` put a call that has not resumed back into the queue.
             while (waiter := self.queue.get(call)) is not None:
                 await waiter
         except BaseException:
@@ -155,10 +155,10 @@ class Gate:
             self.window.start(call, loop.time())
         del self._unstarted[call]
         if self.queue and self.timer is None:
-            self.admit()  # a call that came before this one resumed
+            self.admit()  # a call that arrived before this one resumed
 
     def due(self, call: Call, now: float) -> float:
-        """Return when to look at `call` again, at the head; infinity: when a call has finished."""
+        """Return when to check `call` at the head again; infinity: when a call has finished."""
         if self.running >= self.max_concurrent:
             return math.inf
         if now < self.paused_until:
@@ -166,7 +166,7 @@ class Gate:
         return self.window.due(call, now) if self.window else now
 
     def admit(self) -> None:
-        """Admit from the head of the queue what is due, and set the timer for the rest."""
+        """Admit the calls at the head of the queue that are due, and set the timer for the rest."""
         queue = self.queue
         next_due = math.inf
         loop = self.loop_in_use
@@ -237,12 +237,12 @@ class Gate:
             self.window.undo(call)
 
     def _give_up(self, call: Call) -> None:
-        """Let go of a call that was cancelled before it resumed."""
+        """Remove a call that was cancelled before it resumed."""
         if call in self._unstarted:
             self._leave(call)
         behind = call in self.queue and next(iter(self.queue)) is not call
         self.queue.pop(call, None)
-        if not behind:  # else the head is no nearer to its admission
+        if not behind:  # otherwise the head has no more room than before
             self.admit()
 
     def _put_back(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -260,7 +260,7 @@ class Gate:
 
     def _wake_at(self, due: float) -> None:
         if self.timer is not None:
-            if self._due == due:  # the timers of uvloop and Qt can't be asked
+            if self._due == due:  # timers of uvloop and Qt have no `when()`
                 return
             self.timer.cancel()
             self.timer = None

@@ -1,6 +1,6 @@
 """The types of the result of `return_exceptions=True` with up to six arguments.
 
-It is a `Gathered`. But a list has one type for all of its items, and `a, b = await ...` needs the
+It is a `Gathered`, but a list has one type for all of its items, and `a, b = await ...` needs the
 type of each. As typeshed types `asyncio.gather` as returning a tuple, these are tuples with the
 methods of a `Gathered`. They exist for type checkers only.
 """

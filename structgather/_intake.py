@@ -1,4 +1,4 @@
-"""What `first_n_within` and `as_completed_scoped` share: inputs, started as there is room."""
+"""Shared by `first_n_within` and `as_completed_scoped`: inputs, started as there is room."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections import deque
 from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, Any
 
-from structgather import _arguments, _stuck
-from structgather._failures import without_our_frame
+from structgather import _arguments, _failures, _stuck
+from structgather._failures import INPUT, without_our_frame
 from structgather._outcome import Cancelled
 from structgather._queued import one_batch, start_queued
-from structgather._scope import SOURCE, Scope
 from structgather._timers import ChildTimeouts, call_after_tick
 from structgather._unstarted import close_unstarted
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from structgather._outcome import Failed, TimedOut
     from structgather._policy import Unsuccessful
+    from structgather._scope import Scope
 
 
 class Source:
@@ -37,9 +37,9 @@ class Source:
         if isinstance(values, Collection):
             values = self._known = _arguments.take_all(function, values, caller)
         self._iterator: Iterator[Awaitable[Any]] = iter(values)
-        #: How many inputs were taken.
+        #: The number of inputs taken.
         self.taken = 0
-        #: How many there are in all, where that is known.
+        #: The number of all inputs, if known.
         self.total = None if self._known is None else len(self._known)
         self.exhausted = self.total == 0
 
@@ -83,7 +83,7 @@ class Source:
 
 
 class Intake:
-    """The common part of two policies: what is started, and when the time of the call is over."""
+    """The common part of two policies: starting children, and the deadline of the call."""
 
     __slots__ = (
         "_context",
@@ -111,7 +111,7 @@ class Intake:
     _overdue: float | None
     _context: contextvars.Context
 
-    # What a policy decides.
+    # Decided by the policy.
 
     def expect(self, count: int) -> None:
         """Note how many inputs there are, as far as that is known, before the first is started."""
@@ -134,7 +134,7 @@ class Intake:
         raise NotImplementedError
 
     def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
-        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        """Record a child without a value; for `by_us` see `Policy.on_error`."""
         raise NotImplementedError
 
     def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
@@ -168,7 +168,7 @@ class Intake:
     def take(self, inputs: Iterable[Awaitable[Any]], *, expired: bool) -> None:
         """Take the inputs, at once or with a limit one by one, and start what there is room for.
 
-        With `expired` the time is over already: only what was done before the call counts.
+        With `expired` the deadline has passed: only Tasks that were done before the call count.
         """
         scope = self.scope
         if self.limit is not None and not (expired and isinstance(inputs, Collection)):
@@ -182,7 +182,7 @@ class Intake:
             return
         known = _arguments.take_all(scope.function, inputs, scope.caller)
         if not isinstance(inputs, (list, tuple)):
-            scope.called_at = scope.loop.time()  # a generator may have taken its time
+            scope.called_at = scope.loop.time()  # exhausting a generator may have taken time
         self.expect(len(known))
         if expired:
             self._take_what_is_done(known)
@@ -193,18 +193,22 @@ class Intake:
             scope.start(range(len(known)), known)
 
     def pull(self) -> None:
-        """Start what there is room for. Once stopped, record that what is left never started."""
+        """Start children while there is room. Once stopped, record that the rest never started."""
         waiting, scope = self.waiting, self.scope
         while scope.stopping or self.has_room():
             if not waiting and not self.take_one():
                 break
-            if waiting and (scope.stopping or self.has_room()):  # the iterable may have used it up
+            if waiting and (scope.stopping or self.has_room()):  # the iterable may have filled it
                 self.start_unless_stopped(*waiting.popleft())
 
     def start_unless_stopped(
         self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
     ) -> None:
-        """Make a child of an input; once stopped only if it runs already and is to be joined."""
+        """Start an input.
+
+        Once stopping, adopt Tasks and Futures so that they are joined, and record the others as
+        never started.
+        """
         if self.scope.stopping:
             if not asyncio.isfuture(awaitable):
                 close_unstarted((awaitable,))
@@ -218,27 +222,27 @@ class Intake:
         self.starting -= 1
 
     def stop(self, *message: object) -> None:
-        """Cancel every child, and record that what waits for room never started."""
+        """Cancel every child, and record that queued ones never started."""
         self.scope.stop(*message)
         self.pull()
 
     def end_after(self, seconds: float) -> None:
-        """Stop when the time of the whole call is over."""
+        """Stop at the deadline of the call."""
         scope = self.scope
         self._deadline = call_after_tick(scope.loop, scope.called_at + seconds, self._at_deadline)
 
     def _at_deadline(self) -> None:
-        if self._deadline is not None:  # otherwise the call was over in the tick of its deadline
+        if self._deadline is not None:  # otherwise the call finished in the tick of its deadline
             self.time_is_over(missing=self.is_missing())
 
     def time_out(self, seconds: float) -> int:
-        """Stop because the time of the whole call is over; return how many children still run."""
+        """Stop because the deadline has passed; return how many children still run."""
         self._overdue = seconds
         scope = self.scope
         timeout_errors = {
             index: self._timeout_error(index, child)
             for index, child in scope.unfinished.items()
-            if index != SOURCE
+            if index != INPUT
         }
         scope.timeout_errors = {**timeout_errors, **scope.timeout_errors}
         scope.stop_after_first_steps()
@@ -246,7 +250,7 @@ class Intake:
         return len(timeout_errors)
 
     def source_failed(self, error: BaseException) -> None:
-        """Stop because the iterable has failed; the call raises its error."""
+        """Stop because the iterable raised; the call raises that exception."""
         self.source_error = error
         self.scope.stop_after_first_steps()
 
@@ -262,20 +266,22 @@ class Intake:
             self._source_closed(self.source.close())
 
     def _source_closed(self, error: BaseException | None) -> None:
-        if error is not None:
+        if self.source_error is None:
             self.source_error = error
+        elif error is not None:
+            _failures.note_others(self.source_error, self.scope.function, [(INPUT, error)])
 
     def _timeout_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
         return TimeoutError(
-            f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, was not done "
-            f"within {self._overdue:g} s"
+            f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, had not "
+            f"finished after {self._overdue:g} s"
         )
 
     def take_one(self) -> bool:
-        """Let one more input wait for room, if there is one."""
+        """Queue one more input, if there is one."""
         source = self.source
         if source is None or (source.total is None and self.scope.stopping):
-            return False  # a generator is not asked for children that would never start
+            return False  # a generator is not pulled for children that would never start
         try:
             awaitable = source.take()
         except BaseException as error:  # noqa: BLE001 - the policy raises it

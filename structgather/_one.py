@@ -1,7 +1,7 @@
 """`gather_structured` of one child without options: the protocol of `_scope`, without siblings.
 
-One child is the usual case where code fans out over what it finds, and a `Scope` would cost as much
-as the child. Here is no batch and no policy: the call finishes as its child does.
+One child is common where the number of arguments is computed, and a `Scope` would cost as much as
+the child. Here is no batch and no policy: the call finishes as its child does.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _failures, _stuck
+from structgather._ancestors import Joins
 from structgather._arguments import calling_task, check_awaitables
-from structgather._errors import INTERRUPTS, give_to_loop
-from structgather._group import COROUTINE, Group, Joins, Waiter, is_closed
+from structgather._errors import INTERRUPTS, give_to_loop, to_keep
+from structgather._group import COROUTINE, Group, Waiter, is_closed
 from structgather._unstarted import close_unstarted, refuse
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class One(Joins):
                 (awaitable,) = self._argument
                 if type(awaitable) is not COROUTINE and asyncio.isfuture(awaitable):
                     self._child = awaitable
+                    _adopt.add_to_awaited_by(awaitable, self.caller)
                 else:
                     wrapper: Any = self._run(awaitable)
                     try:
@@ -115,6 +117,7 @@ class One(Joins):
         except GeneratorExit:  # the coroutine is closed: nothing can be awaited
             if not is_closed(self.loop):
                 self._stop()
+            self._end_watch()
             raise
         except BaseException as error:  # noqa: BLE001 - raised after the join
             self._thrown_in(error)
@@ -154,7 +157,7 @@ class One(Joins):
 
     def _thrown_in(self, error: BaseException) -> None:
         if self._thrown is None or isinstance(error, INTERRUPTS):
-            self._thrown = error.with_traceback(None)
+            self._thrown = to_keep(error)
         self._stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
 
     def _raised_by_group(self, error: BaseException) -> None:
@@ -162,7 +165,7 @@ class One(Joins):
         if isinstance(error, BaseExceptionGroup):
             self._thrown = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType]
         elif self._thrown is None or not isinstance(error, asyncio.CancelledError):
-            self._thrown = error.with_traceback(None)
+            self._thrown = to_keep(error)
 
     async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
         # See `_adopt.join_remaining`.
@@ -172,9 +175,7 @@ class One(Joins):
             self._thrown = cancelled
 
     def _result(self) -> list[Any]:
-        if self._watch is not None:
-            self._watch.end()
-            self._watch = None
+        self._end_watch()
         close_unstarted(self._argument)  # unless it has run
         if self._value is _PENDING and self._error is None and self._child is not None:
             self._take_result(self._child)
@@ -199,7 +200,7 @@ class One(Joins):
             del error, thrown, raised, value, self  # the traceback refers to this frame: no cycle
 
     def _take_result(self, child: asyncio.Future[Any]) -> None:
-        # Adopted, or cancelled before its first step, or not run by what is around it.
+        # Adopted, or cancelled before its first step, or not run by the coroutine that wraps it.
         if child.cancelled():
             self._error = _adopt.cancellation_of(child)
         elif (error := child.exception()) is not None:
@@ -208,6 +209,11 @@ class One(Joins):
             self._value = child.result()
 
     # What the stuck-child warning looks at.
+
+    def _end_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
 
     @property
     def unfinished(self) -> Mapping[int, asyncio.Future[Any]]:

@@ -16,10 +16,10 @@ E_co = TypeVar("E_co", bound=BaseException, covariant=True)
 
 
 class _Settled:
-    """What all outcomes have in common. They are immutable, and compare by what they hold."""
+    """Common to all outcomes. They are immutable, and compare by their content."""
 
-    # Read-only properties, since a `__setattr__` that refuses would make each of them expensive to
-    # create, and there is one for each child.
+    # Read-only properties: a `__setattr__` that raises would make outcomes expensive to create, and
+    # there is one for each child.
     __slots__ = ("_elapsed", "_index")
 
     _index: int
@@ -65,7 +65,15 @@ class _Settled:
 
 @final
 class Ok(_Settled, Generic[T_co]):
-    """The child returned `value`."""
+    """The child returned `value`.
+
+        match outcome:
+            case Ok(value): ...
+            case Failed(ConnectionError() as error): ...
+            case TimedOut() | Cancelled(): ...
+
+    `await outcome`, of this or the other classes, does not yield to the event loop.
+    """
 
     __slots__ = ("_value",)
     __match_args__: Final = ("value", "index", "elapsed")
@@ -96,12 +104,13 @@ class Ok(_Settled, Generic[T_co]):
         return False
 
     def __await__(self) -> Generator[Any, None, T_co]:
-        yield from ()  # never waits
+        """Return the value, without yielding to the event loop."""
+        yield from ()
         return self._value
 
 
 class _WithoutValue(_Settled, Generic[E_co]):
-    """What the outcomes that have an error in place of a value have in common."""
+    """Common to the outcomes that have an error in place of a value."""
 
     __slots__ = ("_error", "_traceback")
     __match_args__: Final = ("error", "index", "elapsed")
@@ -122,7 +131,7 @@ class _WithoutValue(_Settled, Generic[E_co]):
         return self._error
 
     def result(self) -> NoReturn:
-        """Raise the error, the very object that the child raised."""
+        """Raise `error`."""
         error = self._error
         _failures.set_traceback(error, self._traceback)
         try:
@@ -135,7 +144,8 @@ class _WithoutValue(_Settled, Generic[E_co]):
         return False
 
     def __await__(self) -> Generator[Any, None, NoReturn]:
-        yield from ()  # never waits
+        """Raise the error, without yielding to the event loop."""
+        yield from ()
         try:
             self.result()
         finally:
@@ -144,7 +154,10 @@ class _WithoutValue(_Settled, Generic[E_co]):
 
 @final
 class Failed(_WithoutValue[BaseException]):
-    """The child raised `error`."""
+    """The child raised `error`: any BaseException but KeyboardInterrupt and SystemExit.
+
+    The call raises those two itself; a CancelledError is `Cancelled`.
+    """
 
     __slots__ = ()
 
@@ -155,10 +168,10 @@ class Failed(_WithoutValue[BaseException]):
 
 @final
 class TimedOut(_WithoutValue[TimeoutError]):
-    """The child's time was over, its own or that of the whole call: it was cancelled.
+    """The child exceeded its own timeout or the deadline of the call, and was cancelled.
 
-    `error` is a TimeoutError that names the child. Where the child's own `child_timeout` was over,
-    the error's cause shows where the child stood.
+    `error` is a TimeoutError that names the child. Its `__cause__` is the child's CancelledError,
+    with its traceback; None if it never started.
     """
 
     __slots__ = ()
@@ -186,5 +199,6 @@ class Cancelled(_WithoutValue[asyncio.CancelledError]):
         return True
 
 
-#: How one child finished.
+#: How one child finished. `await outcome` returns its value, or raises its error, without yielding
+#: to the event loop.
 Outcome: TypeAlias = Ok[T] | Failed | TimedOut | Cancelled

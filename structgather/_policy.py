@@ -1,4 +1,4 @@
-"""What each of the three functions decides for itself, as the scope of its children sees it."""
+"""The interface between a scope and the function that it belongs to."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ if TYPE_CHECKING:
 
 
 class Policy(Protocol):
-    """Called when a child settles, once per child. Values are recorded by `Scope.on_value`."""
+    """Called once for each child that settles without a value.
+
+    Values go to the `on_value` passed to `Scope.decide_by`; an interrupt calls `on_abort` instead.
+    """
 
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> object:  # noqa: ANN401, FBT001 - `kind` says which error
-        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        """Record a child without a value.
+
+        `by_us`: it finished cancelled, and this call had cancelled it. A child that raises
+        something else instead is reported with False.
+        """
 
     def on_abort(self) -> object:
-        """Note that something other than a child's failure ends the call."""
+        """Note that something other than a child's failure stops the call."""
 
 
 class _Ignore:
@@ -27,7 +34,7 @@ class _Ignore:
     def on_abort(self) -> None: ...
 
 
-#: The policy of a call that is over, or was closed: what its children do has no effect.
+#: The policy of a call that has returned, or was closed: its children have no effect.
 IGNORE = _Ignore()
 
 

@@ -1,4 +1,4 @@
-"""Children that start one by one: as there is room for them, or as the source has them."""
+"""Children that start one by one: as there is room, or as an async iterable yields them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _stuck
-from structgather._group import COROUTINE
+from structgather._group import COROUTINE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Iterator, Sequence
@@ -45,14 +45,16 @@ def start_queued(
     except BaseException as error:  # noqa: BLE001 - a task factory's
         _adopt.creation_failed(scope, error, wrapper, (awaitable,))
         return
-    if not _adopt.runs_only(task, wrapper):
+    if not isinstance(task, TASK) or task.done() or task.get_coro() is not wrapper:
         _adopt.adopt_wrapped(scope, index, task, wrapper, awaitable)
     else:
         scope.unfinished[index] = task
         if not wrapper.cr_suspended:  # unless it was started eagerly
             scope.priming = True
             try:
-                wrapper.send(None)  # to where it waits for the Task's first step
+                wrapper.send(None)  # up to FIRST_STEP
+            except StopIteration:
+                task.cancel()  # an interrupt in our own code, recorded as the child's failure
             except BaseException as error:  # noqa: BLE001 - an interrupt in our own code
                 _adopt.creation_failed(scope, error, wrapper, (awaitable,))
             scope.priming = False
@@ -102,11 +104,10 @@ class Queue:
     def _start_waiting(self) -> None:
         self._starting = True
         while self._room and not self._scope.stopping:
-            for index, awaitable in self._waiting:
-                self._room -= 1
-                # Here the sibling that has just finished is running, in its own context.
-                start_queued(self._scope, index, awaitable, self._context)
+            following = next(self._waiting, None)
+            if following is None:
                 break
-            else:
-                break
+            self._room -= 1
+            # Here the sibling that has just finished is running, in its own context.
+            start_queued(self._scope, *following, self._context)
         self._starting = False

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-#: Up to here a float tells each whole number from the next.
+#: Up to here each whole number has a float of its own.
 MOST_EXACT = 2.0**53
 
 
@@ -28,14 +28,15 @@ class RateLimit:
             reply = await client.chat(...)
             call.settle(tokens=reply.usage.total)
 
-    A call takes all that it needs at once, or it waits. No window of `per` seconds, wherever it
+    A call takes everything it needs at once, or it waits. No window of `per` seconds, wherever it
     begins, exceeds the limit. So it makes no difference how the provider counts: in a sliding
     window, in fixed windows, or with a token bucket. Calls are admitted strictly first come, first
-    served: small calls never overtake a large one. A cancelled waiter has consumed nothing.
+    served: small calls never overtake a large one. A cancelled waiter has consumed nothing; a
+    call whose block raises still counts. Without `settle` the estimate stands.
 
     Unlike an `asyncio.Semaphore`, it limits a rate as well as a number, and a call never holds one
-    thing while it waits for another. All calls of one event loop share one RateLimit; threads with
-    event loops of their own can't.
+    resource while it waits for another. All calls of one event loop share one RateLimit; threads
+    with event loops of their own can't.
 
     Memory does not grow with the limit: beyond 4096 calls in `per` seconds, those within a 4096th
     of `per` are counted together, and a waiting call may wait that much longer.
@@ -67,10 +68,10 @@ class RateLimit:
             message = "RateLimit(): give at least one of concurrent, requests and tokens"
             raise ValueError(message)
         if burst is not None and requests is None:
-            message = "RateLimit(): burst spaces requests: it needs requests"
+            message = "RateLimit(): burst requires requests"
             raise ValueError(message)
         self._per = _positive("RateLimit", "per", per, finite=True)
-        #: The limits as they were given, of those layers that were.
+        #: The limits that were given, by layer.
         self._layers = _checked("RateLimit", concurrent, requests, tokens)
         self._gate = Gate(
             self._layers.get("concurrent", sys.maxsize),
@@ -79,35 +80,39 @@ class RateLimit:
             self._per,
             _positive("RateLimit", "burst", burst, whole=True),
         )
-        self._know_the_most()
+        self._cache_maxima()
 
-    def _know_the_most(self) -> None:
-        """Keep at hand what `__call__` compares with."""
+    def _cache_maxima(self) -> None:
+        """Cache the maxima for `__call__`."""
         window = self._gate.window
         self._most_requests = window.max_weight if window else math.inf
         self._most_tokens = window.max_tokens if window else math.inf
-        #: What most calls count for, where it can be admitted.
+        #: The weight of most calls, if it can be admitted.
         self._one = 1 if self._most_requests >= 1 else None
 
     def __call__(self, *, tokens: float = 0, requests: float = 1) -> Admission:
         """Return the admission of one call, to be entered with `async with`.
 
         Entering it raises ValueError if `update` has lowered a limit so far that the call can never
-        be admitted, whether before it waits or while it does.
+        be admitted, whether before it waits or while it does. It raises RuntimeError if it was
+        entered before, or if the RateLimit is bound to a different event loop.
 
         Args:
-            tokens: How many tokens the call will use, as far as is known.
-            requests: For how many requests the call counts.
+            tokens: How many tokens the call is expected to use.
+            requests: As how many requests the call counts.
+
+        Returns:
+            The admission, an async context manager with `.settle()`; it can be entered only once.
 
         Raises:
-            ValueError: It is negative, or more than can ever be admitted.
-            TypeError: It is not a number.
+            ValueError: `tokens` or `requests` is negative, or more than can ever be admitted.
+            TypeError: `tokens` or `requests` is not a number.
         """
         if type(tokens) is not int or not 0 <= tokens <= self._most_tokens:
             tokens = _check_weight("tokens", tokens, self._most_tokens)
         if requests is not self._one:
             requests = _check_weight("requests", requests, self._most_requests)
-        call = Admission()  # without `__init__`: it would take half as long again
+        call = Admission()  # without `__init__`, which would take 50% longer
         call.gate = self._gate
         call.place = NEW
         call.requests = requests
@@ -117,17 +122,17 @@ class RateLimit:
         return call
 
     def pause(self, seconds: float) -> None:
-        """Admit no call for so many seconds from now on: after a 429 with `Retry-After`, say.
+        """Admit no call for so many seconds, for example after a 429 with `Retry-After`.
 
-        Pauses never shorten each other: the one that ends last counts. Calls whose block was
-        entered before are not affected. `pause(0)` changes nothing.
+        Pauses never shorten each other: the latest end counts. Calls that have entered their block
+        are not affected. `pause(0)` changes nothing.
 
         Args:
             seconds: How long, from now on, by the event loop's clock.
 
         Raises:
-            ValueError: It is negative, NaN or infinite.
-            TypeError: It is not a number.
+            ValueError: `seconds` is negative, NaN or infinite.
+            TypeError: `seconds` is not a number.
             RuntimeError: It was called outside the event loop that uses this limit. From another
                 thread: `loop.call_soon_threadsafe(limit.pause, seconds)`.
         """
@@ -151,11 +156,11 @@ class RateLimit:
         requests: float | None = None,
         tokens: float | None = None,
     ) -> None:
-        """Change limits while calls run and wait, as where a provider announces them in headers.
+        """Change limits while calls run and wait, for example to those in a provider's headers.
 
-        More room admits waiting calls at once. Less room holds them back until the window, and the
-        number of running calls, have come down to it. A waiting call that can never be admitted any
-        more raises ValueError; those behind it move up. What was admitted before still counts.
+        A higher limit admits waiting calls at once. A lower one holds them back until the window,
+        or the number of running calls, has room again. A waiting call that can never be admitted
+        any more raises ValueError; those behind it move up. Earlier admissions still count.
 
         Args:
             concurrent: How many calls may run at a time; None to leave it as it is.
@@ -163,7 +168,7 @@ class RateLimit:
             tokens: How many tokens may be admitted in a window; None to leave it as it is.
 
         Raises:
-            TypeError, ValueError: Nothing is to be changed, or a limit is not a positive finite
+            TypeError, ValueError: No limit is given, or a limit is not a positive finite
                 number, or this RateLimit was made without it. No limit was changed.
             RuntimeError: It was called outside the event loop that uses this limit. From another
                 thread: `loop.call_soon_threadsafe(functools.partial(limit.update, tokens=tokens))`.
@@ -188,19 +193,19 @@ class RateLimit:
             raise RuntimeError(message)
         layers = self._layers | layers
         if layers == self._layers:
-            return  # a header that says the same with each response
+            return  # the same header with each response
         self._layers = layers
         gate.update(
             layers.get("concurrent", sys.maxsize),
             _with_rounding(layers.get("requests", math.inf)),
             _with_rounding(layers.get("tokens", math.inf)),
         )
-        self._know_the_most()
+        self._cache_maxima()
 
-    if not TYPE_CHECKING:  # type checkers report it where they don't see these
+    if not TYPE_CHECKING:  # without these, type checkers report the mistake
 
         def __aenter__(self) -> NoReturn:
-            message = "each call has an admission of its own: `async with limit():`, not `limit:`"
+            message = "RateLimit is not a context manager: use `async with limit():`"
             raise TypeError(message)
 
         __aexit__ = __aenter__
@@ -231,7 +236,7 @@ class Admission(Call):
 
     async def __aenter__(self) -> Self:
         if self.place != NEW:
-            message = "this admission was entered before: call the RateLimit anew for each call"
+            message = "an admission can be entered only once; call the RateLimit again"
             raise RuntimeError(message)
         gate = self.gate
         loop = asyncio.get_running_loop()
@@ -252,7 +257,7 @@ class Admission(Call):
                 requests <= window.fast_requests
                 and tokens <= window.max_tokens
                 and ((few := place < window.many_from) or now <= window.merges_until)
-            ):  # what `due` and `admit` would do, without the calls
+            ):  # `due` and `admit`, inlined
                 if few:
                     window.entries.append((now, self.requests, self.tokens))
                     window.last = place
@@ -277,14 +282,14 @@ class Admission(Call):
     ) -> None:
         gate = self.gate
         if self.loop is not gate.loop:
-            return  # it ran when its loop was closed, and is collected now: see `Gate.bind`
+            return  # its loop was closed while it ran, and it is collected now: see `Gate.bind`
         gate.running -= 1
         # While the timer is set, the head waits for time to pass, not for a call to finish.
         if gate.queue and gate.timer is None:
             gate.admit()
 
     def settle(self, *, tokens: float) -> None:
-        """Say how many tokens the call has really used.
+        """Set how many tokens the call has really used.
 
         Tokens that were not used are returned at once. Those used beyond the estimate are repaid by
         later calls: they take the next room in the window. May be called repeatedly, and after the
@@ -294,8 +299,9 @@ class Admission(Call):
             tokens: How many in all, those of the estimate included.
 
         Raises:
-            ValueError: It is negative, or more than 10,000 windows could repay.
-            TypeError: It is not a number.
+            ValueError: `tokens` is negative, NaN or infinite, or would take more than 10,000
+                windows to repay.
+            TypeError: `tokens` is not a number.
             RuntimeError: The call has not been admitted.
         """
         used = _arguments.check_number("settle", "tokens", tokens)
@@ -315,7 +321,7 @@ class Admission(Call):
 
 
 def _check_weight(argument: str, value: float, most: float) -> float:
-    """Check what a call is to count for: a number that can be admitted."""
+    """Check the weight of a call: a number that can be admitted."""
     number = _arguments.check_number("RateLimit", argument, value)
     if number > most:
         hint = "" if most >= 1 else f"; for less than one {argument[:-1]}, make `per` longer"
@@ -352,7 +358,7 @@ def _positive(
     whole: bool = False,
     finite: bool = False,
 ) -> float:
-    """Check a number of more than 0; infinity stands for None."""
+    """Check a number of more than 0; return infinity for None."""
     if value is None:
         return math.inf
     if whole:
@@ -365,12 +371,12 @@ def _positive(
     if finite and number == math.inf:
         message = f"{function}(): {argument} must be finite"
         raise ValueError(message)
-    # Whole numbers are compared with whole numbers much faster.
+    # Comparing ints is much faster.
     return int(number) if number < MOST_EXACT and number == int(number) else number
 
 
 def _with_rounding(number: float) -> float:
-    """Let 0.1 + 0.1 + 0.1 fit into 0.3: what is counted is a running sum."""
+    """Let 0.1 + 0.1 + 0.1 fit into 0.3: the window has running sums."""
     return number if type(number) is int else number * (1 + 1e-12)
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt
 from structgather._arguments import check_awaitable
+from structgather._failures import INPUT
+from structgather._group import is_closed
 from structgather._intake import Intake
 from structgather._outcome import Ok
-from structgather._scope import SOURCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -27,7 +28,7 @@ _without_caller: set[Stream] = set()
 
 
 class Stream(Intake):
-    """The policy: every outcome is an item; what is not taken yet holds back what is pulled."""
+    """The policy: every outcome is an item; those not consumed yet count against `limit`."""
 
     __slots__ = (
         "_added",
@@ -38,6 +39,7 @@ class Stream(Intake):
         "_numbered",
         "_room",
         "_running_at_timeout",
+        "_unfed",
         "left",
         "ready",
         "timeout",
@@ -45,7 +47,8 @@ class Stream(Intake):
 
     #: Whether the group has been left.
     left: bool
-    #: Outcomes that were not taken yet. None marks the end: what follows is too late.
+    #: Outcomes that were not taken yet. None marks the end of the iteration; those behind it go
+    #: to `undelivered`.
     ready: deque[Outcome[Any] | None]
     timeout: float | None
     #: In input order: outcomes that wait for an earlier one, and the index of that one.
@@ -61,6 +64,8 @@ class Stream(Intake):
     #: How many children were running when `timeout` was over; None before.
     _running_at_timeout: int | None
     _room: asyncio.Future[None] | None
+    #: The async iterable, while nothing pulls it.
+    _unfed: AsyncIterable[Awaitable[Any]] | None
 
     def start_inputs(
         self,
@@ -75,16 +80,18 @@ class Stream(Intake):
         self._held = {} if ordered else None
         self._added = deque()
         self._next = 0
-        self._running_at_timeout = self._room = None
+        self._running_at_timeout = self._room = self._unfed = None
         expired = timeout == 0
-        self._feeding = not isinstance(aws, (list, tuple)) and isinstance(aws, AsyncIterable)
         if isinstance(aws, (list, tuple)) or not isinstance(aws, AsyncIterable):
+            self._feeding = False
             self.take(aws, expired=expired)
             return
+        self._feeding = True
+        self._unfed = aws
         self.take((), expired=expired)
         if not self.scope.stopping:
             self._keep_start_times()
-            self.scope.start((SOURCE,), (self._feed(aws),))
+            self.scope.start((INPUT,), (self._feed(aws),))
 
     def _keep_start_times(self) -> None:
         if self.scope.started_at is None:
@@ -103,19 +110,22 @@ class Stream(Intake):
     async def enter(self) -> None:
         """Enter the group, and keep the children alive until the block is left.
 
-        A generator that is garbage with its block would take their Tasks along otherwise, and its
-        `aclose()` would join what can't finish any more.
+        Otherwise the collection of an async generator that contains the block would also collect
+        the child Tasks, and its `aclose()` would wait for them forever.
         """
         await self.scope.group.__aenter__()
         self.scope.caller.add_done_callback(self.caller_finished)
 
     def caller_finished(self, _: object) -> None:
         """Keep the children alive although the caller has finished: another Task may leave."""
+        _without_caller.difference_update(
+            [stream for stream in _without_caller if is_closed(stream.scope.loop)]
+        )
         _without_caller.add(self)
 
     async def leave(self) -> None:
         """Leave the group, in which no child is left."""
-        self._forget_caller()
+        self.forget_caller()
         try:
             await self.scope.group.__aexit__(None, None, None)
         except (asyncio.CancelledError, BaseExceptionGroup) as error:
@@ -124,7 +134,7 @@ class Stream(Intake):
     async def leave_interrupted(self) -> None:
         """Leave the group, which cancels and joins what our own code has not."""
         if not self.left:
-            self._forget_caller()
+            self.forget_caller()
             error = asyncio.CancelledError()
             try:
                 with contextlib.suppress(asyncio.CancelledError, BaseExceptionGroup):
@@ -134,7 +144,8 @@ class Stream(Intake):
             if self.scope.unfinished:
                 await _adopt.join_remaining(self.scope)
 
-    def _forget_caller(self) -> None:
+    def forget_caller(self) -> None:
+        """Forget that the caller may finish before the block is left."""
         self.left = True
         self.scope.caller.remove_done_callback(self.caller_finished)
         _without_caller.discard(self)
@@ -147,7 +158,7 @@ class Stream(Intake):
 
     def running(self) -> int:
         """How many children run."""
-        return len(self.scope.unfinished) - (SOURCE in self.scope.unfinished)
+        return len(self.scope.unfinished) - (INPUT in self.scope.unfinished)
 
     def held(self) -> int:
         """How many outcomes have not been taken."""
@@ -162,7 +173,7 @@ class Stream(Intake):
 
     def add(self, awaitable: Awaitable[Any]) -> int:
         """Start one more child, or let it wait for room."""
-        check_awaitable(FUNCTION, "what is added", awaitable, self.scope.caller)
+        check_awaitable(FUNCTION, "the argument of add()", awaitable, self.scope.caller)
         self._keep_start_times()  # it is not as old as the call
         index, self._count = self._count, self._count + 1
         self._start_or_wait(index, awaitable, contextvars.copy_context())
@@ -207,6 +218,7 @@ class Stream(Intake):
 
     async def _feed(self, aws: AsyncIterable[Awaitable[Any]]) -> None:
         # Pulls inputs, never further ahead than there is room.
+        self._unfed = None
         iterator = aiter(aws)
         collected = False
         try:
@@ -227,17 +239,26 @@ class Stream(Intake):
             if not collected and isinstance(iterator, AsyncGenerator):
                 await iterator.aclose()
 
+    async def close_async_source(self) -> None:
+        """Close an async generator that has not been pulled."""
+        source, self._unfed = self._unfed, None
+        if isinstance(source, AsyncGenerator):
+            try:
+                await source.aclose()
+            except BaseException as error:  # noqa: BLE001 - raised by the block
+                self.source_failed(error)
+
     # Outcomes.
 
     def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
-        if index == SOURCE:
+        if index == INPUT:
             self._feeding = False
             self.scope.wake()
         else:
             self._deliver(Ok(value, index, self.scope.elapsed(index)))
 
     def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
-        if outcome.index != SOURCE:
+        if outcome.index != INPUT:
             self._deliver(outcome)
             return
         self._feeding = False
@@ -299,8 +320,8 @@ class Stream(Intake):
     def _too_late(self, running: int) -> TimeoutError:
         missing = "the input was not exhausted"
         if running:
-            missing = f"{running} running child{'ren were' if running > 1 else ' was'} not done"
-        return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
+            missing = f"{running} child{'ren' if running > 1 else ''} had not finished"
+        return TimeoutError(f"{FUNCTION}(): {missing} after {self.timeout:g} s")
 
     def is_over(self) -> bool:
         """Tell whether nothing is left to cancel, deliver, raise or close."""

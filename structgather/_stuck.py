@@ -1,7 +1,7 @@
-"""The warning about a child that will not stop.
+"""The warning about a child that ignores its cancellation.
 
-A child that ignores its cancellation keeps its caller waiting, but not silently: while it runs, the
-logger `structgather` says at growing intervals which one it is and at which line it stands.
+It keeps its caller waiting, but not silently: while it runs, the logger `structgather` warns at
+growing intervals, with the child's name and its current line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from structgather._arguments import check_seconds
-from structgather._group import coroutine_of, keeps_a_history
+from structgather._group import coroutine_of, replays_timers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
@@ -23,17 +23,17 @@ logger = logging.getLogger("structgather")
 #: The default of `warn_stuck_after`, in seconds.
 DEFAULT_AFTER = 5.0
 
-#: Set in the environment where no code can be changed: seconds, or "off".
+#: The environment variable with the same setting: seconds, or "off".
 VARIABLE = "STRUCTGATHER_WARN_STUCK_AFTER"
 
 _GROWTH = 2
 
-#: How many coroutines that await each other are looked into.
+#: How many coroutines of a chain of awaits are inspected.
 _DEEPEST = 1_000
 
 
 def warn_stuck_after(seconds: float | None) -> None:
-    """Set how long a cancelled child may run before the logger `structgather` warns about it.
+    """Set how long a cancelled child may run before the logger `structgather` logs a WARNING.
 
     Applies to calls of all event loops from now on. The interval doubles after each warning.
 
@@ -44,7 +44,7 @@ def warn_stuck_after(seconds: float | None) -> None:
 
     Raises:
         TypeError: `seconds` is not a number.
-        ValueError: `seconds` is not more than 0.
+        ValueError: `seconds` is 0, negative or NaN.
     """
     global _after  # noqa: PLW0603 - one setting for the process, like that of a logger
     _after = _checked("warn_stuck_after", seconds)
@@ -73,7 +73,7 @@ _after = _from_environment()
 
 
 class Watched(Protocol):
-    """What is looked at: a scope."""
+    """The part of a scope that is used here."""
 
     loop: asyncio.AbstractEventLoop
     function: str
@@ -88,19 +88,19 @@ class Watched(Protocol):
 
 
 class Watch:
-    """Looks at the cancelled children of one scope until the last has settled."""
+    """Watches the cancelled children of one scope until the last has settled."""
 
     __slots__ = ("_after", "_intervals", "_scope", "_timer")
 
     def __init__(self, scope: Watched, after: float) -> None:
         self._scope = scope
         self._after = after
-        #: For each child that was warned about: after which time the next warning is due.
+        #: For each child with a warning: the time until the next warning.
         self._intervals: dict[int, float] = {}
         self._timer = scope.loop.call_at(scope.loop.time() + after, self._look)
 
     def end(self) -> None:
-        """Stop looking: no child is left."""
+        """Stop watching: no child is left."""
         self._timer.cancel()
         self._intervals.clear()
 
@@ -113,12 +113,12 @@ class Watch:
             if cancelled is None:
                 continue
             interval = self._intervals.get(index, self._after)
-            # The sum for which the timer was set: a difference may round to a little less, and
-            # then a timer that fires to the tick, as in virtual time, would find nothing due.
+            # Compare with the sum for which the timer was set: a difference may round to less, and
+            # a timer that fires exactly then, as in virtual time, would find nothing due.
             if now >= cancelled + interval:
                 logger.warning(
-                    "%s(): child %d, %s, has not stopped %.1f s after it was cancelled, %.1f s "
-                    "after it was started; the call waits for it. It stands at %s",
+                    "%s(): still waiting for child %d, %s, cancelled %.1f s ago, started %.1f s "
+                    "ago; it is at %s",
                     scope.function,
                     index,
                     describe(child),
@@ -133,7 +133,7 @@ class Watch:
 
 def watch(scope: Watched) -> Watch | None:
     """Watch the cancelled children of `scope`, unless that was turned off."""
-    if _after is None or keeps_a_history(scope.loop):
+    if _after is None or replays_timers(scope.loop):
         return None
     return Watch(scope, _after)
 
@@ -148,7 +148,7 @@ def name_of(awaitable: object) -> str:
 
 
 def names_of(awaitable: object) -> tuple[str, str]:
-    """Return the `__name__` and the `__qualname__` of the coroutine that stands for `awaitable`."""
+    """Return the `__name__` and the `__qualname__` of a coroutine that awaits `awaitable`."""
     if isinstance(awaitable, CoroutineType):
         return awaitable.__name__, awaitable.__qualname__
     name = name_of(awaitable)
@@ -167,9 +167,9 @@ def describe(child: Awaitable[Any]) -> str:
 
 
 def where(child: asyncio.Future[Any]) -> str:
-    """Tell the innermost line of the user's code at which a child stands.
+    """Return the innermost line of the user's code in a child.
 
-    Where a child is a call of this package as it is, that is a line of the children it waits for.
+    If the child is itself a call of this package, that is a line of one of its children.
     """
     pending, seen = [child], set[int]()
     while pending:

@@ -7,6 +7,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from structgather._errors import INTERRUPTS
+from structgather._failures import INPUT
 from structgather._outcome import TimedOut
 from structgather._stuck import describe
 from structgather._unstarted import close_unstarted
@@ -43,7 +44,7 @@ class ChildTimeouts:
         if not self._seconds:
             indices, awaitables = self._running(indices, awaitables)
         deadline = self._scope.loop.time() + self._seconds
-        self._deadlines.update((index, deadline) for index in indices if index >= 0)
+        self._deadlines.update((index, deadline) for index in indices if index != INPUT)
         if self._timer is None:
             self._set_timer()
         return indices, awaitables
@@ -53,7 +54,7 @@ class ChildTimeouts:
     ) -> tuple[list[int], list[Awaitable[Any]]]:
         running: list[tuple[int, Awaitable[Any]]] = []
         for index, awaitable in zip(indices, awaitables, strict=True):
-            if index < 0 or asyncio.isfuture(awaitable):
+            if index == INPUT or asyncio.isfuture(awaitable):
                 running.append((index, awaitable))
             else:
                 close_unstarted((awaitable,))
@@ -66,7 +67,7 @@ class ChildTimeouts:
         self._deadlines.pop(index, None)
 
     def clear(self) -> None:
-        """Forget all children: the call is over, or everything is being cancelled anyway."""
+        """Forget all children: the call has finished, or everything is being cancelled anyway."""
         self._deadlines.clear()
         self._generation += 1
         timer, self._timer = self._timer, None
@@ -87,10 +88,10 @@ class ChildTimeouts:
     def _set_timer(self) -> None:
         self._timer = None
         self._generation += 1
-        for deadline in self._deadlines.values():
+        deadline = next(iter(self._deadlines.values()), None)
+        if deadline is not None:
             expire = functools.partial(self._expire_due, self._generation)
             self._timer = call_after_tick(self._scope.loop, deadline, expire)
-            break
 
     def _expire_due(self, generation: int) -> None:
         if generation != self._generation:
@@ -112,7 +113,7 @@ class ChildTimeouts:
 def call_after_tick(
     loop: asyncio.AbstractEventLoop, when: float, callback: Callable[[], None]
 ) -> asyncio.TimerHandle:
-    """Call `callback` when all that happens in the tick `when` of the clock has happened.
+    """Call `callback` after everything else in the tick `when` of the clock.
 
     That is two loop iterations after the tick: one for the timers that are due in the same tick,
     one for the Tasks that they wake. A value that arrives in the tick of its deadline is in time:

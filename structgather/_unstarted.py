@@ -16,24 +16,25 @@ if TYPE_CHECKING:
 _COLLECTION: Any = Collection
 _MAPPING: Any = Mapping
 
-#: Usual types that hold no coroutines.
+#: Usual types that contain no coroutines.
 _PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, range, type(None)}
 
 
 def close_unstarted(values: Iterable[object]) -> None:
     """Close coroutines that will not run, so that none is reported as never awaited.
 
-    Plain coroutines only: to close an unstarted `anext(g)` throws GeneratorExit into `g` (3.13+).
+    Plain coroutines only: closing an unstarted `anext(g)` throws GeneratorExit into `g` (3.13+).
     """
     for value in values:
         if type(value) is CoroutineType and not value.cr_suspended and not value.cr_running:
-            value.close()  # created, or finished: then it does nothing
+            value.close()  # a finished coroutine ignores it
 
 
 def refuse(values: object) -> None:
-    """Close the coroutines of an input that is refused, whatever containers they came in.
+    """Close the coroutines of an input that is refused, in whatever containers they are.
 
-    Of a generator nothing is made. An example is `gather_structured([a(), b()])`, without the star.
+    Generators are not iterated: they would only create more coroutines. An example:
+    `gather_structured([a(), b()])`, without the star.
     """
     containers: list[Any] = [(values,)]
     seen = set[int]()

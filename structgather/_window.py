@@ -1,18 +1,18 @@
-"""The sliding window behind `RateLimit`: what counts, and when a call fits.
+"""The sliding window behind `RateLimit`: entries, and when a call fits.
 
 The rules:
 
 1.  Each admission of the last `per` seconds is an entry of its own. So no window of that length,
     wherever it begins, exceeds the limit. Counters and token buckets can't promise that.
-2.  Beyond `PARTS` entries, admissions within `per / PARTS` seconds share an entry, as if all had
-    been made with the last of them. This keeps the promise and bounds the memory.
+2.  Beyond `PARTS` entries, admissions within `per / PARTS` seconds share an entry, as if all were
+    as late as the last of them. This keeps the promise and bounds the memory.
 3.  A call that waited counts from when it resumes: the loop may have been blocked since its future
-    was set, and the provider has seen nothing of it until then.
+    was set, and the provider sees the call only then.
 4.  Tokens used beyond an estimate are owed: they take the next room in the window, ahead of every
     waiting call. No call is admitted while tokens are owed.
-5.  The limits may change at any time. What counts already is not touched by that.
+5.  The limits may change at any time. Existing entries do not change.
 
-Times are those of the event loop's clock; nothing here knows the loop.
+Times are those of the event loop's clock; this module does not use the loop.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: So many admissions have entries of their own. There are never more than about twice as many
-#: entries, and a waiting call waits longer by this part of `per` at most.
+#: This many admissions have entries of their own. There are never more than about twice as many
+#: entries, and a waiting call waits at most `per / PARTS` longer.
 PARTS = 4096
 
-#: When it was admitted, and for how many requests and tokens it counts. Tuples of numbers, not
-#: objects: the garbage collector visits them once.
+#: The time of admission, and the numbers of requests and tokens. Tuples of numbers: the garbage
+#: collector untracks them.
 Entry: TypeAlias = tuple[float, float, float]
 
 # The `place` of a call that is not in the window. Places in the window are 0 or more.
 NEW, WAITING = -2, -1
 
-#: A debt of more windows than this is a caller's mistake, not a number of tokens.
+#: A debt of more windows than this is a mistake of the caller.
 MOST_WINDOWS = 10_000
 
 
@@ -46,7 +46,7 @@ class Call:
 
     requests: float
     tokens: float
-    #: What it used beyond its estimate.
+    #: The tokens used beyond its estimate.
     debt: Debt | None
     #: The number of its entry, counted from the first one ever; or NEW or WAITING.
     place: int
@@ -61,9 +61,9 @@ class Debt:
 
     def __init__(self) -> None:
         self.tokens: float = 0
-        #: How many of them have found no room in the window yet.
+        #: How many of them have no room in the window yet.
         self.owed: float = 0
-        #: The others: the place of an entry, and how many tokens it counts for them.
+        #: The others: the place of an entry, and how many of its tokens are theirs.
         self.parts: list[tuple[int, float]] = []
 
 
@@ -108,9 +108,9 @@ class Window:
         self.per: float = per
         self._burst = burst
         self._unstarted = unstarted
-        #: Oldest first. Those that are over are dropped when their room is needed.
+        #: Oldest first. Expired entries are dropped when their room is needed.
         self.entries: deque[Entry] = deque()
-        #: What the entries add up to.
+        #: The sums of the entries.
         self.requests: float = 0
         self.tokens: float = 0
         #: The place of the last entry.
@@ -118,7 +118,7 @@ class Window:
         #: From this place on, admissions share entries; until when they may share the last one.
         self.many_from: int = PARTS
         self.merges_until: float = -math.inf
-        #: The debts of which something is owed.
+        #: The debts with owed tokens.
         self._debts: dict[Debt, None] = {}
         #: When, at an even pace, `burst` requests are free again.
         self._full_again = -math.inf
@@ -127,12 +127,11 @@ class Window:
 
     def _set_requests(self, requests: float) -> None:
         self.max_requests: float = requests
-        #: The most requests that one call may count for.
+        #: The maximum requests of one call.
         self.max_weight: float = min(requests, self._burst)
         #: Seconds between requests at an even pace, where `burst` asks for one.
         self._pace: float = 0.0 if self._burst == math.inf else self.per / requests
-        #: `max_requests`, where room in the window is all that an admission needs; else negative,
-        #: as until the next `advance`.
+        #: `max_requests` if the fast path applies (no burst, no debt), else -1. Set by `advance`.
         self.fast_requests: float = -1
 
     def update(self, requests: float, tokens: float, now: float | None) -> None:
@@ -145,7 +144,7 @@ class Window:
         self.max_tokens = tokens
         self._set_requests(requests)
         if before and -math.inf < now < self._full_again:
-            # As many requests of the burst are taken as before; they come back at the new pace.
+            # The used part of the burst stays the same, and comes back at the new pace.
             self._full_again = now + (self._full_again - now) * self._pace / before
 
     def counts(self, now: float) -> tuple[float, float]:
@@ -162,7 +161,7 @@ class Window:
         """Move everything into the past, to another clock, on which it is `now`."""
         self.entries = deque((since - seconds, r, t) for since, r, t in self.entries)
         self.merges_until -= seconds
-        # Where no entry is left to tell the clocks apart: the whole burst is taken at most.
+        # Without entries the clocks can't be compared: at most the whole burst is used.
         whole = self._burst * self._pace if self._pace else 0
         self._full_again = min(self._full_again - seconds, now + whole)
 
@@ -206,13 +205,13 @@ class Window:
         self._full_again -= call.requests * self._pace
 
     def settle(self, call: Call, tokens: float, now: float) -> None:
-        """Let an admitted call count for `tokens` in all."""
+        """Set the tokens of an admitted call to `tokens`."""
         debt = call.debt
         more = tokens - call.tokens - (debt.tokens if debt else 0)
         if more > MOST_WINDOWS * self.max_tokens:
             message = (
-                f"settle(): {tokens!r} tokens can't be what one call used: "
-                f"to repay them would take more than {MOST_WINDOWS:,} windows"
+                f"settle(): tokens={tokens!r} would take more than {MOST_WINDOWS:,} windows "
+                "to repay"
             )
             raise ValueError(message)
         self.advance(now)
@@ -227,7 +226,7 @@ class Window:
         self.advance(now)
 
     def advance(self, now: float) -> None:
-        """Drop the entries that are over by `now`, and let owed tokens take their room."""
+        """Drop the entries that have expired by `now`, and let owed tokens take their room."""
         entries = self.entries
         if self._pace and self._unstarted:
             self._keep_pace(now)
@@ -235,7 +234,7 @@ class Window:
             if self._unstarted and next(iter(self._unstarted)).place <= self.last + 1 - len(
                 entries
             ):
-                # The loop was blocked for a whole window: they resume now at the earliest.
+                # The loop was blocked for a whole window: these calls resume now at the earliest.
                 self._count_from(now, *self._unstarted)
                 break
             since, requests, tokens = entries.popleft()
@@ -244,14 +243,14 @@ class Window:
             if self._debts:
                 self._repay(since + self.per)
         if not entries:
-            self.requests = self.tokens = 0  # but for rounding
+            self.requests = self.tokens = 0  # without a remainder of rounding
         if self._debts:
             self._repay(now)
         self.many_from = self.last + 1 - len(entries) + PARTS
         self.fast_requests = -1 if self._pace or self._debts else self.max_requests
 
     def _repay(self, now: float) -> None:
-        """Let owed tokens take what room there is."""
+        """Let owed tokens take the room in the window."""
         while self._debts and (room := self.max_tokens - self.tokens) > 0:
             debt = next(iter(self._debts))
             part = min(room, debt.owed)
@@ -261,7 +260,7 @@ class Window:
                 del self._debts[debt]
 
     def _give_back(self, call: Call, tokens: float) -> None:
-        """Take back what counts for `call`: what was counted last goes first."""
+        """Return tokens of `call`, those counted last first."""
         if debt := call.debt:
             part = min(tokens, debt.owed)
             debt.owed -= part
@@ -281,10 +280,10 @@ class Window:
         call.tokens -= tokens
 
     def _add(self, since: float, requests: float, tokens: float) -> int:
-        """Count something for `per` seconds; return its place. Called in the order of time."""
+        """Add an entry for `per` seconds; return its place. Called in order of time."""
         if since <= self.merges_until:
             last, of_requests, of_tokens = self.entries[-1]
-            since = max(last, since)  # what was owed may be older: see `_count_from`
+            since = max(last, since)  # owed tokens may be older: see `_count_from`
             self.entries[-1] = (since, of_requests + requests, of_tokens + tokens)
         else:
             self.entries.append((since, requests, tokens))
@@ -297,16 +296,16 @@ class Window:
 
     def _subtract(self, place: int, requests: float, tokens: float) -> None:
         entry = place - self.last - 1
-        if -entry <= len(self.entries):  # else it is over
+        if -entry <= len(self.entries):  # else it has expired
             since, of_requests, of_tokens = self.entries[entry]
             self.entries[entry] = (since, of_requests - requests, of_tokens - tokens)
             self.requests -= requests
             self.tokens -= tokens
 
     def _keep_pace(self, now: float) -> None:
-        """Space the next call from those that resume now at the earliest.
+        """Space the next call from the admitted ones, which resume now at the earliest.
 
-        They were admitted before, and the loop may have been blocked since.
+        The loop may have been blocked since their admission.
         """
         requests = sum(call.requests for call in self._unstarted)
         self._full_again = max(self._full_again, now + requests * self._pace)
@@ -314,7 +313,7 @@ class Window:
     def _count_from(self, now: float, *calls: Call) -> None:
         """Let admitted calls count from now on.
 
-        An entry may then be younger than the one behind it, which is dropped only after it.
+        An entry may then be younger than the next one, which is dropped only after it.
         """
         for call in calls:
             entry = call.place - self.last - 1

@@ -1,4 +1,4 @@
-"""What every test gets."""
+"""Fixtures for every test."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, settings
 import structgather
 from structgather import _stuck
 
-# Who starts the tests in the background has them ignore Ctrl-C, which some of them raise.
+# A shell that starts the tests in the background lets them ignore Ctrl-C, which some tests raise.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
-# The same examples each time. `HYPOTHESIS_PROFILE=long` draws others, and a lot of them.
+# The same examples each time. `HYPOTHESIS_PROFILE=long` draws many others.
 settings.register_profile(
     "default",
     derandomize=True,
@@ -36,7 +36,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_to_collect() -> None:
-    """Exclude what exists already from the garbage collections of a module, which may be many."""
+    """Freeze existing objects, so that the many collections of a module do not traverse them."""
     gc.collect()
     gc.freeze()
 

@@ -21,7 +21,7 @@ NONE_YET: list[Awaitable[Any]] = []
 
 @virtual
 async def test_the_body_adds_children() -> None:
-    """`add` starts a child at once; it comes as an outcome like the others."""
+    """`add` starts a child at once; its outcome is yielded like any other."""
     async with as_completed_scoped([after(1, 3)]) as outcomes:
         got: list[Any] = []
         async for outcome in outcomes:
@@ -33,7 +33,7 @@ async def test_the_body_adds_children() -> None:
 
 @virtual
 async def test_children_add_children() -> None:
-    """A crawler: children add what they find, and the loop ends when nothing is left."""
+    """A crawler: children add the links they find; iteration stops when none is left."""
     links = {"/": ["/a", "/b"], "/a": ["/c"], "/b": [], "/c": []}
 
     async def fetch(page: str) -> str:
@@ -48,8 +48,8 @@ async def test_children_add_children() -> None:
 
 
 @virtual
-async def test_the_index_of_what_is_added() -> None:
-    """What is added to a list is numbered from its length on, so that the list's places hold."""
+async def test_the_index_of_an_added_child() -> None:
+    """Children added to a list are numbered from its length on; items keep their indices."""
     urls = ["a", "b", "c"]
     async with as_completed_scoped([after(1, url) for url in urls], limit=1) as outcomes:
         assert outcomes.add(after(1, "d")) == 3
@@ -58,8 +58,8 @@ async def test_the_index_of_what_is_added() -> None:
 
 
 @virtual
-async def test_what_is_added_goes_first() -> None:
-    """With `limit`, what was added has its turn before what is left of the input."""
+async def test_added_children_start_before_the_rest_of_the_input() -> None:
+    """With `limit`, an added child is queued ahead of inputs that have not been pulled."""
     inputs = (after(1, name) for name in "abc")
     async with as_completed_scoped(inputs, limit=1) as outcomes:
         assert outcomes.add(after(1, "x")) == 1
@@ -67,8 +67,8 @@ async def test_what_is_added_goes_first() -> None:
 
 
 @virtual
-async def test_what_was_added_and_never_started_is_closed() -> None:
-    """Where its turn never came, a coroutine that was added is closed, and is Cancelled."""
+async def test_a_queued_added_coroutine_is_closed_on_exit() -> None:
+    """If there was never room for it, it is closed, and its outcome is Cancelled."""
     late = after(1, "late")
     async with as_completed_scoped([after(9, "a")], limit=1) as outcomes:
         outcomes.add(late)
@@ -89,8 +89,8 @@ async def test_adding_a_task_adopts_it() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, None])
 @either_start
-def test_the_limit_holds_for_what_is_added(limit: int | None, *, eager: bool) -> None:
-    """No more than `limit` children run at a time, also if one adds another in its first step."""
+def test_the_limit_includes_added_children(limit: int | None, *, eager: bool) -> None:
+    """At most `limit` children run at a time, even if a child adds one in its first step."""
     running = most = 0
 
     async def child(depth: int, outcomes: Any) -> None:
@@ -113,8 +113,8 @@ def test_the_limit_holds_for_what_is_added(limit: int | None, *, eager: bool) ->
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
-def test_an_eager_child_adds_while_the_block_is_being_entered() -> None:
-    """A child that makes its first step on entry may add already."""
+def test_an_eager_child_may_add_while_the_block_is_entered() -> None:
+    """An eager child runs its first step inside `__aenter__`, and may already call `add`."""
 
     async def child() -> str:
         stream.add(after(1, "added"))
@@ -129,8 +129,8 @@ def test_an_eager_child_adds_while_the_block_is_being_entered() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
-def test_an_eager_child_of_an_async_source_adds_on_entry() -> None:
-    """The same where source and child both make their first step while the block is entered."""
+def test_an_eager_child_of_an_async_source_may_add_on_entry() -> None:
+    """The same if the input is an async generator whose first step is eager, too."""
 
     async def child() -> str:
         stream.add(after(1, "added"))
@@ -148,8 +148,8 @@ def test_an_eager_child_of_an_async_source_adds_on_entry() -> None:
 
 
 @virtual
-async def test_what_is_added_while_the_last_one_is_late_has_its_own_time() -> None:
-    """Its time begins although no other child has any left."""
+async def test_an_added_child_has_a_child_timeout_of_its_own() -> None:
+    """It is timed from its own start, although every other child has timed out."""
     async with as_completed_scoped([stops_slowly([], 60)], child_timeout=5) as outcomes:
         await asyncio.sleep(6)  # it was cancelled at 5, and cleans up until 65
         outcomes.add(forever())
@@ -158,21 +158,21 @@ async def test_what_is_added_while_the_last_one_is_late_has_its_own_time() -> No
 
 
 @virtual
-async def test_no_timer_is_left() -> None:
-    """Of several children with times of their own, some over and some not."""
+async def test_no_timer_is_left_after_child_timeouts() -> None:
+    """Of several children with a `child_timeout`, some time out and some do not."""
     async with as_completed_scoped([forever()], child_timeout=5) as outcomes:
         for _ in range(3):
             await asyncio.sleep(1)
             outcomes.add(forever())
-        await asyncio.sleep(2.5)  # the first was late at 5
+        await asyncio.sleep(2.5)  # the first child timed out at 5
     gc.collect()
     handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
     assert [handle for handle in handles if "call_after_tick" in repr(handle)] == []
 
 
 @virtual
-async def test_what_has_no_time_at_all_never_starts() -> None:
-    """With a `child_timeout` of 0, whenever it is added: it has taken no time."""
+async def test_with_child_timeout_0_an_added_child_never_starts() -> None:
+    """Its outcome is TimedOut with `elapsed` 0, whenever it is added."""
     async with as_completed_scoped([after(1, "a")], child_timeout=0) as outcomes:
         ended = [(await anext(outcomes)).elapsed]
         await asyncio.sleep(3)
@@ -183,8 +183,8 @@ async def test_what_has_no_time_at_all_never_starts() -> None:
 
 
 @virtual
-async def test_the_body_may_be_timed_out_and_go_on() -> None:
-    """What it waited for goes on as well, and comes later."""
+async def test_a_timeout_in_the_body_keeps_the_child_running() -> None:
+    """A timeout around `anext` does not cancel the child; its outcome is yielded later."""
     async with as_completed_scoped([after(2, "a")]) as outcomes:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
@@ -194,8 +194,8 @@ async def test_the_body_may_be_timed_out_and_go_on() -> None:
 
 @virtual
 @pytest.mark.parametrize("end", ["a", ValueError(), asyncio.CancelledError()], ids=repr)
-async def test_how_long_a_child_has_taken(end: Any) -> None:
-    """From its own start to its end, however it ended."""
+async def test_elapsed_of_added_children(end: Any) -> None:
+    """`elapsed` runs from the child's own start to its finish, however it finished."""
     async with as_completed_scoped(NONE_YET) as outcomes:
         await asyncio.sleep(3)
         outcomes.add(after(2, end))
@@ -203,8 +203,8 @@ async def test_how_long_a_child_has_taken(end: Any) -> None:
 
 
 @virtual
-async def test_a_task_that_is_added_counts_from_there() -> None:
-    """Not from when the block was entered, nor from when the Task was made."""
+async def test_elapsed_of_an_added_task_counts_from_the_add() -> None:
+    """Not from the entry of the block, nor from the creation of the Task."""
     async with as_completed_scoped(NONE_YET) as outcomes:
         task = asyncio.create_task(after(4, "a"))
         await asyncio.sleep(3)
@@ -213,8 +213,8 @@ async def test_a_task_that_is_added_counts_from_there() -> None:
 
 
 @virtual
-async def test_what_is_added_is_counted_on_from_the_input() -> None:
-    """`index` is the place among all that the block was given, without a gap."""
+async def test_indices_of_added_children_continue_those_of_a_generator() -> None:
+    """`index` numbers all children, pulled or added, without a gap."""
     async with as_completed_scoped([after(1, "a")]) as outcomes:
         for value in "bc":
             outcomes.add(after(2, value))

@@ -1,4 +1,4 @@
-"""What `as_completed_scoped` promises while its block is open."""
+"""`as_completed_scoped` while its block is open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BROKEN = ValueError("broken")
 
 
 async def taken(outcomes: Any) -> list[Outcome[Any]]:
-    """All that is still to come."""
+    """Return all outcomes that are still to be yielded."""
     return [outcome async for outcome in outcomes]
 
 
@@ -25,8 +25,8 @@ async def taken(outcomes: Any) -> list[Outcome[Any]]:
 
 
 @virtual
-async def test_outcomes_come_as_children_end() -> None:
-    """Each child is an item at the moment when it ends, whatever its place in the input."""
+async def test_outcomes_are_yielded_as_children_finish() -> None:
+    """Each outcome is yielded at the moment when its child finishes, whatever its index."""
     async with as_completed_scoped([after(3, "c"), after(1, "a"), after(2, "b")]) as outcomes:
         times = [(now(), await outcome) async for outcome in outcomes]
     assert times == [(1, "a"), (2, "b"), (3, "c")]
@@ -34,7 +34,7 @@ async def test_outcomes_come_as_children_end() -> None:
 
 @virtual
 async def test_a_failing_child_is_an_item() -> None:
-    """A failure, or a child that cancels itself, does not end the iteration."""
+    """A failure, or a child that cancels itself, does not stop the iteration."""
 
     async def gives_up() -> None:
         raise asyncio.CancelledError("enough")
@@ -47,8 +47,8 @@ async def test_a_failing_child_is_an_item() -> None:
 
 
 @virtual
-async def test_children_run_while_the_body_does() -> None:
-    """What has ended while the body was busy waits for it, in the order of the ends."""
+async def test_outcomes_are_queued_while_the_body_is_busy() -> None:
+    """Children that finished meanwhile are yielded in the order in which they finished."""
     async with as_completed_scoped([after(2, "b"), after(1, "a"), after(4, "c")]) as outcomes:
         await asyncio.sleep(3)
         assert [await outcome async for outcome in outcomes] == ["a", "b", "c"]
@@ -56,8 +56,8 @@ async def test_children_run_while_the_body_does() -> None:
 
 
 @virtual
-async def test_iterating_twice_goes_on() -> None:
-    """A second loop goes on where the first one broke off; at the end there is nothing more."""
+async def test_iterating_twice_resumes() -> None:
+    """A second loop resumes where the first one left off; an exhausted stream stays exhausted."""
     async with as_completed_scoped([after(1, "a"), after(2, "b"), after(3, "c")]) as outcomes:
         async for outcome in outcomes:
             assert await outcome == "a"
@@ -69,7 +69,7 @@ async def test_iterating_twice_goes_on() -> None:
 
 @virtual
 async def test_every_kind_of_child() -> None:
-    """Coroutines, Tasks, Futures, objects with `__await__`: all that `await` takes."""
+    """Coroutines, Tasks, Futures and objects with `__await__`: everything that `await` takes."""
 
     class Answer:
         def __await__(self) -> Generator[Any, None, str]:
@@ -87,17 +87,17 @@ async def test_every_kind_of_child() -> None:
 
 
 @virtual
-async def test_no_input_no_outcome() -> None:
-    """Over nothing the loop is over at once."""
+async def test_an_empty_input_yields_nothing() -> None:
+    """The loop stops immediately."""
     async with as_completed_scoped(NONE) as outcomes:
         assert len(outcomes) == 0
-        assert outcomes  # as a stream, it is there
+        assert outcomes  # an empty stream is true
         assert await taken(outcomes) == []
 
 
 @virtual
-async def test_child_timeout_counts_from_the_start() -> None:
-    """Each child has its own time, from its own start; a late one is cancelled and joined."""
+async def test_child_timeout_counts_from_the_start_of_each_child() -> None:
+    """Each child is timed from its own start; one that exceeds it is cancelled and joined."""
     log: list[str] = []
     children = [after(2, "a"), stops_slowly(log), after(2, "b")]
     async with as_completed_scoped(children, limit=1, child_timeout=3) as outcomes:
@@ -111,7 +111,7 @@ async def test_child_timeout_counts_from_the_start() -> None:
 
 @virtual
 async def test_len_counts_down() -> None:
-    """`len()` is the number of outcomes that are yet to come, of unstarted children as well."""
+    """`len()` is the number of outcomes to come, those of unstarted children included."""
     async with as_completed_scoped([after(1, "a"), after(1, "b"), after(2, "c")], limit=2) as it:
         counts = [len(it)]
         async for _ in it:
@@ -124,8 +124,8 @@ async def test_len_counts_down() -> None:
 
 
 @virtual
-async def test_len_of_what_nobody_can_know() -> None:
-    """Where a generator has not come to its end, `len()` is a TypeError, and then a number."""
+async def test_len_is_unknown_before_a_generator_is_exhausted() -> None:
+    """Until then `len()` is a TypeError."""
 
     async def two() -> AsyncIterator[Any]:
         yield after(1, "a")
@@ -148,8 +148,8 @@ async def test_len_of_what_nobody_can_know() -> None:
 
 
 @virtual
-async def test_cancel_stops_all_and_the_loop_goes_on() -> None:
-    """After `cancel()` each child is an item nevertheless, also the one that never started."""
+async def test_cancel_cancels_every_child_and_the_iteration_continues() -> None:
+    """After `cancel()` every child is an item nevertheless, also one that never started."""
     log: list[str] = []
     children = [after(1, "a"), stops_slowly(log), forever(log)]
     async with as_completed_scoped(children, limit=2) as outcomes:
@@ -165,7 +165,7 @@ async def test_cancel_stops_all_and_the_loop_goes_on() -> None:
 
 @virtual
 async def test_cancel_makes_the_length_known() -> None:
-    """After `cancel()` no more is asked of a generator: `len()` counts what is there."""
+    """After `cancel()` a generator is not pulled again, so `len()` is known."""
     async with as_completed_scoped((forever() for _ in range(9)), limit=2) as outcomes:
         outcomes.cancel()
         assert len(outcomes) == 2
@@ -173,8 +173,8 @@ async def test_cancel_makes_the_length_known() -> None:
 
 
 @virtual
-async def test_a_child_can_cancel_all() -> None:
-    """Also a child may call `cancel()`: it is cancelled itself, as its siblings are."""
+async def test_a_child_can_call_cancel() -> None:
+    """A child that calls `cancel()` is cancelled like its siblings."""
 
     async def finds_it() -> str:
         outcomes.cancel()
@@ -190,20 +190,20 @@ async def test_a_child_can_cancel_all() -> None:
 
 @virtual
 async def test_at_the_timeout_the_iteration_raises() -> None:
-    """Outcomes that came in time are items; then TimeoutError, when all children were joined."""
+    """Outcomes in time are yielded; TimeoutError is raised when all children are joined."""
     log: list[str] = []
     children = [after(1, "a"), after(2, "b"), stops_slowly(log, 5)]
     async with as_completed_scoped(children, timeout=2) as outcomes:
         assert [await anext(outcomes), await anext(outcomes)] == [Ok("a", 0, 1.0), Ok("b", 1, 2.0)]
-        with pytest.raises(TimeoutError, match=r"1 running child was not done within 2 s$"):
+        with pytest.raises(TimeoutError, match=r"1 child had not finished after 2 s$"):
             await anext(outcomes)
         assert (log, now()) == (["cleaned up"], 7)
     assert [type(outcome) for outcome in outcomes.undelivered] == [TimedOut]
 
 
 @virtual
-async def test_a_slow_consumer_loses_nothing_at_the_timeout() -> None:
-    """What had come in time is handed out after the timeout, before the TimeoutError."""
+async def test_a_slow_consumer_gets_every_outcome_that_was_in_time() -> None:
+    """Outcomes in time are yielded after the timeout as well, before the TimeoutError."""
     async with as_completed_scoped([after(1, "a"), forever()], timeout=2) as outcomes:
         await asyncio.sleep(9)
         assert await anext(outcomes) == Ok("a", 0, 1.0)
@@ -213,18 +213,18 @@ async def test_a_slow_consumer_loses_nothing_at_the_timeout() -> None:
 
 
 @virtual
-async def test_a_timeout_that_nobody_needs() -> None:
-    """Where all have ended in time, a consumer that is late gets all of them and no error."""
+async def test_a_timeout_after_all_children_have_finished_raises_nothing() -> None:
+    """If all finished in time, a slow consumer gets every outcome and no TimeoutError."""
     async with as_completed_scoped([after(1, "a"), after(2, "b")], timeout=2) as outcomes:
         await asyncio.sleep(9)
         assert [await outcome async for outcome in outcomes] == ["a", "b"]
-        with pytest.raises(RuntimeError, match="nothing can be added"):
+        with pytest.raises(RuntimeError, match="can't add a child"):
             outcomes.add(forever())
 
 
 @virtual
-async def test_timeout_0_is_over_at_once() -> None:
-    """With `timeout=0` nothing starts: done Tasks are items, all else is missing."""
+async def test_timeout_0_starts_nothing() -> None:
+    """With `timeout=0` done Tasks are yielded, and everything else is TimedOut."""
     log: list[str] = []
     done = asyncio.create_task(after(0, "a"))
     await done
@@ -240,23 +240,21 @@ async def test_timeout_0_is_over_at_once() -> None:
 
 @pytest.mark.parametrize("seconds", [0, 1.5])
 @virtual
-async def test_each_late_child_says_how_long_it_had(seconds: float) -> None:
-    """Its outcome is a TimedOut, which names the child and the time of the whole iteration."""
+async def test_timed_out_outcomes_name_the_child_and_the_timeout(seconds: float) -> None:
+    """The outcome is TimedOut, and names the child and the timeout of the iteration."""
     running = asyncio.create_task(forever(), name="the search")
     async with as_completed_scoped([running], timeout=seconds) as outcomes:
         with pytest.raises(TimeoutError):
             await anext(outcomes)
     (late,) = outcomes.undelivered
-    told = f"child 0, forever (the search), was not done within {seconds:g} s"
+    told = f"child 0, forever (the search), had not finished after {seconds:g} s"
     assert str(late.exception()) == f"as_completed_scoped(): {told}"
 
 
-@pytest.mark.parametrize(
-    ("count", "told"), [(1, "1 running child was"), (2, "2 running children were")]
-)
+@pytest.mark.parametrize(("count", "told"), [(1, "1 child"), (2, "2 children")])
 @virtual
-async def test_how_many_were_too_late(count: int, told: str) -> None:
-    """The error of the iteration counts them."""
+async def test_the_timeout_error_counts_the_children(count: int, told: str) -> None:
+    """The message of the TimeoutError says how many children were still running."""
     async with as_completed_scoped([forever() for _ in range(count)], timeout=1) as outcomes:
-        with pytest.raises(TimeoutError, match=f"{told} not done within 1 s"):
+        with pytest.raises(TimeoutError, match=f"{told} had not finished after 1 s"):
             await anext(outcomes)

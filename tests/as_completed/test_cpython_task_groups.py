@@ -27,7 +27,7 @@ BODY = "a failing child is an item: it does not cancel the body"
 CLOSED = "a coroutine that is refused is closed, which a group does since 3.13"
 PRIVATE = "looks at a private attribute of the group"
 
-#: Where ours is meant to differ, and why.
+#: Cases of intended differences, and why.
 DIFFER = {
     "TestTaskGroup.test_cancel_children_on_child_error": BODY,
     "TestTaskGroup.test_error_and_cancel": BODY,
@@ -94,12 +94,12 @@ class Group:
             raise error
 
 
-@pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
+@pytest.mark.skipif(not CASES, reason="this Python has no package `test`")
 @over_cases(CASES, asyncio.TaskGroup, Group, DIFFER)
-def test_cpythons_own(
+def test_cpythons_tests_pass(
     monkeypatch: pytest.MonkeyPatch, case: str, stand_in: StandIn, *, passes: bool
 ) -> None:
-    """CPython's cases pass with ours, those that differ on purpose left aside."""
+    """CPython's cases pass with ours, except those that differ on purpose."""
 
     def virtual(**options: Any) -> asyncio.Runner:
         options["loop_factory"] = lambda: DeterministicLoop(First())  # type: ignore[abstract]

@@ -1,7 +1,7 @@
 """CPython's own tests of as_completed, run over `as_completed_scoped`.
 
-They use no block, so an adapter has a Task that holds one open. Where ours is meant to differ is
-named here, with the row of `differences.py` that says so.
+They use no block; an adapter has a task that holds one open. Intended differences are listed here,
+each with its row of `differences.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from support.differences import AS_COMPLETED
 
 TASKS = "test.test_asyncio.test_tasks"
 
-#: Of these the adapter would raise the error: they call as_completed where no loop runs.
+#: They call as_completed before a loop runs: the adapter would raise the error.
 OTHERS = {"test_as_completed_invalid_args", "test_as_completed_coroutine_without_loop"}
 
-#: Where ours is meant to differ, and the row that says so.
+#: Cases of intended differences, and the row of the table for each.
 DIFFER = {
     "CTask_CFuture_Tests.test_as_completed_duplicate_coroutines": "duplicates",
     "CTask_CFuture_Tests.test_as_completed_same_tasks_in_as_out": "an item",
@@ -78,17 +78,17 @@ class Completed:
         return await self._take()
 
 
-@pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
+@pytest.mark.skipif(not CASES, reason="this Python has no package `test`")
 @over_cases(CASES, asyncio.as_completed, Completed, DIFFER)
-def test_cpythons_own(
+def test_cpythons_tests_pass(
     monkeypatch: pytest.MonkeyPatch, case: str, stand_in: StandIn, *, passes: bool
 ) -> None:
-    """CPython's cases pass with ours, those that a row of the differences excuses left aside."""
+    """CPython's cases pass with ours, except those excused by a row of the differences."""
     monkeypatch.setattr(asyncio, "as_completed", stand_in)
     failures = failures_of(TASKS, case)
     assert (not failures) == passes, failures
 
 
 def test_each_excuse_is_a_row() -> None:
-    """What may fail is excused by a row of the table."""
+    """Every excuse names a row of the table."""
     assert set(DIFFER.values()) <= {row.what for row in AS_COMPLETED.rows}

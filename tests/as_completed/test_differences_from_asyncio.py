@@ -1,7 +1,7 @@
-"""Where `as_completed_scoped` is meant to differ from asyncio.as_completed.
+"""Where `as_completed_scoped` differs from asyncio.as_completed on purpose.
 
-Each test runs over both, and says what is seen with each. The differences that they prove stand in
-`differences.py`, from which the documentation has its table.
+Each test runs over both and asserts what each of them does. `differences.py` lists what they
+prove; the documentation's table has the same rows.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ NOTHING: list[Awaitable[Any]] = []
 
 
 def seen_by_users(completed: Any) -> Any:
-    """Look behind the shape that `plain` gives to asyncio's: at what its users get."""
+    """Undo the wrapping that `plain` does: test what users of asyncio's function get."""
     if isinstance(completed, AsCompleted):
         return cast("Any", completed)
     return asyncio.as_completed(NOTHING)
 
 
 class Child:
-    """An awaitable that says when it starts, and where it stands in a set."""
+    """An awaitable that logs its start, and whose place in a set is known."""
 
     def __init__(self, place: int, log: list[int]) -> None:
         self._place = place
@@ -47,13 +47,13 @@ class Child:
         return self._place
 
 
-# What goes in
+# Input
 
 
 @as_completed_differ([0, 1, 2], [2, 1, 0])
 @virtual
-async def test_in_which_order_children_start(as_completed: Loop, expected: list[int]) -> None:
-    """Asyncio's starts its children in the order of a set; ours in that of the input."""
+async def test_the_order_in_which_children_start(as_completed: Loop, expected: list[int]) -> None:
+    """Asyncio's starts its children in the order of a set, ours in input order."""
     log: list[int] = []
     async with as_completed([Child(2, log), Child(1, log), Child(0, log)]) as completed:
         await (await anext(completed))
@@ -64,7 +64,7 @@ async def test_in_which_order_children_start(as_completed: Loop, expected: list[
 @as_completed_differ(TypeError, ["a"])
 @virtual
 async def test_async_iterables(as_completed: Loop, expected: Any) -> None:
-    """Asyncio's refuses what has to be iterated with `async for`; ours takes it."""
+    """Asyncio's raises TypeError for an async iterable; ours accepts it."""
 
     async def inputs() -> AsyncIterator[Awaitable[str]]:
         yield after(1, "a")
@@ -80,7 +80,7 @@ async def test_async_iterables(as_completed: Loop, expected: Any) -> None:
 @as_completed_differ(["a"], "children 0 and 1")
 @virtual
 async def test_one_task_twice(as_completed: Loop, expected: Any) -> None:
-    """Asyncio's runs and yields it once; ours refuses the same child twice."""
+    """Asyncio's runs and yields it once; ours raises ValueError."""
     task = asyncio.create_task(after(1, "a"))
     seen: Any
     try:
@@ -94,8 +94,8 @@ async def test_one_task_twice(as_completed: Loop, expected: Any) -> None:
 
 @as_completed_differ(100, 4)
 @virtual
-async def test_a_generator_may_be_pulled_lazily(as_completed: Loop, expected: int) -> None:
-    """Asyncio's takes the whole input first; here `limit` bounds how far ahead it is pulled."""
+async def test_a_generator_is_pulled_lazily(as_completed: Loop, expected: int) -> None:
+    """Asyncio's exhausts the input first; here `limit` bounds how far ahead it is pulled."""
     asked: list[int] = []
 
     def inputs() -> Iterator[Awaitable[int]]:
@@ -103,7 +103,7 @@ async def test_a_generator_may_be_pulled_lazily(as_completed: Loop, expected: in
             asked.append(number)
             yield after(1, number)
 
-    # Until 3.11 asyncio's takes no generator at all.
+    # Until 3.11 asyncio's raises TypeError for a generator.
     aws: Any = [*inputs()] if as_completed is plain and sys.version_info < (3, 12) else inputs()
     options = {} if as_completed is plain else {"limit": 3}
     async with as_completed(aws, **options) as completed:
@@ -115,7 +115,7 @@ async def test_a_generator_may_be_pulled_lazily(as_completed: Loop, expected: in
 @as_completed_differ([0], [])
 @virtual
 async def test_a_bad_item_starts_nothing(as_completed: Loop, expected: list[int]) -> None:
-    """What asyncio's has started before it comes to a bad item runs on; ours has started none."""
+    """Asyncio's leaves the children before the bad item running; ours has started none."""
     log: list[int] = []
     with pytest.raises(TypeError):
         async with as_completed([Child(0, log), 1]) as completed:
@@ -124,13 +124,13 @@ async def test_a_bad_item_starts_nothing(as_completed: Loop, expected: list[int]
     assert log == expected
 
 
-# What comes out
+# Items
 
 
 @as_completed_differ("no", [(1, 1.0), (0, 2.0)])
 @virtual
-async def test_an_item_knows_which_one_it_is(as_completed: Loop, expected: Any) -> None:
-    """Asyncio's item is a coroutine that says nothing; ours has its place and its time."""
+async def test_an_item_knows_its_index(as_completed: Loop, expected: Any) -> None:
+    """Asyncio's item is an anonymous coroutine; ours has `index` and `elapsed`."""
     seen: Any = []
     async with as_completed([after(2, "b"), after(1, "a")]) as completed:
         async for item in completed:
@@ -145,8 +145,8 @@ async def test_an_item_knows_which_one_it_is(as_completed: Loop, expected: Any) 
 
 @as_completed_differ("no", 2)
 @virtual
-async def test_how_many_are_to_come(as_completed: Loop, expected: Any) -> None:
-    """Asyncio's has no length; ours says how many outcomes are to come."""
+async def test_the_number_of_outcomes_to_come(as_completed: Loop, expected: Any) -> None:
+    """Asyncio's has no length; ours has `len()`."""
     async with as_completed([after(1, "a"), after(2, "b"), after(3, "c")]) as completed:
         await (await anext(completed))
         found: Any = seen_by_users(completed)
@@ -160,8 +160,8 @@ async def test_how_many_are_to_come(as_completed: Loop, expected: Any) -> None:
 
 @as_completed_differ([], ["add", "cancel"])
 @virtual
-async def test_what_can_be_done_meanwhile(as_completed: Loop, expected: list[str]) -> None:
-    """Asyncio's is only iterated; to ours a child can be added, and all be cancelled."""
+async def test_add_and_cancel_during_the_iteration(as_completed: Loop, expected: list[str]) -> None:
+    """Asyncio's can only be iterated; ours has `add()` and `cancel()`."""
     async with as_completed([after(1, "a")]) as completed:
         found: Any = seen_by_users(completed)
         assert [name for name in ("add", "cancel") if hasattr(found, name)] == expected
@@ -171,14 +171,14 @@ async def test_what_can_be_done_meanwhile(as_completed: Loop, expected: list[str
 
 @as_completed_differ(["__iter__"], ["__aenter__", "__aexit__"])
 @virtual
-async def test_how_it_is_iterated(as_completed: Loop, expected: list[str]) -> None:
-    """Asyncio's is iterated with `for`, without a block; ours in a block, with `async for`."""
+async def test_ways_to_iterate(as_completed: Loop, expected: list[str]) -> None:
+    """Asyncio's is iterated with `for`, without a block; ours with `async for`, in a block."""
     found = seen_by_users(as_completed([]))
     names = ["__iter__", "__aenter__", "__aexit__"]
     assert [name for name in names if hasattr(found, name)] == expected
 
 
-# How it ends
+# Leaving the loop
 
 
 async def by_break(as_completed: Loop, aws: Any) -> None:
@@ -209,10 +209,10 @@ async def by_an_exception(as_completed: Loop, aws: Any) -> None:
 @as_completed_differ([], ["cleaned up"])
 @pytest.mark.parametrize("leave", [by_break, by_return, by_an_exception])
 @virtual
-async def test_leaving(
+async def test_leaving_the_loop_early(
     as_completed: Loop, expected: list[str], leave: Callable[[Loop, Any], Awaitable[Any]]
 ) -> None:
-    """However the loop is left, asyncio's leaves the others running; ours has joined them."""
+    """However the loop is left, asyncio's leaves children running; ours has joined them."""
     log: list[str] = []
     late = asyncio.create_task(stops_slowly(log))
     await leave(as_completed, [late, after(1, "a")])
@@ -223,8 +223,8 @@ async def test_leaving(
 
 @as_completed_differ("lost", ["b"])
 @virtual
-async def test_what_was_not_handed_out(as_completed: Loop, expected: Any) -> None:
-    """What a child returned that nobody asked for is lost with asyncio's; ours has it."""
+async def test_outcomes_that_were_not_taken(as_completed: Loop, expected: Any) -> None:
+    """Asyncio's loses results that were not awaited; ours has them in `.undelivered`."""
     async with as_completed([after(1, "a"), after(2, "b")]) as completed:
         await (await anext(completed))
         await asyncio.sleep(9)
@@ -239,7 +239,7 @@ async def test_what_was_not_handed_out(as_completed: Loop, expected: Any) -> Non
 @as_completed_differ([], ["cleaned up"])
 @virtual
 async def test_a_cancelled_caller(as_completed: Loop, expected: list[str]) -> None:
-    """A cancellation of the caller doesn't reach asyncio's children; ours are joined."""
+    """Asyncio's leaves children running when its caller is cancelled; ours joins them."""
     log: list[str] = []
     late = asyncio.create_task(stops_slowly(log))
 
@@ -258,8 +258,8 @@ async def test_a_cancelled_caller(as_completed: Loop, expected: list[str]) -> No
 
 @as_completed_differ(([], 1), (["cleaned up"], 2))
 @virtual
-async def test_what_a_timeout_leaves_running(as_completed: Loop, expected: Any) -> None:
-    """Asyncio's raises TimeoutError and lets the late one run; here it was cancelled and joined."""
+async def test_children_after_a_timeout(as_completed: Loop, expected: Any) -> None:
+    """Asyncio's raises TimeoutError and leaves the child running; ours cancels and joins it."""
     log: list[str] = []
     late = asyncio.create_task(stops_slowly(log))
 

@@ -1,4 +1,4 @@
-"""Where the children of `as_completed_scoped` come from: iterables and async iterables."""
+"""The input of `as_completed_scoped`: iterables and async iterables."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ BROKEN = ValueError("broken")
 
 
 async def taken(outcomes: Any) -> list[Outcome[Any]]:
-    """All that is still to come."""
+    """Return all outcomes that are still to be yielded."""
     return [outcome async for outcome in outcomes]
 
 
-# Pulled one by one.
+# Lazily pulled inputs
 
 
 class Pulled:
-    """Makes children when it is asked to, and counts: each returns its number after a second."""
+    """Create children on demand and count them; each returns its number after a second."""
 
     def __init__(self, children: int) -> None:
         self.children, self.asked = children, 0
@@ -44,8 +44,8 @@ class Pulled:
 @pytest.mark.parametrize("source", ["one_by_one", "asynchronously"])
 @pytest.mark.parametrize("limit", [1, 2, 3])
 @virtual
-async def test_the_input_is_pulled_as_the_consumer_takes(source: str, limit: int) -> None:
-    """With `limit`, no more inputs are asked for than have been taken, plus `limit`."""
+async def test_the_input_is_pulled_as_outcomes_are_taken(source: str, limit: int) -> None:
+    """With `limit`, at most `limit` more inputs are pulled than outcomes were taken."""
     pulled = Pulled(6)
     seen: list[int] = []
     async with as_completed_scoped(getattr(pulled, source)(), limit=limit) as outcomes:
@@ -59,7 +59,7 @@ async def test_the_input_is_pulled_as_the_consumer_takes(source: str, limit: int
 
 @virtual
 async def test_an_endless_generator() -> None:
-    """What is pulled lazily need not have an end."""
+    """A lazily pulled input may be infinite."""
     got: list[str] = []
     async with as_completed_scoped((after(1, "a") for _ in iter(int, 1)), limit=2) as outcomes:
         async for outcome in outcomes:
@@ -70,8 +70,8 @@ async def test_an_endless_generator() -> None:
 
 
 @virtual
-async def test_without_a_limit_all_start_at_once() -> None:
-    """Without `limit` a generator is exhausted on entry, and all children run together."""
+async def test_without_a_limit_a_generator_is_exhausted_on_entry() -> None:
+    """All children start together."""
     pulled = Pulled(5)
     async with as_completed_scoped(pulled.one_by_one()) as outcomes:
         assert (pulled.asked, len(outcomes)) == (5, 5)
@@ -79,12 +79,12 @@ async def test_without_a_limit_all_start_at_once() -> None:
     assert now() == 1
 
 
-# Iterables that fail.
+# Iterables that raise
 
 
 @virtual
 async def test_a_generator_that_raises_half_way() -> None:
-    """Its error comes behind the outcomes that were there before; what runs is joined first."""
+    """Its exception is raised after the earlier outcomes, and after running children are joined."""
     log: list[str] = []
 
     def inputs() -> Iterator[Any]:
@@ -102,7 +102,7 @@ async def test_a_generator_that_raises_half_way() -> None:
 
 @virtual
 async def test_a_generator_that_raises_on_entry() -> None:
-    """Without `limit` it is exhausted on entry: its error comes there, and nothing has started."""
+    """Without `limit` it is exhausted on entry: entering raises, and nothing has started."""
 
     def inputs() -> Iterator[Any]:
         yield forever(log)
@@ -116,8 +116,8 @@ async def test_a_generator_that_raises_on_entry() -> None:
 
 
 @virtual
-async def test_what_is_left_of_a_generator_is_closed() -> None:
-    """A generator that was not exhausted is closed when the block is over."""
+async def test_a_generator_is_closed_on_exit() -> None:
+    """A generator that was not exhausted is closed when the block exits."""
     log: list[str] = []
 
     def inputs() -> Iterator[Any]:
@@ -133,8 +133,8 @@ async def test_what_is_left_of_a_generator_is_closed() -> None:
 
 
 @virtual
-async def test_a_generators_cleanup_that_raises_hides_no_cancellation() -> None:
-    """Its error is raised if there is no other; a cancellation of the caller goes first."""
+async def test_the_callers_cancellation_takes_precedence_over_a_generators_cleanup() -> None:
+    """The exception of the cleanup is raised only if there is no other."""
 
     def inputs() -> Iterator[Any]:
         try:
@@ -151,17 +151,17 @@ async def test_a_generators_cleanup_that_raises_hides_no_cancellation() -> None:
     with pytest.raises(ValueError, match=r"^broken$"):
         await body()
     task = asyncio.create_task(body())
-    await asyncio.sleep(1.5)  # it is joining
+    await asyncio.sleep(1.5)  # during the join
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
 
-# Async iterables.
+# Async iterables
 
 
 class Feed:
-    """An async iterable of children, a second each, which says when it is closed."""
+    """An async iterable of one child a second, which records that it was closed."""
 
     def __init__(self, *children: Any, error: Exception | None = None) -> None:
         self.children, self.error = iter(children), error
@@ -189,8 +189,8 @@ class Feed:
 
 @pytest.mark.parametrize("limit", [None, 1])
 @virtual
-async def test_a_slow_source(limit: int | None) -> None:
-    """Outcomes come while the source is still at work, and the loop ends with its cleanup."""
+async def test_outcomes_are_yielded_while_the_source_is_suspended(limit: int | None) -> None:
+    """The iteration stops after the source's own cleanup."""
     feed = Feed(after(0, "a"), after(0, "b"))
     async with as_completed_scoped(feed, limit=limit) as outcomes:
         times = [(now(), await outcome) async for outcome in outcomes]
@@ -199,7 +199,7 @@ async def test_a_slow_source(limit: int | None) -> None:
 
 @virtual
 async def test_a_source_is_closed_when_the_block_is_left() -> None:
-    """After a `break` the source is cancelled, and its cleanup is part of the join."""
+    """After a `break` the source is cancelled, and its cleanup is joined."""
     feed = Feed(after(0, "a"), after(0, "b"))
     async with as_completed_scoped(feed) as outcomes:
         assert await anext(outcomes) == Ok("a", 0, 0.0)
@@ -209,8 +209,8 @@ async def test_a_source_is_closed_when_the_block_is_left() -> None:
 
 
 @virtual
-async def test_a_source_that_waits_for_the_consumer_is_closed() -> None:
-    """So is one that stands at a `yield`, since the consumer has not taken what there is."""
+async def test_a_source_suspended_at_a_yield_is_closed() -> None:
+    """So is a source that waits for the consumer to take outcomes."""
     feed = Feed(after(0, "a"), after(0, "b"))
     async with as_completed_scoped(feed, limit=1):
         await asyncio.sleep(2)
@@ -220,7 +220,7 @@ async def test_a_source_that_waits_for_the_consumer_is_closed() -> None:
 
 @virtual
 async def test_a_source_that_raises() -> None:
-    """Its error comes behind the outcomes that were there before; what runs is joined first."""
+    """Its exception is raised after the earlier outcomes, and after running children are joined."""
     log: list[str] = []
     feed = Feed(after(0, "a"), stops_slowly(log), error=BROKEN)
     async with as_completed_scoped(feed) as outcomes:
@@ -231,8 +231,8 @@ async def test_a_source_that_raises() -> None:
 
 
 @virtual
-async def test_a_source_that_fails_while_the_block_is_left() -> None:
-    """The error of its cleanup is raised if there is no other, and shows in a note if there is."""
+async def test_a_source_whose_cleanup_raises_on_exit() -> None:
+    """Its exception is raised if there is no other, and is in a note if there is."""
 
     async def inputs() -> AsyncIterator[Any]:
         try:
@@ -255,7 +255,7 @@ async def test_a_source_that_fails_while_the_block_is_left() -> None:
 
 @virtual
 async def test_a_source_that_ignores_its_cancellation() -> None:
-    """What it still hands over while the block is being left never starts, and is closed."""
+    """Children that it yields while the block exits are closed, and never start."""
 
     async def inputs() -> AsyncIterator[Any]:
         with suppress(asyncio.CancelledError):
@@ -273,8 +273,8 @@ async def test_a_source_that_ignores_its_cancellation() -> None:
 
 
 @virtual
-async def test_a_timeout_ends_the_source_too() -> None:
-    """At `timeout` a source that has nothing to give is cancelled, and TimeoutError raised."""
+async def test_a_timeout_cancels_the_source() -> None:
+    """At `timeout` a source that is suspended is cancelled, and TimeoutError is raised."""
     feed = Feed(after(0, "a"), after(0, "b"))
     async with as_completed_scoped(feed, timeout=1.5) as outcomes:
         assert await anext(outcomes) == Ok("a", 0, 0.0)
@@ -285,18 +285,18 @@ async def test_a_timeout_ends_the_source_too() -> None:
 
 
 @virtual
-async def test_a_source_of_which_nothing_is_wanted_is_not_begun() -> None:
-    """With `timeout=0` the time is over before it could give anything."""
+async def test_timeout_0_does_not_start_the_source() -> None:
+    """With `timeout=0` an async iterable is not iterated at all."""
     feed = Feed(after(0, "a"))
     async with as_completed_scoped(feed, timeout=0) as outcomes:
-        with pytest.raises(TimeoutError, match="the input was not exhausted within 0 s"):
+        with pytest.raises(TimeoutError, match="the input was not exhausted after 0 s"):
             await anext(outcomes)
     assert (feed.log, now()) == ([], 0)
     feed.close()
 
 
 class Rows:
-    """An async iterator that is no generator, as database cursors are; it may break."""
+    """An async iterator, not a generator, as database cursors are; it may raise."""
 
     def __init__(self, *rows: Any) -> None:
         self._rows = iter(rows)
@@ -314,8 +314,8 @@ class Rows:
 
 @pytest.mark.parametrize("limit", [None, 1])
 @virtual
-async def test_an_async_iterator_that_is_no_generator(limit: int | None) -> None:
-    """It is taken to its end, or to its error, and needs no `aclose`."""
+async def test_an_async_iterator_without_aclose(limit: int | None) -> None:
+    """It is iterated to its end, or to its exception; `aclose` is not required."""
     async with as_completed_scoped(Rows("a", "b"), limit=limit) as outcomes:
         assert [await outcome async for outcome in outcomes] == ["a", "b"]
     async with as_completed_scoped(Rows(OSError("it is lost")), limit=limit) as outcomes:
@@ -325,8 +325,8 @@ async def test_an_async_iterator_that_is_no_generator(limit: int | None) -> None
 
 @pytest.mark.parametrize("limit", [None, 1])
 @virtual
-async def test_an_empty_input_is_never_late(limit: int | None) -> None:
-    """Whenever it is iterated over: nothing is missing."""
+async def test_an_empty_async_input_never_times_out(limit: int | None) -> None:
+    """No child is missing, whenever it is iterated."""
     nothing: list[Any] = []
     async with as_completed_scoped(nothing, limit=limit, timeout=1) as outcomes:
         await asyncio.sleep(2)
@@ -334,7 +334,7 @@ async def test_an_empty_input_is_never_late(limit: int | None) -> None:
 
 
 class Once:
-    """An iterator that counts how often it was asked after its end."""
+    """An iterator that counts how often it was called after StopIteration."""
 
     def __init__(self, *items: Any) -> None:
         self.items = [*items]
@@ -351,8 +351,8 @@ class Once:
 
 
 @virtual
-async def test_an_input_that_has_ended_is_not_asked_again() -> None:
-    """It may wait for a network each time."""
+async def test_an_exhausted_iterator_is_not_called_again() -> None:
+    """Each call may wait for a network."""
     items = Once(after(1, "a"), after(1, "b"))
     async with as_completed_scoped(items, limit=3) as outcomes:
         assert [await outcome async for outcome in outcomes] == ["b", "a"]

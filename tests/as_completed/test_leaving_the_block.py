@@ -1,4 +1,4 @@
-"""What `as_completed_scoped` promises of the end of its block, however it is left."""
+"""Leaving the block of `as_completed_scoped`, in every way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from simloop.every_schedule import either_start
 from structgather import Cancelled, Failed, Ok, as_completed_scoped
 from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after, now
@@ -27,12 +26,12 @@ def notes(error: BaseException | None) -> str:
     return "\n".join(getattr(error, "__notes__", []))
 
 
-# Leaving early.
+# Leaving early
 
 
 @virtual
 async def test_break_joins() -> None:
-    """After a `break` the others are cancelled and joined before the block is over."""
+    """After a `break` the other children are cancelled and joined before the block exits."""
     log: list[str] = []
     async with as_completed_scoped([after(1, "a"), stops_slowly(log, 5)]) as outcomes:
         async for outcome in outcomes:
@@ -44,7 +43,7 @@ async def test_break_joins() -> None:
 
 @virtual
 async def test_return_joins() -> None:
-    """A `return` from within the loop joins as well."""
+    """A `return` inside the loop joins as well."""
     log: list[str] = []
 
     async def fastest() -> Any:
@@ -57,8 +56,8 @@ async def test_return_joins() -> None:
 
 
 @virtual
-async def test_the_end_of_the_block_joins() -> None:
-    """So does reaching the end of the block with children left, of which none was taken."""
+async def test_reaching_the_end_of_the_block_joins() -> None:
+    """So does reaching the end of the block with outcomes left, none of them taken."""
     log: list[str] = []
     async with as_completed_scoped([stops_slowly(log)]):
         await asyncio.sleep(1)
@@ -66,8 +65,8 @@ async def test_the_end_of_the_block_joins() -> None:
 
 
 @virtual
-async def test_an_exception_of_the_body_goes_on_bare() -> None:
-    """The body's exception comes out as the very object, in no group, after the join."""
+async def test_an_exception_of_the_body_propagates_unchanged() -> None:
+    """The body's exception propagates as the same object, not in a group, after the join."""
     log: list[str] = []
     error = BodyError("body")
 
@@ -82,8 +81,8 @@ async def test_an_exception_of_the_body_goes_on_bare() -> None:
 
 
 @virtual
-async def test_failures_that_nobody_has_seen_show_in_its_notes() -> None:
-    """The traceback of the body's exception shows unseen failures; those taken are not repeated."""
+async def test_failures_that_were_not_taken_are_in_its_notes() -> None:
+    """The notes of the body's exception have the failures not taken, and no others."""
 
     async def leave() -> None:
         children = [after(1, ValueError("seen")), after(2, ValueError("unseen")), forever()]
@@ -100,8 +99,8 @@ async def test_failures_that_nobody_has_seen_show_in_its_notes() -> None:
 
 
 @virtual
-async def test_a_cancellation_goes_on() -> None:
-    """A cancelled body: all are cancelled and joined, then its CancelledError goes on."""
+async def test_a_cancellation_of_the_body_propagates() -> None:
+    """All children are cancelled and joined, then the CancelledError propagates."""
     log: list[str] = []
 
     async def body() -> None:
@@ -119,8 +118,8 @@ async def test_a_cancellation_goes_on() -> None:
 
 @pytest.mark.parametrize("error", [None, BodyError("body")])
 @virtual
-async def test_a_cancellation_while_leaving_is_not_lost(error: Exception | None) -> None:
-    """One that comes during the join waits for its end and goes on then, whatever else was up."""
+async def test_a_cancellation_during_the_join_is_not_lost(error: Exception | None) -> None:
+    """It propagates after the join, in place of whatever else was being raised."""
     log: list[str] = []
 
     async def body() -> None:
@@ -139,8 +138,8 @@ async def test_a_cancellation_while_leaving_is_not_lost(error: Exception | None)
 
 
 @virtual
-async def test_the_children_hear_why_their_caller_is_cancelled() -> None:
-    """A cancellation of the body is handed on with its message, as the call itself hands it on."""
+async def test_children_receive_the_message_of_the_callers_cancellation() -> None:
+    """The children are cancelled with the message of the caller's cancellation."""
     heard: list[tuple[Any, ...]] = []
 
     async def child() -> None:
@@ -163,8 +162,8 @@ async def test_the_children_hear_why_their_caller_is_cancelled() -> None:
 
 
 @virtual
-async def test_a_timeout_around_it_is_not_lost() -> None:
-    """asyncio.timeout around the block ends it, with its TimeoutError, after the join."""
+async def test_a_timeout_around_the_block_is_not_lost() -> None:
+    """`asyncio.timeout` around the block raises its TimeoutError after the join."""
     log: list[str] = []
 
     async def body() -> None:
@@ -179,7 +178,7 @@ async def test_a_timeout_around_it_is_not_lost() -> None:
 
 @virtual
 async def test_closing_a_generator_around_it_joins() -> None:
-    """An async generator that yields from within the block joins when it is closed."""
+    """An async generator that yields inside the block joins when it is closed."""
     log: list[str] = []
 
     async def values() -> AsyncGenerator[str, None]:
@@ -195,26 +194,9 @@ async def test_closing_a_generator_around_it_joins() -> None:
     assert log == ["cleaned up"]
 
 
-@either_start
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_go_through(error: type[BaseException], *, eager: bool) -> None:
-    """KeyboardInterrupt and SystemExit of a child never become an item."""
-
-    async def child() -> None:
-        raise error
-
-    async def main() -> None:
-        async with as_completed_scoped([child(), forever()]) as outcomes:
-            async for _ in outcomes:
-                pytest.fail("an item")
-
-    with pytest.raises(error):
-        run_stock(main(), eager=eager)
-
-
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
 def test_an_interrupt_in_an_eager_first_step_is_not_lost() -> None:
-    """It doesn't go through the event loop then, so it goes before what the body raises."""
+    """It is not raised by the event loop then, so it replaces the body's exception."""
 
     async def child() -> None:
         raise KeyboardInterrupt
@@ -233,12 +215,12 @@ def test_an_interrupt_in_an_eager_first_step_is_not_lost() -> None:
             run_stock(use(), eager=True)
 
 
-# What was not handed out.
+# `undelivered`
 
 
 @virtual
-async def test_undelivered_has_the_rest() -> None:
-    """What settled without being taken, was cancelled or never started is in `undelivered`."""
+async def test_undelivered_has_the_outcomes_not_taken() -> None:
+    """They settled without being taken, were cancelled or never started."""
     children = [after(1, "a"), after(1, "b"), after(1, BROKEN), forever(), after(1, "c")]
     async with as_completed_scoped(children, limit=4) as outcomes:
         assert outcomes.undelivered == []
@@ -250,8 +232,8 @@ async def test_undelivered_has_the_rest() -> None:
 
 
 @virtual
-async def test_what_was_taken_is_delivered() -> None:
-    """What the body has seen is not in `undelivered`; what a loser returned is."""
+async def test_undelivered_has_no_outcome_that_was_taken() -> None:
+    """It has the value that a cancelled child returned."""
 
     async def stubborn() -> str:
         try:
@@ -266,8 +248,8 @@ async def test_what_was_taken_is_delivered() -> None:
 
 
 @virtual
-async def test_nothing_is_added_while_leaving() -> None:
-    """A child that adds in its cleanup is refused, and the coroutine it added is closed."""
+async def test_add_is_refused_while_the_block_exits() -> None:
+    """A child that calls `add` in its cleanup gets an error; the coroutine it added is closed."""
     late = after(1, "late")
     refused: list[RuntimeError] = []
 

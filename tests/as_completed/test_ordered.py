@@ -14,7 +14,7 @@ from structgather import Cancelled, Failed, Ok, TimedOut, as_completed_scoped
 from support.virtual_tests import forever, stops_slowly, virtual
 from support.virtual_time import after, now, run
 
-#: Makes an input of any kind of coroutines.
+#: Makes an input of one kind out of coroutines.
 Feed: TypeAlias = Callable[[list[Any]], Any]
 
 
@@ -53,7 +53,7 @@ DURATIONS = [
 def test_outcomes_come_in_input_order(
     feed: Feed, limit: int | None, durations: list[int], *, eager: bool
 ) -> None:
-    """However long each child takes, whatever kind of input, with a limit and without."""
+    """However long each child takes, for every kind of input, with and without a limit."""
 
     async def main() -> None:
         children = [after(seconds, index) for index, seconds in enumerate(durations)]
@@ -67,8 +67,8 @@ def test_outcomes_come_in_input_order(
 
 
 @virtual
-async def test_an_outcome_comes_as_soon_as_it_can() -> None:
-    """When it and all before it have finished: none is held back longer."""
+async def test_an_outcome_is_yielded_once_all_before_it_have_finished() -> None:
+    """It is not held back any longer."""
     seen: list[float] = []
     children = [after(seconds, None) for seconds in (2, 1, 4, 3, 5)]
     async with as_completed_scoped(children, ordered=True) as outcomes:
@@ -77,7 +77,7 @@ async def test_an_outcome_comes_as_soon_as_it_can() -> None:
 
 
 class Crowd:
-    """Counts the inputs that were pulled, the children that run, and those that were started."""
+    """Counts the inputs pulled, the children running, and those started."""
 
     def __init__(self) -> None:
         self.pulled = self.started = self.running = self.most = 0
@@ -106,10 +106,10 @@ class Crowd:
 @pytest.mark.parametrize("limit", [1, 2, 3])
 @pytest.mark.parametrize("durations", DURATIONS, ids=str)
 @virtual
-async def test_never_more_than_limit_are_ahead_of_the_consumer(
+async def test_at_most_limit_children_are_ahead_of_the_consumer(
     pull: Any, limit: int, durations: list[int]
 ) -> None:
-    """Outcomes that are held back for an earlier one count as not yet taken."""
+    """Outcomes held back for an earlier one count as not yet taken."""
     crowd, taken = Crowd(), 0
     async with as_completed_scoped(pull(crowd, *durations), limit=limit, ordered=True) as outcomes:
         async for _ in outcomes:
@@ -124,7 +124,7 @@ async def test_never_more_than_limit_are_ahead_of_the_consumer(
 
 
 @virtual
-async def test_a_slow_first_child_holds_back_what_is_started() -> None:
+async def test_a_slow_first_child_holds_back_the_others() -> None:
     """The window moves with the consumer, not with the children that have finished."""
     crowd = Crowd()
     async with as_completed_scoped(
@@ -139,8 +139,8 @@ async def test_a_slow_first_child_holds_back_what_is_started() -> None:
 
 
 @virtual
-async def test_a_failure_is_an_item_in_its_place() -> None:
-    """It ends no iteration."""
+async def test_a_failure_is_yielded_in_input_order() -> None:
+    """It does not stop the iteration."""
     error = ValueError("broken")
     children = [after(3, "a"), after(1, error), after(2, "c")]
     async with as_completed_scoped(children, ordered=True) as outcomes:
@@ -150,8 +150,8 @@ async def test_a_failure_is_an_item_in_its_place() -> None:
 
 @each_limit
 @virtual
-async def test_a_late_child_is_an_item_in_its_place(limit: int | None) -> None:
-    """Each has its own time, from its own start."""
+async def test_a_timed_out_child_is_yielded_in_input_order(limit: int | None) -> None:
+    """Each child is timed from its own start."""
     children = [after(9, "a"), after(1, "b"), after(9, "c"), after(1, "d")]
     async with as_completed_scoped(
         children, ordered=True, limit=limit, child_timeout=2
@@ -161,7 +161,7 @@ async def test_a_late_child_is_an_item_in_its_place(limit: int | None) -> None:
     assert [outcome.index for outcome in found] == [0, 1, 2, 3]
 
 
-# Leaving
+# Leaving the block
 
 
 @each_feed
@@ -171,7 +171,7 @@ async def test_a_late_child_is_an_item_in_its_place(limit: int | None) -> None:
 async def test_leaving_the_block_joins_the_children(
     feed: Feed, limit: int | None, taken: int
 ) -> None:
-    """After none, one or two of the outcomes; those held back are `undelivered`."""
+    """After none, one or two of the outcomes; those held back are in `.undelivered`."""
     log: list[str] = []
     children = [after(2, "a"), after(1, "b"), after(1, "c"), stops_slowly(log), after(1, "e")]
     async with as_completed_scoped(feed(children), limit=limit, ordered=True) as outcomes:
@@ -183,15 +183,15 @@ async def test_leaving_the_block_joins_the_children(
     assert left == sorted(left)
     assert min(left) == taken
     assert all(isinstance(outcome, (Ok, Cancelled)) for outcome in outcomes.undelivered)
-    for child in children:  # what an async generator or a generator had not made is ours to close
+    for child in children:  # the input creates the other coroutines only when it is pulled
         if inspect.getcoroutinestate(child) == inspect.CORO_CREATED:
             assert feed is not as_list
             child.close()
 
 
 @virtual
-async def test_what_is_held_back_is_undelivered() -> None:
-    """It is there in input order, before what was cancelled."""
+async def test_outcomes_held_back_are_in_undelivered() -> None:
+    """They are in input order, before the cancelled ones."""
     children = [forever(), after(1, "b"), after(3, "c"), after(2, "d")]
     async with as_completed_scoped(children, ordered=True) as outcomes:
         await asyncio.sleep(2.5)
@@ -204,7 +204,7 @@ async def test_what_is_held_back_is_undelivered() -> None:
 
 
 @virtual
-async def test_a_break_in_the_midst_leaves_nothing_running() -> None:
+async def test_a_break_while_an_outcome_is_held_back_joins() -> None:
     """As without `ordered`."""
     crowd = Crowd()
     async with as_completed_scoped(crowd.children(*[1] * 100), limit=5, ordered=True) as outcomes:
@@ -217,7 +217,7 @@ async def test_a_break_in_the_midst_leaves_nothing_running() -> None:
 
 @virtual
 async def test_a_cancelled_consumer_joins_the_children() -> None:
-    """While an outcome is held back."""
+    """Its cancellation arrives while an outcome is held back."""
     log: list[str] = []
 
     async def use() -> None:
@@ -234,15 +234,15 @@ async def test_a_cancelled_consumer_joins_the_children() -> None:
     assert (log, now()) == (["cleaned up"] * 2, 3)
 
 
-# The time of the whole iteration, `cancel()`, `len()`, `add()`
+# `timeout`, `cancel()`, `len()`, `add()`
 
 
 @virtual
-async def test_a_timeout_comes_behind_the_outcomes_that_are_there() -> None:
-    """Those in input order that were there in time; one that is held back is undelivered."""
+async def test_the_timeout_is_raised_after_the_outcomes_in_order() -> None:
+    """Outcomes in order are yielded first; one that is held back is in `.undelivered`."""
     children = [after(1, "a"), after(2, "b"), forever(), after(3, "d")]
     found: list[Any] = []
-    with pytest.raises(TimeoutError, match=r"1 running child was not done within 5 s"):
+    with pytest.raises(TimeoutError, match=r"1 child had not finished after 5 s"):
         await collect(found, children, timeout=5)
     assert found == ["a", "b"]
     assert now() == 5
@@ -255,8 +255,8 @@ async def collect(found: list[Any], children: Any, **options: Any) -> None:
 
 
 @virtual
-async def test_no_time_at_all() -> None:
-    """With `timeout=0` only what was done before counts, in its place."""
+async def test_timeout_0() -> None:
+    """Only children that were done before are yielded, at their indices."""
     done = [asyncio.create_task(after(0, name)) for name in "ab"]
     await asyncio.wait(done)
     found: list[Any] = []
@@ -267,7 +267,7 @@ async def test_no_time_at_all() -> None:
 
 @virtual
 async def test_a_timeout_that_is_not_reached() -> None:
-    """The iteration ends without an error when all have finished in time."""
+    """The iteration stops without an error if all children finish in time."""
     found: list[Any] = []
     await collect(found, [after(2, "a"), after(1, "b")], timeout=5)
     assert found == ["a", "b"]
@@ -276,7 +276,7 @@ async def test_a_timeout_that_is_not_reached() -> None:
 @each_limit
 @virtual
 async def test_cancel_continues_in_input_order(limit: int | None) -> None:
-    """Every child has an item, also those that were never started."""
+    """Every child is an item, also one that never started."""
     children = [after(1, "a"), forever(), after(0, "c"), forever(), forever()]
     found: list[Any] = []
     async with as_completed_scoped(children, ordered=True, limit=limit) as outcomes:
@@ -290,8 +290,8 @@ async def test_cancel_continues_in_input_order(limit: int | None) -> None:
 
 @each_limit
 @virtual
-async def test_len_counts_what_is_held_back(limit: int | None) -> None:
-    """What has finished but was not taken is yet to come."""
+async def test_len_includes_outcomes_that_are_held_back(limit: int | None) -> None:
+    """They have not been taken yet."""
     children = [after(3, "a"), after(1, "b"), after(2, "c")]
     async with as_completed_scoped(children, ordered=True, limit=limit) as outcomes:
         lengths = [len(outcomes)]
@@ -301,8 +301,8 @@ async def test_len_counts_what_is_held_back(limit: int | None) -> None:
 
 @each_limit
 @virtual
-async def test_added_children_come_behind_a_collection(limit: int | None) -> None:
-    """They are numbered from its length on, and come in that order."""
+async def test_children_added_to_a_collection_are_yielded_last(limit: int | None) -> None:
+    """They are numbered from its length on, and yielded in that order."""
     found: list[Any] = []
     children = [after(2, "a"), after(1, "b")]
     async with as_completed_scoped(children, ordered=True, limit=limit) as outcomes:
@@ -317,8 +317,8 @@ async def test_added_children_come_behind_a_collection(limit: int | None) -> Non
 @pytest.mark.parametrize("limit", [1, 2, 3, 4])
 @pytest.mark.parametrize("at", [0, 1, 2, 5])
 @virtual
-async def test_added_children_take_no_room_from_a_collection(limit: int, at: int) -> None:
-    """In input order what was added is behind all that is left of it."""
+async def test_children_added_to_a_collection_start_last(limit: int, at: int) -> None:
+    """They start after the rest of the collection."""
     found: list[int] = []
     children = [after(1, None) for _ in range(6)]
     async with as_completed_scoped(children, ordered=True, limit=limit) as outcomes:
@@ -330,10 +330,10 @@ async def test_added_children_take_no_room_from_a_collection(limit: int, at: int
 
 @pytest.mark.parametrize("limit", [2, 3])
 @virtual
-async def test_children_added_to_a_generator_come_in_the_order_of_their_numbers(
+async def test_children_added_to_a_generator_are_yielded_by_index(
     limit: int,
 ) -> None:
-    """What is added takes the next number, before what is left of the generator."""
+    """An added child takes the next index, before the rest of the generator."""
     found: list[Any] = []
     children = as_generator([after(1, f"given {number}") for number in range(4)])
     async with as_completed_scoped(children, ordered=True, limit=limit) as outcomes:
@@ -346,7 +346,7 @@ async def test_children_added_to_a_generator_come_in_the_order_of_their_numbers(
 
 @virtual
 async def test_children_that_add_children() -> None:
-    """A crawler: each page comes in the order in which it was found."""
+    """A crawler: pages are yielded in the order in which they were found."""
     pages = {"/": ["/a", "/b"], "/a": ["/a/1"], "/b": ["/b/1", "/b/2"]}
     found: list[str] = []
     empty: list[Awaitable[str]] = []
@@ -373,8 +373,8 @@ class SourceError(Exception):
 
 @pytest.mark.parametrize("limit", [None, 2])
 @virtual
-async def test_a_source_that_raises_comes_behind_its_outcomes(limit: int | None) -> None:
-    """Those in input order that were there before it raised."""
+async def test_the_exception_of_a_source_is_raised_after_its_outcomes(limit: int | None) -> None:
+    """Those in input order that settled before it was raised."""
 
     async def inputs() -> AsyncIterator[Awaitable[Any]]:
         yield after(0.5, "a")
@@ -389,8 +389,8 @@ async def test_a_source_that_raises_comes_behind_its_outcomes(limit: int | None)
 
 
 @virtual
-async def test_adopted_tasks_keep_their_places() -> None:
-    """Those that are done already as well."""
+async def test_adopted_tasks_keep_their_indices() -> None:
+    """Tasks that are already done, too."""
     done = asyncio.create_task(after(0, "b"))
     await done
     found: list[Any] = []
@@ -404,7 +404,7 @@ async def test_adopted_tasks_keep_their_places() -> None:
 @pytest.mark.parametrize("bad", [1, 0, "yes", None, []], ids=repr)
 @virtual
 async def test_ordered_is_a_bool(bad: Any) -> None:
-    """Anything else is a TypeError, before anything has started."""
+    """Anything else is a TypeError, raised before anything starts."""
     child = after(1, "a")
     with pytest.raises(TypeError, match=r"as_completed_scoped\(\): ordered must be True or False"):
         await as_completed_scoped([child], ordered=bad).__aenter__()

@@ -1,7 +1,7 @@
-"""What the documentation of `asyncio.as_completed` says, of both.
+"""What the documentation of `asyncio.as_completed` promises, tested over both functions.
 
-Each test runs with the standard library's function, iterated in each of its ways, and with this
-one, under one adapter. What is meant to differ is in
+Each test runs over the standard library's function, iterated in each of its ways, and over ours,
+through one adapter. Intended differences are in
 `test_differences_from_asyncio.py`.
 """
 
@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from structgather import as_completed_scoped
-from support.both_sides import Loop, of_both
+from support.both_sides import Awaited, Loop, of_both
 from support.virtual_tests import forever, virtual
 from support.virtual_time import after, now, run
 
 
 async def values(as_completed: Loop, aws: Any, **options: Any) -> list[Any]:
-    """The body that everybody writes."""
+    """The usual body of a loop."""
     got: list[Any] = []
     async with as_completed(aws, **options) as completed:
         async for earliest in completed:
@@ -30,18 +29,10 @@ async def values(as_completed: Loop, aws: Any, **options: Any) -> list[Any]:
     return got
 
 
-class Awaited:
-    """An awaitable that is neither a coroutine nor a Future."""
-
-    def __await__(self) -> Generator[Any, None, str]:
-        yield from asyncio.sleep(1).__await__()
-        return "awaited"
-
-
 @of_both
 @virtual
 async def test_the_earliest_come_first(as_completed: Loop) -> None:
-    """Results come in the order in which they are there, not in that of the input."""
+    """Results are yielded in the order in which they arrive, not in input order."""
     aws = [after(3, "c"), after(1, "a"), after(2, "b")]
     assert await values(as_completed, aws) == ["a", "b", "c"]
     assert now() == 3
@@ -49,8 +40,8 @@ async def test_the_earliest_come_first(as_completed: Loop) -> None:
 
 @of_both
 @virtual
-async def test_they_run_concurrently(as_completed: Loop) -> None:
-    """All are started before the first one is waited for."""
+async def test_children_run_concurrently(as_completed: Loop) -> None:
+    """All are started before the first result is awaited."""
     assert len(await values(as_completed, [after(1, number) for number in range(50)])) == 50
     assert now() == 1
 
@@ -58,7 +49,7 @@ async def test_they_run_concurrently(as_completed: Loop) -> None:
 @of_both
 @virtual
 async def test_any_iterable_of_any_awaitables(as_completed: Loop) -> None:
-    """Lists, sets, generators (asyncio's since 3.12); of coroutines, Tasks, Futures."""
+    """Lists, sets and generators (asyncio's since 3.12) of coroutines, Tasks and Futures."""
     future = asyncio.get_running_loop().create_future()
     future.set_result("future")
     assert await values(as_completed, [future]) == ["future"]
@@ -72,8 +63,8 @@ async def test_any_iterable_of_any_awaitables(as_completed: Loop) -> None:
 
 @of_both
 @virtual
-async def test_an_error_is_raised_where_it_is_awaited(as_completed: Loop) -> None:
-    """The child's own exception comes out of the `await`, and the loop can go on."""
+async def test_an_exception_is_raised_where_the_item_is_awaited(as_completed: Loop) -> None:
+    """The `await` raises the child's own exception, and the loop may continue."""
     error = ValueError("broken")
     got: list[Any] = []
     async with as_completed([after(1, error), after(2, "b")]) as completed:
@@ -87,8 +78,8 @@ async def test_an_error_is_raised_where_it_is_awaited(as_completed: Loop) -> Non
 
 @of_both
 @virtual
-async def test_timeout_raises_when_it_is_over(as_completed: Loop) -> None:
-    """What came in time is handed out, then TimeoutError is raised."""
+async def test_a_timeout_raises_timeout_error(as_completed: Loop) -> None:
+    """Results in time are yielded, then TimeoutError is raised."""
     got: list[Any] = []
 
     async def loop() -> None:
@@ -104,14 +95,14 @@ async def test_timeout_raises_when_it_is_over(as_completed: Loop) -> None:
 @of_both
 @virtual
 async def test_a_timeout_that_is_not_reached(as_completed: Loop) -> None:
-    """A timeout in which all are done changes nothing."""
+    """Nothing changes if all children finish within the timeout."""
     assert await values(as_completed, [after(1, "a")], timeout=2) == ["a"]
 
 
 @of_both
 @virtual
-async def test_a_single_one_is_refused(as_completed: Loop) -> None:
-    """One awaitable in place of an iterable is a TypeError."""
+async def test_a_single_awaitable_is_refused(as_completed: Loop) -> None:
+    """One awaitable instead of an iterable is a TypeError."""
     child = forever()
     with pytest.raises(TypeError):
         await values(as_completed, child)
@@ -143,7 +134,7 @@ async def test_a_body_written_for_asyncio_runs_unchanged(as_completed: Loop) -> 
 @of_both
 @virtual
 async def test_a_child_that_cancels_itself(as_completed: Loop) -> None:
-    """Its item raises CancelledError; the caller is not cancelled, and the loop can go on."""
+    """Its item raises CancelledError; the caller is not cancelled, and the loop may continue."""
     task = asyncio.create_task(after(3, "a"))
     asyncio.get_running_loop().call_later(1, task.cancel)
     got: list[Any] = []
@@ -158,8 +149,8 @@ async def test_a_child_that_cancels_itself(as_completed: Loop) -> None:
 
 @of_both
 @virtual
-async def test_no_item_is_lost_at_a_break(as_completed: Loop) -> None:
-    """The iteration can be taken up again where it was left."""
+async def test_no_item_is_lost_after_a_break(as_completed: Loop) -> None:
+    """The iteration can be resumed where it was left."""
     got: list[Any] = []
     async with as_completed([after(number, number) for number in range(4)]) as completed:
         async for earliest in completed:
@@ -173,8 +164,8 @@ async def test_no_item_is_lost_at_a_break(as_completed: Loop) -> None:
 
 @of_both
 @virtual
-async def test_what_comes_can_be_told(as_completed: Loop) -> None:
-    """What an item stands for is known if it is awaited; it is no coroutine that was given."""
+async def test_an_item_is_not_the_coroutine_that_was_passed(as_completed: Loop) -> None:
+    """Its value tells which child it belongs to."""
     given = [after(2, "b"), after(1, "a")]
     got: dict[str, Any] = {}
     async with as_completed(given) as completed:
@@ -185,8 +176,8 @@ async def test_what_comes_can_be_told(as_completed: Loop) -> None:
 
 
 @of_both
-def test_an_interrupt_goes_through(as_completed: Loop) -> None:
-    """A child's KeyboardInterrupt ends the program, and is no item's value."""
+def test_an_interrupt_propagates(as_completed: Loop) -> None:
+    """A child's KeyboardInterrupt is raised by the loop, and is not an item."""
     got: list[Any] = []
 
     async def main() -> None:
@@ -199,7 +190,7 @@ def test_an_interrupt_goes_through(as_completed: Loop) -> None:
 
 @of_both
 def test_it_needs_a_running_loop(as_completed: Loop) -> None:
-    """Where no loop runs a coroutine can't be a child."""
+    """Without a running loop a coroutine is refused."""
     child = after(1, "a")
     with contextlib.closing(child), pytest.raises(RuntimeError):
         values(as_completed, [child]).send(None)

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they claim. How fast anything is, is not tested here."""
+"""The benchmarks measure what they claim. These tests do not check any speed."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ from benchmarks.contenders import (
 )
 from benchmarks.results import Measured, Ratio, Results, Tally
 
-# The smallest of each kind: with more children the code is the same.
+# The smallest case of each kind: with more children the code is the same.
 CASES = [
     case
     for case in cases.cases(own_operations())
@@ -37,7 +37,7 @@ HASTE = measure.Effort(block=0.0, case=0.0, least=2, most=2)
 
 @pytest.fixture(autouse=True, scope="module")
 def frozen() -> Iterator[None]:
-    """Spare the collections before each block what the other tests have allocated."""
+    """Exclude the objects of other tests from the collections before each block."""
     gc.collect()
     gc.freeze()
     yield
@@ -62,7 +62,7 @@ def tally(contender: str, alive: int) -> Tally:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.family} {case.what}")
 def test_all_contenders_return_the_same_result(case: cases.Case) -> None:
-    """In each case the standard library, code by hand and this package do the same job."""
+    """In each case the standard library, code by hand and this package do the same work."""
 
     async def run() -> None:
         for name in case.contenders:
@@ -97,7 +97,7 @@ def test_peers_return_the_same_result(peer: str) -> None:
 
 
 def test_every_case_compares_with_a_bare_group_that_can_do_the_job() -> None:
-    """Only adopted Tasks and admissions have no bare TaskGroup beside this package's function."""
+    """A bare TaskGroup is missing only for adopted Tasks and admissions."""
     for case in CASES:
         assert any(map(is_ours, case.contenders))
         assert (GROUP in case.contenders) == (case.family not in {"adopted", "rate-limit"})
@@ -105,7 +105,7 @@ def test_every_case_compares_with_a_bare_group_that_can_do_the_job() -> None:
 
 
 def test_quick_cases_are_among_all_cases() -> None:
-    """--quick measures nothing that a whole run does not, so that both can be compared."""
+    """--quick measures only cases of a whole run, so that their results can be compared."""
     quick = {(case.family, case.what) for case in cases.cases(own_operations(), quick=True)}
     every = {(case.family, case.what) for case in cases.cases(own_operations())}
     assert quick < every
@@ -135,7 +135,7 @@ async def leaves_tasks(*aws: object) -> list[int]:
 @pytest.mark.filterwarnings("ignore:coroutine.*was never awaited")
 @pytest.mark.parametrize(("call", "what"), [(wrong, "returned"), (leaves_tasks, "left tasks")])
 def test_a_wrong_contender_is_rejected(call: Call, what: str) -> None:
-    """A wrong result, or a Task left running, ends the run; a peer is left out instead."""
+    """A wrong result, or a Task left running, stops the run; a peer is left out instead."""
     case = next(case for case in CASES if case.children == 10)
 
     async def run(name: str) -> list[str]:
@@ -159,18 +159,18 @@ def test_a_wrong_contender_is_rejected(call: Call, what: str) -> None:
     [(1, 1, 1), (5, 1, 5), (6, 1, 6), (9, 2, 8), (20, 6, 15), (100, 40, 61)],
 )
 def test_the_interval_has_the_ranks_of_the_tables(count: int, low: int, high: int) -> None:
-    """The interval of the median has the ranks that statistical tables give for the sample."""
+    """Its ranks are those in statistical tables for the size of the sample."""
     values = [float(rank) for rank in range(count, 0, -1)]
     assert Ratio.of(values) == Ratio((count + 1) / 2, low, high)
 
 
 def test_rounds_are_spread_over_the_run() -> None:
-    """A case with few rounds has them at equal distances, not at one end."""
+    """A case with few rounds has them at equal distances."""
     assert measure.schedule([3, 1, 6]) == [2, 0, 2, 2, 0, 1, 2, 2, 0, 2]
 
 
 def test_after_the_time_limit_only_the_fewest_rounds_are_run() -> None:
-    """When the time for all cases is over, each case is measured the least number of times."""
+    """When the time for all cases is over, each case is measured the minimum number of times."""
     some = [case for case in CASES if case.family == "adopted" and case.children == 1]
     for limit, rounds in ((0.0, 2), (60.0, 5)):
         effort = replace(HASTE, least=5, most=5, limit=limit, fewest=2)
@@ -189,7 +189,7 @@ def test_the_order_within_a_round_rotates() -> None:
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    """A ratio compares two blocks of the same round, whatever happened in the others."""
+    """A ratio compares two blocks of the same round, whatever other rounds measured."""
     case = next(case for case in CASES if case.family == "adopted")
     series = measure.Series(case, HASTE)
     series.taken = [{GATHER: s, OUR_GATHER: s / 2} for s in (1.0, 100.0, 3.0)]
@@ -202,14 +202,14 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_a_case_with_a_fixed_number_of_rounds_is_not_repeated() -> None:
-    """Where one call takes long, a block is one call, and the case has few rounds."""
+    """If one call takes long, a block is one call, and the case has few rounds."""
     case = next(case for case in CASES if case.family == "rate-limit")
     (measured,) = asyncio.run(measure.measure([replace(case, rounds=1)], measure.QUICK, silent, []))
     assert measured.rounds == 1
 
 
 def test_memory_of_children_fed_lazily_does_not_grow() -> None:
-    """Only they are measured in the largest number; all at once, memory is proportional."""
+    """The largest number is measured only with children fed lazily; else memory is proportional."""
     growths = asyncio.run(memory.growths(1_000))
     sizes = {(growth.contender, growth.children): growth.bytes for growth in growths}
     assert {name for name, children in sizes if children == 100} == set(memory.CONSUMERS)
@@ -218,8 +218,8 @@ def test_memory_of_children_fed_lazily_does_not_grow() -> None:
     assert asyncio.run(memory.growth(memory.gather, 1_000)) > 5 * sizes[GATHER, 100]
 
 
-def test_the_event_loop_for_deadlines_does_not_sleep() -> None:
-    """Its time is the processor's, and what it would have slept."""
+def test_the_event_loop_for_deadlines_skips_sleeps() -> None:
+    """Its time is processor time, plus the time that it would have slept."""
 
     async def wait() -> float:
         start = asyncio.get_running_loop().time()
@@ -234,7 +234,7 @@ def test_the_event_loop_for_deadlines_does_not_sleep() -> None:
 
 
 def test_both_functions_get_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plan is drawn once, depends on the seed alone, and has every kind of trouble."""
+    """The plan is drawn once, depends only on the seed, and has every kind of failure."""
     plans: list[server.Plan] = []
 
     async def serve(contender: str, _1: Call, plan: server.Plan, _2: float) -> Tally:
@@ -255,7 +255,7 @@ def test_both_functions_get_the_same_plan(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("fan_out", "left"), [(asyncio.gather, 1), (structgather.gather_structured, 0)]
 )
-def test_a_failed_turn_leaves_what_the_function_leaves(fan_out: Call, left: int) -> None:
+def test_a_failed_turn_leaves_tasks_with_gather(fan_out: Call, left: int) -> None:
     """When a tool fails, gather leaves a Task and a connection, gather_structured none."""
     fails = server.ToolCall((0, 0, 0), (0.0, 0.0), (True, False))
     endless = server.ToolCall((0, 0, 1), (1e6, 0.0), email=True)
@@ -266,8 +266,8 @@ def test_a_failed_turn_leaves_what_the_function_leaves(fan_out: Call, left: int)
     assert (counted.emails, counted.twice, counted.unwanted) == (1, 0, 0)
 
 
-def test_the_ledger_counts_what_was_served_too_late() -> None:
-    """A request served after its attempt returned is unwanted; an e-mail sent twice counts once."""
+def test_the_ledger_counts_requests_served_too_late() -> None:
+    """A request served after its attempt returned is unwanted; a repeated e-mail counts once."""
     plan = [[[server.ToolCall((0, 0, call), (1, 1), email=True) for call in range(2)]]]
     ledger = service.Ledger(
         returned={
@@ -322,7 +322,7 @@ def test_wrong_options_are_refused(
 
 
 def test_help_names_all_families_and_peers() -> None:
-    """The help names all that --only and --peer accept."""
+    """The help names every value of --only and --peer."""
     shown = parser().format_help()
     assert [name for name in (*FAMILIES, *PEERS) if name not in shown] == []
 
@@ -330,7 +330,7 @@ def test_help_names_all_families_and_peers() -> None:
 def test_one_command_measures_prints_and_saves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One command measures, prints tables, saves the results, and fails where the guard says."""
+    """One command measures, prints tables, saves the results, and applies the guard."""
     monkeypatch.setattr(measure, "QUICK", HASTE)
     kept = tmp_path / "kept.json"
     options = ["--quick", "--only", "noop", "--only", "limit", "--save", str(kept)]

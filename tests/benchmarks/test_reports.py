@@ -1,4 +1,4 @@
-"""What the benchmarks show: targets, the guard, tables, charts and the published pages."""
+"""The output of the benchmarks: targets, the guard, tables, charts and published pages."""
 
 import argparse
 import math
@@ -107,12 +107,12 @@ def test_targets_are_judged_by_the_mean_or_the_worst_case(results: Results) -> N
     ],
 )
 def test_a_target_is_reached_by_the_median(value: float, low: float, verdict: str) -> None:
-    """The median decides; a miss whose interval contains the target is said to be noise."""
+    """The median decides; a miss whose interval contains the target is reported as noise."""
     assert targets.TARGETS[1].verdict(targets.Figure(value, low)) == verdict
 
 
 def test_every_target_has_cases_that_a_whole_run_measures() -> None:
-    """No target is about cases, or compares with a contender, that are never measured."""
+    """No target has cases or contenders that are never measured."""
     operations, _, left_out = operations_with(PEERS)
     measured = [
         Measured(c.family, c.what, c.children, GATHER, 1.0, 9, {n: about(1) for n in c.contenders})
@@ -139,7 +139,7 @@ def test_the_guard_fails_beyond_its_factor(results: Results) -> None:
 def test_the_guard_measures_twice(
     again: float, complaints: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What exceeds the guard is measured once more, and named only if it does so again."""
+    """A case that exceeds the guard is measured again, and named only if it exceeds it twice."""
     asked: list[list[str]] = []
 
     def measured(options: argparse.Namespace) -> Results:
@@ -203,13 +203,13 @@ def test_pages_have_a_figure_for_each_python(results: Results) -> None:
     ("seconds", "written"),
     [(4.2e-7, "0.42 µs"), (9.996e-4, "1 ms"), (0.0123, "12.3 ms"), (1.234, "1.23 s")],
 )
-def test_times_have_the_unit_that_suits_them(seconds: float, written: str) -> None:
-    """A time is written with three digits and the unit that suits it, also where it is rounded."""
+def test_times_have_suitable_units(seconds: float, written: str) -> None:
+    """A time has three digits and a unit that suits it, also after rounding."""
     assert report.duration(seconds) == written
 
 
-def test_the_summary_says_what_a_child_costs_more(results: Results) -> None:
-    """The microseconds added to each child are the ratio's share of the baseline's time."""
+def test_the_summary_has_the_extra_cost_of_a_child(results: Results) -> None:
+    """The extra microseconds of each child are the ratio's share of the baseline's time."""
     row = report.summary([results]).rows[-2]
     assert row == ["µs more for each of 100 children that yields once", GATHER, "+0.40"]
 
@@ -217,7 +217,7 @@ def test_the_summary_says_what_a_child_costs_more(results: Results) -> None:
 def test_runs_can_be_saved_and_compared(
     results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What --save writes is read back whole, and --compare tells noise from change."""
+    """--save and loading lose nothing, and --compare tells noise from change."""
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     results.save(old)
     assert Results.load(old) == results
@@ -259,7 +259,7 @@ def test_charts_name_their_axes_and_lines(results: Results) -> None:
 
 
 def test_ratios_are_drawn_from_0_7_to_1_3(results: Results) -> None:
-    """Peers beyond the scale are named beside it; this package's points stay, with their value."""
+    """Peers beyond the scale are named beside it; this package's points have their value."""
     words = texts(charts.overhead([results]))
     ticks = [word for word in words if re.fullmatch(r"[01]\.\d|1", word)]
     assert ticks[:7] == ["0.7", "0.8", "0.9", "1", "1.1", "1.2", "1.3"]
@@ -270,7 +270,7 @@ def test_ratios_are_drawn_from_0_7_to_1_3(results: Results) -> None:
     assert AGAIN not in words
 
 
-def test_lines_are_told_apart_without_colour() -> None:
+def test_lines_are_distinguishable_without_colour() -> None:
     """No two lines of a chart have the same dash or the same mark."""
     names = [*memory.CONSUMERS, "anyio.gather"]
     styles = charts.styles(names)
@@ -282,7 +282,7 @@ def test_lines_are_told_apart_without_colour() -> None:
 
 
 def test_published_results_fill_the_marked_regions(results: Results, tmp_path: Path) -> None:
-    """Publishing replaces the file of the same Python only, and what stands between the marks."""
+    """Publishing replaces the file of the same Python only, and the text between the marks."""
     page = "before\n<!-- generated: {} -->\nold\n<!-- end -->\nafter\n"
     (tmp_path / "README.md").write_text(
         "".join(page.format(name) for name in ("summary", "charts", "tables", "service")), "utf-8"
@@ -329,8 +329,8 @@ def test_publish_is_one_command(
     assert "| cost of | relative to | 3.11 |" in (tmp_path / "README.md").read_text("utf-8")
 
 
-def test_pages_and_charts_are_what_the_data_files_say(tmp_path: Path) -> None:
-    """The generated regions and the charts are those of the published data, and not edited."""
+def test_pages_and_charts_match_the_data_files(tmp_path: Path) -> None:
+    """The generated regions and the charts are those of the published data, not edited by hand."""
     published = command.HERE / "published"
     (tmp_path / "published").mkdir()
     for path in published.glob("*.json"):

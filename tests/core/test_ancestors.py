@@ -1,6 +1,6 @@
-"""A Task that waits for the calling task can't be joined by it: a RuntimeError, at once.
+"""A Task that waits for the calling task can't be a child: RuntimeError, raised at once.
 
-It may wait directly, or through any number of our calls. Joining it would deadlock both.
+It may wait directly, or through any number of nested calls. Joining it would be a deadlock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from support.virtual_time import after, now, run
 Coro: TypeAlias = Coroutine[Any, Any, Any]
 #: How a Task waits for a child.
 Waits: TypeAlias = Callable[[Coro], Coro]
-#: How a call is made of children.
+#: How a call gets its children.
 Joins: TypeAlias = Callable[..., Coro]
 
 
@@ -61,7 +61,7 @@ async def by_iteration_over_a_task(child: Coro) -> None:
 
 
 async def by_a_block(child: Coro) -> None:
-    """The body waits for something else; it will join the child when it is left."""
+    """The body waits for something else; leaving the block joins the child."""
     async with as_completed_scoped([child]) as outcomes:
         await asyncio.sleep(5)
         await (await anext(outcomes))
@@ -146,14 +146,14 @@ each_join = pytest.mark.parametrize(
 @each_join
 @either_start
 def test_an_ancestor_is_refused(waits: Waits, joins: Joins, *, eager: bool) -> None:
-    """The error names it; it is not cancelled, and runs on when its child has failed."""
+    """The error names the ancestor, which is not cancelled, and runs on after its child failed."""
 
     async def descendant(ancestor: asyncio.Task[Any]) -> None:
         await asyncio.sleep(0)  # the ancestor waits by now
-        with pytest.raises(RuntimeError, match="waits for the calling task") as caught:
+        with pytest.raises(RuntimeError, match="is an ancestor of the calling task") as caught:
             await joins(ancestor)
         assert "the ancestor" in str(caught.value)
-        assert "child 0" in str(caught.value) or "what is added" in str(caught.value)
+        assert "child 0" in str(caught.value) or "the argument of add()" in str(caught.value)
         assert now() < 2
         raise LookupError
 
@@ -176,7 +176,7 @@ async def test_the_calling_task_is_refused(joins: Joins) -> None:
     """It would wait for itself."""
     me = asyncio.current_task()
     assert me is not None
-    with pytest.raises(RuntimeError, match="is the calling task, which can't be joined"):
+    with pytest.raises(RuntimeError, match="is the calling task; waiting for it would deadlock"):
         await joins(me)
     assert me.cancelling() == 0
 
@@ -185,17 +185,15 @@ async def test_the_calling_task_is_refused(joins: Joins) -> None:
 @pytest.mark.parametrize("place", [0, 1, 2])
 @with_and_without_limit
 @virtual
-async def test_nothing_has_started_beside_an_ancestor(
-    call: Call, place: int, limit: int | None
-) -> None:
-    """The siblings are closed, wherever the ancestor stands among them."""
+async def test_nothing_starts_beside_an_ancestor(call: Call, place: int, limit: int | None) -> None:
+    """The siblings' coroutines are closed, whatever the position of the ancestor."""
     siblings = [after(0, AssertionError("it has run")) for _ in range(2)]
     me = asyncio.current_task()
 
     async def descendant() -> None:
         children: list[Any] = [*siblings]
         children.insert(place, me)
-        with pytest.raises(RuntimeError, match=f"child {place} waits for the calling task"):
+        with pytest.raises(RuntimeError, match=f"child {place} is an ancestor of the calling task"):
             await call(*children, limit=limit)
         assert [*map(inspect.getcoroutinestate, siblings)] == [inspect.CORO_CLOSED] * 2
 
@@ -203,8 +201,8 @@ async def test_nothing_has_started_beside_an_ancestor(
 
 
 @virtual
-async def test_all_other_tasks_as_a_shutdown_cancels_them() -> None:
-    """What is cancelled and gathered, without a look at who waits for whom, is refused."""
+async def test_gathering_all_other_tasks_at_a_shutdown() -> None:
+    """Cancelling and gathering `all_tasks()` includes an ancestor, and is refused."""
     log: list[str] = []
 
     async def watch() -> None:
@@ -229,17 +227,17 @@ async def test_all_other_tasks_as_a_shutdown_cancels_them() -> None:
     me.uncancel()
     await asyncio.wait([task])
     assert len(log) == 1
-    assert "waits for the calling task" in log[0]
+    assert "is an ancestor of the calling task" in log[0]
     assert now() == 1
 
 
-# What is no ancestor.
+# Not an ancestor
 
 
 @each_call
 @virtual
 async def test_a_task_that_waits_for_another_is_joined(call: Call) -> None:
-    """A sibling, a nephew and a Task that waits for a third party are children like any other."""
+    """A sibling, a nephew and a Task that waits for a third party are ordinary children."""
     other = asyncio.create_task(after(1, "other"))
 
     async def waits() -> Any:
@@ -253,7 +251,7 @@ async def test_a_task_that_waits_for_another_is_joined(call: Call) -> None:
 @each_call
 @virtual
 async def test_a_done_task_is_no_ancestor(call: Call) -> None:
-    """What waited once waits no longer."""
+    """It waited for the caller once, and does not any more."""
     log: list[str] = []
 
     async def child() -> None:
@@ -272,16 +270,16 @@ async def test_a_done_task_is_no_ancestor(call: Call) -> None:
 @each_call
 @virtual
 async def test_two_calls_that_join_each_others_children(call: Call) -> None:
-    """Neither waits for the other's caller."""
+    """Neither call waits for the other's caller."""
     shared = asyncio.create_task(after(1, "shared"))
     assert await call(call(shared), call(shared)) == [["shared"], ["shared"]]
 
 
 @virtual
-async def test_an_ancestor_behind_asyncio_gather_shows_in_the_warning(
+async def test_an_ancestor_behind_asyncio_gather_is_in_the_stuck_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It can't be seen; but when the deadlock is cancelled, the warning says what waits where."""
+    """It can't be detected; but once the deadlock is cancelled, the warning names what waits."""
     structgather.warn_stuck_after(5)
     released = asyncio.get_running_loop().create_future()
 
@@ -294,7 +292,7 @@ async def test_an_ancestor_behind_asyncio_gather_shows_in_the_warning(
         try:
             await asyncio.gather(descendant(task), forever())
         finally:
-            await released  # or else the two would wait for each other forever
+            await released  # or the two would wait for each other forever
 
     task = asyncio.create_task(ancestor(), name="the ancestor")
     await asyncio.sleep(1)
@@ -307,7 +305,7 @@ async def test_an_ancestor_behind_asyncio_gather_shows_in_the_warning(
     await asyncio.sleep(0)
     (record,) = caplog.records
     text = record.getMessage()
-    assert "gather_structured(): child 0, " in text
+    assert "gather_structured(): still waiting for child 0, " in text
     assert "ancestor (the ancestor)" in text
     assert f"{__file__}:" in text
     assert "in ancestor" in text

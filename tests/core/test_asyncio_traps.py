@@ -1,8 +1,8 @@
-"""Anomalies of asyncio itself, each as a script that could stand in a bug report.
+"""Faults of asyncio itself, each as a script that could be in a bug report.
 
 Each test says which versions are affected and asserts, by version, what happens there. Where our
-functions can stand in the same place, the test shows beside it what they do. All on asyncio's own
-loop, without any helper; where one waits for an hour, it is cancelled at once.
+functions can do the same work, the test shows what they do. All run on asyncio's own loop, without
+helpers; a test that would wait for an hour is cancelled at once.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def fails_in_cleanup() -> None:
 
 
 async def task_group(*children: Coroutine[Any, Any, Any]) -> None:
-    """As TaskGroup is used where some failures are no reason to stop."""
+    """A TaskGroup as it is used where some failures must not stop the others."""
     try:
         async with asyncio.TaskGroup() as group:
             for child in children:
@@ -49,12 +49,12 @@ async def task_group(*children: Coroutine[Any, Any, Any]) -> None:
 
 
 async def structured(*children: Coroutine[Any, Any, Any]) -> None:
-    """The same with ours."""
+    """The same with our functions."""
     with suppress(ValueError):
         await gather_structured(*children)
 
 
-async def some_turns() -> None:
+async def some_iterations() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -63,16 +63,16 @@ async def some_turns() -> None:
 
 
 def test_a_group_loses_the_callers_cancellation() -> None:
-    """3.11 and 3.12: a child fails while its group is being cancelled, and the caller goes on."""
-    # Mended in 3.13 (gh-116720).
+    """3.11 and 3.12: a child fails while its group is being cancelled, and the caller continues."""
+    # Fixed in 3.13 (gh-116720).
 
     async def main(group: Group) -> bool:
         async def caller() -> None:
             await group(fails_in_cleanup())
-            await asyncio.sleep(0)  # where it shows at the latest
+            await asyncio.sleep(0)  # raised here at the latest
 
         task = asyncio.create_task(caller())
-        await some_turns()
+        await some_iterations()
         task.cancel()
         await asyncio.wait([task])
         return task.cancelled()
@@ -82,13 +82,13 @@ def test_a_group_loses_the_callers_cancellation() -> None:
 
 
 def test_a_group_loses_a_timeout_around_it() -> None:
-    """3.11 and 3.12: the same, and `asyncio.timeout` never fires: the deadline is gone."""
+    """3.11 and 3.12: the same with `asyncio.timeout`, which never raises its TimeoutError."""
 
     async def main(group: Group) -> str:
         try:
             async with asyncio.timeout(0):
                 await group(fails_in_cleanup())
-                await some_turns()
+                await some_iterations()
         except TimeoutError:
             return "timed out"
         return "went on"
@@ -99,7 +99,7 @@ def test_a_group_loses_a_timeout_around_it() -> None:
 
 def test_a_group_that_failed_leaves_a_cancellation_uncounted() -> None:
     """3.11 and 3.12: `cancelling()` stays one too high after a failure that was handled."""
-    # Whoever compares it with 0, as `asyncio.timeout` did until 3.12, takes it for a cancellation.
+    # Code that compares it with 0, as `asyncio.timeout` did until 3.12, sees a cancellation.
 
     async def main(group: Group) -> int:
         await group(fails())
@@ -112,7 +112,7 @@ def test_a_group_that_failed_leaves_a_cancellation_uncounted() -> None:
 
 def test_a_group_that_fails_in_a_cleanup_cancels_the_cleanup() -> None:
     """3.13 to 3.15: a group that fails in the `finally` of a cancelled task cancels it again."""
-    # It takes the cancellation that the task is cleaning up after for a new one.
+    # It mistakes the cancellation that the task is cleaning up after for a new one.
 
     async def main(group: Group) -> str:
         log: list[str] = []
@@ -137,15 +137,15 @@ def test_a_group_that_fails_in_a_cleanup_cancels_the_cleanup() -> None:
 
 
 def test_a_group_that_is_aborting_swallows_the_message_of_a_cancellation() -> None:
-    """All: it comes while a failed group waits for the rest, and nobody hears why."""
-    # On 3.11 and 3.12 it is lost as a whole; since 3.13 it comes out later, without its message.
+    """All: it arrives while a failed group waits for its other tasks, and its message is lost."""
+    # On 3.11 and 3.12 all of it is lost; since 3.13 it is raised later, without its message.
 
     async def main(group: Group) -> Any:
         async def cleans_up() -> None:
             try:
                 await asyncio.sleep(3600)
             finally:
-                await some_turns()
+                await some_iterations()
 
         async def caller() -> Any:
             try:
@@ -165,9 +165,9 @@ def test_a_group_that_is_aborting_swallows_the_message_of_a_cancellation() -> No
     assert asyncio.run(main(structured)) == ("the user has left",)
 
 
-def test_a_group_disturbs_cleanups_where_every_task_is_cancelled() -> None:
-    """All: who cancels child and caller in one turn has the child cancelled twice."""
-    # The group hears of the caller's cancellation a turn later, when the child is cleaning up.
+def test_a_group_cancels_a_child_twice_where_every_task_is_cancelled() -> None:
+    """All: cancelling child and caller in one loop iteration cancels the child twice."""
+    # The group learns of its cancellation an iteration later, when the child is cleaning up.
 
     async def main(group: Group) -> list[str]:
         log: list[str] = []
@@ -182,7 +182,7 @@ def test_a_group_disturbs_cleanups_where_every_task_is_cancelled() -> None:
                 log.append("cleaned up")
 
         caller = asyncio.create_task(group(cleans_up()))
-        await some_turns()
+        await some_iterations()
         for task in (*tasks, caller):
             task.cancel()
         await asyncio.wait([caller])
@@ -206,7 +206,7 @@ def test_an_eager_child_that_fails_at_once_makes_the_group_refuse_its_siblings()
                 group.create_task(asyncio.sleep(0))
         except ExceptionGroup as errors:
             refused = sum(isinstance(error, RuntimeError) for error in errors.exceptions)
-        with suppress(asyncio.CancelledError):  # on 3.12 one was left behind, too
+        with suppress(asyncio.CancelledError):  # on 3.12 one was left running, too
             await asyncio.sleep(0)
         with suppress(ValueError):
             await gather_structured(fails(), asyncio.sleep(0))
@@ -214,7 +214,7 @@ def test_an_eager_child_that_fails_at_once_makes_the_group_refuse_its_siblings()
         return refused, len(asyncio.all_tasks())
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "never awaited", of what was refused
+        warnings.simplefilter("ignore")  # "never awaited", of the coroutine refused
         assert asyncio.run(main()) == (0 if SINCE_3_14 else 1, 1)
         gc.collect()
 
@@ -231,15 +231,15 @@ def test_a_group_that_refuses_a_coroutine_does_not_close_it() -> None:
                     with suppress(asyncio.CancelledError):
                         await asyncio.sleep(3600)
                     with suppress(RuntimeError):
-                        group.create_task(some_turns())
+                        group.create_task(some_iterations())
         return [str(warning.message) for warning in caught]
 
-    said = "coroutine 'some_turns' was never awaited"
+    said = "coroutine 'some_iterations' was never awaited"
     assert asyncio.run(main()) == ([] if SINCE_3_13 else [said])
 
 
 class OrderedTask(asyncio.Task[Any]):
-    """A Task whose place in a set is known: the later created, the earlier it stands."""
+    """A Task whose place in a set is known: the last one created comes first."""
 
     created = 0
 
@@ -256,7 +256,7 @@ class OrderedTask(asyncio.Task[Any]):
     sys.version_info[:2] == (3, 12), reason="3.12 crashes on Tasks with a `__hash__` in Python"
 )
 def test_a_group_cancels_its_children_in_the_order_of_a_set() -> None:
-    """All: by their addresses, that is in any order; ours in the order in which they started."""
+    """All: by their addresses, so in any order; ours in start order."""
 
     async def main(group: Group) -> list[int]:
         def factory(loop: Any, coroutine: Any, **options: Any) -> OrderedTask:
@@ -273,7 +273,7 @@ def test_a_group_cancels_its_children_in_the_order_of_a_set() -> None:
                 log.append(number)
 
         async def fails_later() -> None:
-            await some_turns()
+            await some_iterations()
             raise ValueError
 
         await group(*[cleans_up(number) for number in range(5)], fails_later())
@@ -285,14 +285,14 @@ def test_a_group_cancels_its_children_in_the_order_of_a_set() -> None:
 
 
 def test_a_group_ignores_a_child_that_cancels_itself() -> None:
-    """All: it returns as if all had gone well, although a value is missing."""
+    """All: it returns as if all children had succeeded, although a value is missing."""
 
     async def main(group: Group) -> str:
         async def cancels_itself() -> None:
             raise asyncio.CancelledError
 
         try:
-            await group(cancels_itself(), some_turns())
+            await group(cancels_itself(), some_iterations())
         except asyncio.CancelledError:
             return "raised"
         return "ignored"
@@ -301,7 +301,7 @@ def test_a_group_ignores_a_child_that_cancels_itself() -> None:
     assert asyncio.run(main(structured)) == "raised"
 
 
-def test_a_group_ignores_that_its_coroutine_is_closed() -> None:
+def test_a_group_does_not_cancel_its_children_when_its_coroutine_is_closed() -> None:
     """All: `close()` raises "coroutine ignored GeneratorExit", and the children run on."""
 
     async def in_the_body(child: Coroutine[Any, Any, Any]) -> None:
@@ -317,17 +317,17 @@ def test_a_group_ignores_that_its_coroutine_is_closed() -> None:
             closed = "closed"
         except RuntimeError as error:
             closed = str(error)
-        await some_turns()
+        await some_iterations()
         return closed, len(asyncio.all_tasks()) - 1
 
     assert asyncio.run(main(in_the_body))[0] == "coroutine ignored GeneratorExit"
     assert asyncio.run(main(structured)) == ("closed", 0)
-    # Where it waits at the end of the block, its children run on.
+    # While it waits in `__aexit__`, its children run on.
     assert asyncio.run(main(task_group)) == ("closed", 1)
 
 
 def test_a_group_that_is_interrupted_leaves_a_cancellation_uncounted() -> None:
-    """Since 3.13 `cancelling()` stays one too high after a KeyboardInterrupt was handled."""
+    """Since 3.13 `cancelling()` stays one too high after a KeyboardInterrupt that was handled."""
 
     async def interrupts() -> None:
         await asyncio.sleep(0)
@@ -368,7 +368,7 @@ def test_a_group_that_is_interrupted_leaves_a_cancellation_uncounted() -> None:
 
 
 def test_gather_leaves_orphans() -> None:
-    """All: a failure is raised while the siblings go on."""
+    """All: a failure is raised while the siblings keep running."""
 
     async def main(gather: Any) -> int:
         with suppress(ValueError):
@@ -380,7 +380,7 @@ def test_gather_leaves_orphans() -> None:
 
 
 def test_gather_loses_a_cancellation_to_a_failure() -> None:
-    """All: a cancelled gather raises what a child raises meanwhile, and the caller goes on."""
+    """All: a cancelled gather raises a child's failure instead, and the caller continues."""
 
     async def main(gather: Any) -> bool:
         async def caller() -> None:
@@ -388,7 +388,7 @@ def test_gather_loses_a_cancellation_to_a_failure() -> None:
                 await gather(fails_in_cleanup(), asyncio.sleep(3600))
 
         task = asyncio.create_task(caller())
-        await some_turns()
+        await some_iterations()
         task.cancel()
         await asyncio.wait([task])
         return task.cancelled()
@@ -398,20 +398,20 @@ def test_gather_loses_a_cancellation_to_a_failure() -> None:
 
 
 def test_a_cancelled_gather_does_not_wait_for_its_children() -> None:
-    """All: it is over as soon as one child is, which may be long before the last."""
+    """All: it returns when one child has finished, which may be long before the last."""
 
     async def main(gather: Any) -> int:
         async def cleans_up() -> None:
             try:
                 await asyncio.sleep(3600)
             finally:
-                await some_turns()
+                await some_iterations()
 
         async def caller() -> None:
             await gather(asyncio.sleep(3600), cleans_up())
 
         task = asyncio.create_task(caller())
-        await some_turns()
+        await some_iterations()
         task.cancel()
         await asyncio.wait([task])
         return len(asyncio.all_tasks()) - 1
@@ -420,8 +420,8 @@ def test_a_cancelled_gather_does_not_wait_for_its_children() -> None:
     assert asyncio.run(main(gather_structured)) == 0
 
 
-def test_gather_has_started_the_others_when_it_refuses_an_argument() -> None:
-    """All: what stands before the bad argument runs, and nobody holds it."""
+def test_gather_leaves_children_running_when_it_refuses_an_argument() -> None:
+    """All: the children before the bad argument run, and nothing refers to them."""
 
     async def main(gather: Any) -> int:
         with suppress(TypeError):
@@ -433,12 +433,12 @@ def test_gather_has_started_the_others_when_it_refuses_an_argument() -> None:
 
 
 def test_wait_for_swallows_a_cancellation() -> None:
-    """3.11: if the awaitable is done in the same turn. Mended in 3.12 (gh-86296)."""
+    """3.11: if the awaitable is done in the same loop iteration. Fixed in 3.12 (gh-86296)."""
 
     async def main(wait: Any) -> bool:
         future = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(wait(future))
-        await some_turns()
+        await some_iterations()
         future.set_result(None)
         task.cancel()
         await asyncio.wait([task])
@@ -459,7 +459,7 @@ def test_wait_for_swallows_a_cancellation() -> None:
 
 
 def test_leaving_as_completed_leaves_orphans() -> None:
-    """All: `break` out of the loop, and the rest goes on."""
+    """All: after a `break` the other children keep running."""
 
     async def main() -> int:
         for first in asyncio.as_completed([asyncio.sleep(0), asyncio.sleep(3600)]):
@@ -477,11 +477,11 @@ def test_leaving_as_completed_leaves_orphans() -> None:
     assert asyncio.run(ours()) == 0
 
 
-# Timeouts and cancellations.
+# Timeouts and cancellations
 
 
-def test_a_timeout_and_a_cancellation_at_once_lose_the_message() -> None:
-    """All: the CancelledError that comes out is the timeout's own."""
+def test_a_timeout_and_a_simultaneous_cancellation_lose_the_message() -> None:
+    """All: the CancelledError that is raised is the timeout's own."""
 
     async def main() -> Any:
         async def caller() -> Any:
@@ -501,7 +501,7 @@ def test_a_timeout_and_a_cancellation_at_once_lose_the_message() -> None:
 
 
 def is_freed(caller: Callable[[], Coroutine[Any, Any, Any]], *, cancel: bool = False) -> bool:
-    """Whether the task of a coroutine is gone, without the collector, when nobody refers to it."""
+    """Tell whether a task is freed without the collector once nothing refers to it."""
 
     async def main() -> bool:
         task = asyncio.create_task(caller())
@@ -523,7 +523,7 @@ def is_freed(caller: Callable[[], Coroutine[Any, Any, Any]], *, cancel: bool = F
         gc.enable()
 
 
-def test_a_timeout_leaves_a_cycle_with_the_task_that_it_ends() -> None:
+def test_a_timeout_leaves_a_cycle_with_the_task_that_it_cancels() -> None:
     """All: task, TimeoutError, the frame of `Timeout.__aexit__`, the task."""
 
     async def caller() -> None:
@@ -539,7 +539,7 @@ def test_a_timeout_leaves_a_cycle_with_the_task_that_it_ends() -> None:
 
 
 def test_a_wait_that_is_cancelled_leaves_a_cycle() -> None:
-    """3.14 and later: its frame refers to the task that waits, and the CancelledError to it."""
+    """3.14 and later: its frame refers to the waiting task, and the CancelledError to the frame."""
 
     async def caller() -> Any:
         try:
@@ -574,12 +574,12 @@ def test_uncancel_does_not_take_back_what_was_not_delivered() -> None:
     assert asyncio.run(main()) is not SINCE_3_13
 
 
-# What is looked at, or collected.
+# Garbage collection and introspection
 
 
-def test_an_async_generator_stays_busy_when_its_consumer_is_collected() -> None:
-    """3.11 and 3.12: who is closed while it awaits `anext` leaves a generator nobody can close."""
-    # Mended in 3.13.
+def test_an_async_generator_stays_running_when_its_consumer_is_collected() -> None:
+    """3.11 and 3.12: a coroutine closed in `anext()` leaves a generator that can't be closed."""
+    # Fixed in 3.13.
 
     async def generator() -> AsyncIterator[int]:
         await asyncio.sleep(3600)
@@ -604,8 +604,8 @@ def test_an_async_generator_stays_busy_when_its_consumer_is_collected() -> None:
 
 
 @pytest.mark.skipif(not SINCE_3_14, reason="there are no call graphs before 3.14")
-def test_the_call_graph_of_a_finished_task_can_be_had() -> None:
-    """3.14: it failed in the first releases; not on 3.14.10 and 3.15.2."""
+def test_the_call_graph_of_a_finished_task() -> None:
+    """3.14: capturing it raised in the first releases; not on 3.14.10 and 3.15.2."""
 
     async def main() -> str:
         task = asyncio.create_task(asyncio.sleep(0))

@@ -1,10 +1,10 @@
-"""The callbacks that a call schedules on the event loop, counted.
+"""The number of callbacks that a call schedules on the event loop.
 
-Each callback is a boundary before which a cancellation may come, so one more for each call or child
-multiplies the schedules of a search. The user's own are the steps of the children and of the
-caller. Each child that is created has the done callback of the TaskGroup, each adopted one a done
-callback of ours, as each child of asyncio.gather has. The rest is what a call itself costs: one
-`_check` behind the first steps of a batch, and one that wakes the caller, behind the group's.
+A cancellation may come before each callback, so one more for each call or child multiplies the
+schedules of a search. The caller and its children need callbacks for their own steps. Each child
+that is created has the done callback of the TaskGroup, each adopted one a done callback of ours, as
+with asyncio.gather. The rest is the cost of the call itself: one `_check` after the first steps of
+a batch, and one that wakes the caller, after the group's done callback.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ async def adopts(*coroutines: Coro) -> Any:
 
 
 class Case(NamedTuple):
-    """A call, and the callbacks that it needs besides those of its children and its caller."""
+    """A call, and how many callbacks it needs besides those of its children and its caller."""
 
     name: str
     call: Call
     own: int = 2
     own_each: int = 0  # for each child
     one: int | None = None  # with one child, where that differs
-    woken: bool = False  # whether the caller is, for each child: to take an outcome, or to pull
+    woken: bool = False  # whether each child wakes the caller, to take an outcome or to pull
 
 
 CASES = [
     Case("gather", gather_structured, one=1),
-    # The adopted children are a batch of their own, though there is none.
+    # There is an empty batch of adopted children, too.
     Case("gather limit", partial(gather_structured, limit=1), own=3),
     Case("return_exceptions", partial(gather_structured, return_exceptions=True)),
     Case("first", first, own=3),
     Case("first limit", partial(first, limit=1, feed=generator), woken=True),
     Case("stream", stream, woken=True),
-    # No child is left whenever an outcome is taken.
+    # Each time an outcome is taken, no child is left.
     Case("stream limit", partial(stream, limit=1, feed=generator), own=1, own_each=1, woken=True),
     # The last adopted child wakes the caller in its own done callback.
     Case("gather adopts", adopts, own=1, one=0),
@@ -72,13 +72,13 @@ def callbacks(call: Call, children: dict[str, Behaviour], *, eager: bool) -> int
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_callbacks_of_children_that_return(case: Case, count: int, *, eager: bool) -> None:
-    """They are the steps of children and caller, and what `Case` says: no more."""
+    """They are the steps of children and caller, and those listed in `Case`."""
     children: dict[str, Behaviour] = {label: returns(points=2) for label in "abcde"[:count]}
     own = case.own + count * case.own_each
     if count == 1 and case.one is not None:
         own = case.one
     steps_and_done_callback = 2 * POINT + (0 if eager else 1) + 1
-    woken = count - 1 if case.woken else 0  # the last time is the end
+    woken = count - 1 if case.woken else 0  # the last wake-up is the caller's last step
     assert callbacks(case.call, children, eager=eager) == (
         CALLER + count * steps_and_done_callback + woken + own
     )

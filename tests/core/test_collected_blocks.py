@@ -1,12 +1,12 @@
-"""A block that the garbage collector leaves, while the loop runs on, leaves no task waiting.
+"""Tasks that wait for a block finish even if the garbage collector closes the block.
 
     async def events():
         async with as_completed_scoped(...) as outcomes:
             async for outcome in outcomes:
                 yield await outcome
 
-An async generator that is dropped half-way is closed by the event loop, in a Task of its own. In a
-reference cycle it is garbage together with its children's Tasks.
+The event loop closes an async generator that is dropped half-way, in a Task of its own. In a
+reference cycle the generator is garbage together with its children's Tasks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Block: TypeAlias = Callable[[Log], AsyncGenerator[Any, None]]
 
 
 async def waits_for_a_queue(log: Log) -> AsyncGenerator[Any, None]:
-    """The child waits for something that is garbage as well."""
+    """The child waits for an object that is garbage as well."""
     queue: asyncio.Queue[Any] = asyncio.Queue()
     async with as_completed_scoped([queue.get()]):
         yield "first"
@@ -117,7 +117,7 @@ each_block = pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__
 async def drops(block: Block, log: Log, *, cycle: bool) -> None:
     """Take one item from a block in a generator, and drop the generator."""
     generator = block(log)
-    if cycle:  # as exceptions and frames make them
+    if cycle:  # a cycle, as exceptions and frames create them
         cyclic: list[Any] = [generator]
         cyclic.append(cyclic)
     assert await anext(generator) == "first"
@@ -127,8 +127,10 @@ async def drops(block: Block, log: Log, *, cycle: bool) -> None:
 @each_block
 @pytest.mark.parametrize("cycle", [False, True])
 @virtual
-async def test_a_collected_block_cancels_its_children(block: Block, *, cycle: bool) -> None:
-    """Its caller runs on: it keeps the children's Tasks alive until they are joined."""
+async def test_a_collected_block_cancels_and_joins_its_children(
+    block: Block, *, cycle: bool
+) -> None:
+    """A caller that runs on keeps the children's Tasks alive until they are joined."""
     log: Log = []
     me = asyncio.current_task()
     await drops(block, log, cycle=cycle)
@@ -145,8 +147,8 @@ async def test_a_collected_block_cancels_its_children(block: Block, *, cycle: bo
 
 @each_block
 @virtual
-async def test_a_collected_block_whose_caller_is_over_leaves_no_task(block: Block) -> None:
-    """The generator's `aclose()` ends, although its children's Tasks may be garbage as well."""
+async def test_aclose_of_a_collected_block_finishes(block: Block) -> None:
+    """Also if its caller is done, so that its children's Tasks may be garbage as well."""
     log: Log = []
     me = asyncio.current_task()
     await asyncio.create_task(drops(block, log, cycle=True))
@@ -155,13 +157,13 @@ async def test_a_collected_block_whose_caller_is_over_leaves_no_task(block: Bloc
     await asyncio.sleep(5)
     gc.collect()
     assert asyncio.all_tasks() == {me}
-    current().handler_calls.clear()  # asyncio reports a Task that is garbage before it is done
+    current().handler_calls.clear()  # asyncio reports a Task that is collected before it is done
 
 
 @each_block
 @virtual
-async def test_a_block_that_is_closed_is_joined(block: Block) -> None:
-    """`aclose()` leaves the block as a `break` does."""
+async def test_a_block_that_is_closed_joins(block: Block) -> None:
+    """`aclose()` leaves the block like a `break`."""
     log: Log = []
     generator = block(log)
     assert await anext(generator) == "first"

@@ -1,7 +1,7 @@
-"""Each child runs in a copy of the context of the call, or of the `add`: whoever makes room for it.
+"""Each child runs in a copy of the context of the call, or of the `add`, whatever starts it.
 
-A queued child is started by the sibling that has finished, by the consumer that has taken an
-outcome, or by the async source; it sees none of their context variables.
+A queued child is started when a sibling finishes, when the consumer takes an outcome, or by the
+async source; it sees none of their context variables.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Call: TypeAlias = Callable[[int | None], Coroutine[Any, Any, list[Any]]]
 
 
 async def child(number: int) -> str:
-    """Return the span in which it starts, and set another for whatever runs behind it."""
+    """Return the span in which it starts, and set another one."""
     seen = span.get()
     span.set(f"child {number}")
     await asyncio.sleep(number % 3)
@@ -113,7 +113,7 @@ async def stream_pulled_ordered(limit: int | None) -> list[Any]:
 def test_each_child_runs_in_the_context_of_the_call(
     call: Call, limit: int | None, *, eager: bool
 ) -> None:
-    """None sees what its siblings, the body or the source have set."""
+    """It sees nothing that its siblings, the body or the source have set."""
 
     async def main() -> None:
         span.set("call")
@@ -125,7 +125,7 @@ def test_each_child_runs_in_the_context_of_the_call(
 @pytest.mark.parametrize("limit", [None, 1, 2])
 @virtual
 async def test_the_caller_does_not_see_what_its_children_set(limit: int | None) -> None:
-    """Each has a copy of its own."""
+    """Each child has a copy of its own."""
     span.set("call")
     await gather_structured(*children(), limit=limit)
     await first_n_within(children(), limit=limit)
@@ -142,7 +142,7 @@ async def test_the_caller_does_not_see_what_its_children_set(limit: int | None) 
 def test_an_added_child_runs_in_the_context_of_the_add(
     limit: int | None, *, ordered: bool, eager: bool
 ) -> None:
-    """Also if it waits for room: of the page that added it, not of the one that has finished."""
+    """Also if it was queued: not in the context of the child that finished and made room."""
     seen: dict[str, str] = {}
 
     async def main() -> None:

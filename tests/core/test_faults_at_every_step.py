@@ -1,9 +1,9 @@
-"""A fault at step 1, 2, 3, ... of each scenario, until it does not fire any more.
+"""A fault at step 1, 2, 3, ... of each scenario, until no step is left.
 
-As SQLite is tested against running out of memory. Whatever goes wrong, and wherever, every promise
-holds that can: the oracles are those of the searches. The numbers say how many steps the children
-of a scenario have, how many boundaries there are between two callbacks of the loop, and how many
-cancellations arrive in children: so that none of it can get smaller unnoticed.
+SQLite is tested against running out of memory in this way. Wherever the fault strikes, the oracles
+of the searches judge the run. The scenarios assert how many steps their children take, how many
+boundaries there are between two callbacks of the loop, and how many cancellations arrive in
+children, so that the tests don't lose coverage unnoticed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def test_a_fault_in_every_step_of_a_child(scenario: Scenario, fault: Fault, *, e
 @pytest.mark.parametrize("fault", INTERRUPTS, ids=lambda fault: fault.__name__)
 @each_scenario
 def test_an_interrupt_in_every_step_of_a_child(scenario: Scenario, fault: Fault) -> None:
-    """It goes through the loop at once; where that goes on, every child is joined all the same."""
+    """It propagates through the loop at once; if the loop runs on, every child is joined."""
     count = 0
     for run, fired in child_faults(scenario.program, fault):
         count += fired
@@ -86,7 +86,7 @@ def test_an_interrupt_in_every_step_of_a_child(scenario: Scenario, fault: Fault)
 def test_a_fault_and_a_cancellation(
     scenario: Scenario, fault: Fault | None, *, eager: bool
 ) -> None:
-    """A child ignores its cancellation once, or has no memory, and the caller is cancelled."""
+    """A child ignores one cancellation, or raises MemoryError, and the caller is cancelled."""
     count = 0
     for run, fired in child_faults_and_cancellations(scenario.program, fault, eager=eager):
         count += fired

@@ -1,4 +1,4 @@
-"""The loop is stopped, interrupted or closed between any two callbacks; each scenario in turn."""
+"""The loop is stopped, interrupted or closed between any two callbacks, in each scenario."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from support.fault_scenarios import (
     of_tasks,
 )
 
-# Who cancels there is asyncio, and with its message; a CancelledError that is raised while an
-# interrupt goes through `asyncio.run` refers to it, and so to the frames and tasks there.
+# asyncio itself cancels there, with its own message. A CancelledError that is raised while an
+# interrupt propagates through `asyncio.run` refers to it, and so to the frames and tasks there.
 OF_THE_SHUTDOWN = frozenset({"no_cancel_invented", "cancelling_balanced", "cancel_message_kept"})
 
 
-def nothing_said(run: Run) -> None:
-    """The handler is called by `asyncio.run` alone, for children that failed in their cleanup."""
+def only_shutdown_reports(run: Run) -> None:
+    """Check that `asyncio.run` alone called the handler, for failures in cleanups."""
     said = [*run.handler_calls]
     run.handler_calls.clear()
     for message in said:
@@ -51,12 +51,12 @@ def nothing_said(run: Run) -> None:
 @pytest.mark.parametrize("how", ["stands", "interrupt", "Ctrl-C"])
 @each_scenario
 def test_the_loop_stops_at_every_boundary(scenario: Scenario, how: How, *, eager: bool) -> None:
-    """It goes on later; or `asyncio.run` is interrupted, and cancels and joins what is there."""
+    """Then it runs on; or `asyncio.run` is interrupted, and cancels and joins all tasks."""
     but = {"stands": frozenset[str](), "Ctrl-C": OF_THE_SHUTDOWN}.get(how, OF_THE_SHUTDOWN | LEAKS)
     *runs, (last, struck_last) = strikes(scenario.program(as_it_is), how, eager=eager)
     for run, _ in runs:
         if how == "interrupt":
-            nothing_said(run)
+            only_shutdown_reports(run)
         if how == "Ctrl-C":
             assert came_out(run)
         assert run.pending == []
@@ -67,7 +67,7 @@ def test_the_loop_stops_at_every_boundary(scenario: Scenario, how: How, *, eager
     assert len(runs) >= scenario.boundaries * (EAGER if eager else LAZY)
 
 
-# A loop that is closed.
+# A loop that is closed
 
 
 async def child(seconds: float, *, fails: bool = False) -> float:
@@ -142,8 +142,8 @@ CALLS = [
     pytest.param(a_rate_limit, 21, id="rate limit"),
 ]
 
-# A task that never made its first step has a coroutine that was never awaited; of a child that
-# failed in the very last turn of the loop nobody has heard.
+# A task that never made its first step has a coroutine that was never awaited; the exception of a
+# child that failed in the last iteration of the loop was never retrieved.
 OF_ASYNCIO = (
     r"Task was destroyed but it is pending!: None"
     r"|coroutine '.*' was never awaited"
@@ -156,7 +156,7 @@ OF_ASYNCIO = (
 def test_the_loop_is_closed_at_every_boundary(
     program: Program, boundaries: int, *, eager: bool
 ) -> None:
-    """All is collected, each `finally` runs, and nobody says a word, save asyncio of its tasks."""
+    """Everything is collected, each `finally` runs, and only asyncio reports its pending tasks."""
     *runs, (said_last, struck_last) = closings(program, eager=eager)
     for said, struck in runs:
         assert struck

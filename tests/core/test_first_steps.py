@@ -1,7 +1,7 @@
-"""First steps: a child that ends the call keeps no sibling of its batch from making its first step.
+"""First steps: a child that completes the call does not keep its batch from starting.
 
-So it is under asyncio.gather and TaskGroup. Only the caller's cancellation, or its leaving the
-block, comes before a first step.
+As under asyncio.gather and TaskGroup, each sibling makes its first step. Only the caller's
+cancellation, or its leaving the block, comes before a first step.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from support.virtual_tests import run_stock, virtual
 from support.virtual_time import run
 
 Log: TypeAlias = list[str]
-#: A call that is over as soon as the child that is called "ends" has made its first step.
+#: A call that is complete as soon as its child `ends` has made its first step.
 Ends: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -40,7 +40,7 @@ async def fails(log: Log) -> None:
 
 
 async def starts(log: Log, name: str) -> None:
-    """Wait, from the first step on, until it is cancelled."""
+    """Wait from the first step on, until cancelled."""
     log.append(f"{name} starts")
     try:
         await asyncio.get_running_loop().create_future()
@@ -78,7 +78,7 @@ each_place = pytest.mark.parametrize("place", [0, 1, 2, 3])
 @each_place
 @either_start
 def test_each_sibling_makes_its_first_step(end: Ends, place: int, *, eager: bool) -> None:
-    """Each starts, in input order, and is cancelled after that, in input order."""
+    """Each starts, in input order, and is cancelled afterwards, in input order."""
     log: Log = []
 
     async def main() -> None:
@@ -123,7 +123,7 @@ async def structured(*children: Coroutine[Any, Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("call", [asyncio_gather, task_group, structured])
-def test_asyncio_makes_first_steps_likewise(call: Ends) -> None:
+def test_asyncio_makes_the_same_first_steps(call: Ends) -> None:
     """In the same order."""
     log: Log = []
 
@@ -136,7 +136,7 @@ def test_asyncio_makes_first_steps_likewise(call: Ends) -> None:
 
 
 @either_start
-def test_what_a_sibling_does_in_its_first_step_counts(*, eager: bool) -> None:
+def test_the_first_step_of_a_sibling_is_reported(*, eager: bool) -> None:
     """Its failure is in the notes, its value in the outcomes."""
 
     async def main() -> None:
@@ -154,7 +154,7 @@ def test_what_a_sibling_does_in_its_first_step_counts(*, eager: bool) -> None:
 
 
 class Bus:
-    """A message bus that hangs up on its subscribers only if they have subscribed."""
+    """A message bus that disconnects its subscribers only once they have subscribed."""
 
     def __init__(self) -> None:
         self.subscribed = asyncio.Event()
@@ -169,7 +169,7 @@ class Bus:
 
 @virtual
 async def test_a_service_that_waits_for_a_sibling_to_start_is_not_stuck() -> None:
-    """Its server, which is no child, waits until the subscriber has made its first step."""
+    """Its server, which is not a child, waits until the subscriber has made its first step."""
     bus = Bus()
     server = asyncio.create_task(bus.serve())
     with pytest.raises(FirstStepError):
@@ -177,12 +177,12 @@ async def test_a_service_that_waits_for_a_sibling_to_start_is_not_stuck() -> Non
     await server
 
 
-# Children that are given twice, or run already.
+# Duplicates and adopted Tasks
 
 
 @either_start
 def test_a_duplicate_makes_one_first_step(*, eager: bool) -> None:
-    """It runs once, whichever of its positions stand behind the failure."""
+    """It runs once, even if positions after the failure repeat it."""
     log: Log = []
 
     async def main() -> None:
@@ -207,7 +207,7 @@ async def test_an_adopted_task_makes_its_first_step(end: Ends) -> None:
 
 @virtual
 async def test_siblings_of_an_adopted_task_that_has_failed_make_their_first_step() -> None:
-    """The call is over at once, but not before they have started."""
+    """The call is complete at once, but returns only after they have started."""
     log: Log = []
     failed = asyncio.create_task(fails(log))
     await asyncio.wait([failed])
@@ -218,7 +218,7 @@ async def test_siblings_of_an_adopted_task_that_has_failed_make_their_first_step
 
 @virtual
 async def test_siblings_of_an_adopted_value_make_their_first_step() -> None:
-    """The one value that is wanted was there before the call."""
+    """The one value requested was there before the call."""
     log: Log = []
     done = asyncio.create_task(ends(log))
     await asyncio.wait([done])
@@ -227,14 +227,14 @@ async def test_siblings_of_an_adopted_value_make_their_first_step() -> None:
     assert log == ["ends", "a starts", "b starts", "a cancelled", "b cancelled"]
 
 
-# With a limit.
+# With a limit
 
 
 @each_end
 @pytest.mark.parametrize("limit", [1, 2, 3])
 @either_start
 def test_queued_children_are_not_started(end: Ends, limit: int, *, eager: bool) -> None:
-    """Those for which there was room make their first step; the others are closed."""
+    """Children for which there was room make their first step; the others are closed."""
     log: Log = []
     queued = [starts(log, name) for name in "abc"]
 
@@ -242,7 +242,7 @@ def test_queued_children_are_not_started(end: Ends, limit: int, *, eager: bool) 
         await end(log, [], queued, limit=limit)
 
     run_stock(main(), eager=eager)
-    # An eager child has ended the call before another is started.
+    # An eager child has completed the call before another is started.
     started = [] if eager else queued[: limit - 1]
     names = "abc"[: len(started)]
     if not (eager and end is not first):
@@ -254,7 +254,7 @@ def test_queued_children_are_not_started(end: Ends, limit: int, *, eager: bool) 
     assert {inspect.getcoroutinestate(child) for child in queued} == {inspect.CORO_CLOSED}
 
 
-# What comes before a first step.
+# What comes before a first step
 
 
 async def never(log: Log) -> None:
@@ -292,7 +292,7 @@ async def test_leaving_the_block_comes_before_first_steps() -> None:
 
 
 @virtual
-async def test_a_failure_in_a_first_step_ends_no_iteration() -> None:
+async def test_a_failure_in_a_first_step_does_not_stop_the_iteration() -> None:
     """In a block it is an item like any other; its siblings run on."""
     log: Log = []
     async with as_completed_scoped([fails(log), without_await(log, "b")]) as outcomes:
@@ -302,7 +302,7 @@ async def test_a_failure_in_a_first_step_ends_no_iteration() -> None:
     assert found[1] == Ok("b", 1, 0.0)
 
 
-# Interrupts.
+# Interrupts
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
@@ -310,7 +310,7 @@ async def test_a_failure_in_a_first_step_ends_no_iteration() -> None:
 def test_siblings_of_an_interrupt_make_their_first_step(
     kind: type[BaseException], place: int
 ) -> None:
-    """It reaches the loop behind the first steps; if the loop runs on, the siblings are joined."""
+    """The loop raises it after the first steps; if the loop runs on, the siblings are joined."""
     log: Log = []
 
     async def interrupts() -> None:
@@ -335,7 +335,7 @@ def test_siblings_of_an_interrupt_make_their_first_step(
 
 @either_start
 def test_a_generator_exit_in_a_first_step_is_a_failure(*, eager: bool) -> None:
-    """It is raised by a child that runs, not by the collector that closes its coroutine."""
+    """The child itself raises it, not the collector that closes its coroutine."""
 
     async def raises() -> None:
         raise GeneratorExit("own")

@@ -1,4 +1,4 @@
-"""Children that do what nobody expects cost neither their siblings nor the caller anything."""
+"""Children that misbehave harm neither their siblings nor the caller."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from simloop.choosers import First
 from simloop.run import run as run_on
 from structgather import as_completed_scoped, gather_structured
 from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
-from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after, now, run
 
 
 class Proxy:
-    """Answers to every name with another one, and does the call when it is awaited."""
+    """Returns another proxy for every attribute; makes its call when it is awaited."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -33,7 +33,7 @@ class Proxy:
 
 
 class Detached(Proxy):
-    """Answers to no name at all."""
+    """Raises for every attribute."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(f"detached: {name}")
@@ -43,13 +43,13 @@ class Detached(Proxy):
 @with_and_without_limit
 @virtual
 async def test_a_proxy_is_a_child_like_any_other(call: Call, limit: int | None) -> None:
-    """An awaitable that answers to every name, or to none, is awaited and gets its own name."""
+    """An awaitable with every attribute, or with none, is awaited."""
     children = [after(2, "a"), Proxy("users").get, Detached("users"), after(1, "d")]
     assert await call(*children, limit=limit) == ["a", "users.get", "users", "d"]
 
 
 class FutureProxy:
-    """Stands for a Future: whoever asks it asks that, and callbacks are handed that."""
+    """Passes attributes and done callbacks on to a Future: callbacks get that Future."""
 
     def __init__(self, future: asyncio.Future[Any]) -> None:
         self._future = future
@@ -67,7 +67,7 @@ class FutureProxy:
 @with_and_without_limit
 @virtual
 async def test_a_proxy_of_a_future(call: Call, limit: int | None) -> None:
-    """It is told apart from what it stands for: its callbacks are not called with itself."""
+    """Its done callbacks are called with the Future, not with the proxy."""
     future = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(1, future.set_result, "b")
     assert await call(after(2, "a"), FutureProxy(future), limit=limit) == ["a", "b"]
@@ -84,15 +84,15 @@ eager_too = pytest.mark.parametrize(
 
 @each_call
 @eager_too
-@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("iterations", [0, 1])
 @pytest.mark.parametrize("kind", [GeneratorExit, OwnError, StopAsyncIteration, MemoryError])
 def test_whatever_a_child_raises_is_its_failure(
-    call: Call, kind: type[BaseException], turns: int, *, eager: bool
+    call: Call, kind: type[BaseException], iterations: int, *, eager: bool
 ) -> None:
-    """A GeneratorExit is a failure, and so is any BaseException, in the first step and later."""
+    """GeneratorExit and any other BaseException is a failure, in the first step and later."""
 
     async def child() -> None:
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         raise kind("own")
 
@@ -100,29 +100,42 @@ def test_whatever_a_child_raises_is_its_failure(
     assert (one, type(two), two.args, three) == ("a", kind, ("own",), "c")
 
 
-async def goes_through_them(child: Coroutine[Any, Any, Any], sibling: Any) -> None:
+async def iterates(child: Coroutine[Any, Any, Any], sibling: Any) -> None:
     async with as_completed_scoped([sibling, child]) as outcomes:
         async for outcome in outcomes:
             await outcome
 
 
-@pytest.mark.parametrize("turns", [0, 1])
+@each_call
+@eager_too
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_is_no_cancellation(kind: type[BaseException], turns: int) -> None:
-    """Where the loop goes on after an interrupt of a child, it comes out of the iteration too."""
+def test_interrupts_propagate(call: Call, kind: type[BaseException], *, eager: bool) -> None:
+    """KeyboardInterrupt and SystemExit of a child are raised, and never become an outcome."""
+
+    async def child() -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        run_stock(call(child(), forever()), eager=eager)
+
+
+@pytest.mark.parametrize("iterations", [0, 1])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_not_a_cancellation(kind: type[BaseException], iterations: int) -> None:
+    """If the loop runs on after a child's interrupt, the iteration raises it, too."""
     log: list[str] = []
 
     async def child() -> None:
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         raise kind
 
-    result = run_on(lambda: goes_through_them(child(), stops_slowly(log)), First())
+    result = run_on(lambda: iterates(child(), stops_slowly(log)), First())
     assert type(result.error) is kind
     assert (log, result.pending) == (["cleaned up"], [])
 
 
-# Children that cancel: themselves, each other, the caller, everything.
+# Children that cancel: themselves, each other, the caller, everything
 
 
 async def cancels(tasks: Callable[[], Any], *, waits: bool = True) -> str:
@@ -137,7 +150,7 @@ async def cancels(tasks: Callable[[], Any], *, waits: bool = True) -> str:
 @with_and_without_limit
 @virtual
 async def test_a_child_that_cancels_itself(call: Call, limit: int | None) -> None:
-    """It has failed with that CancelledError; its siblings and the caller notice nothing."""
+    """It failed with that CancelledError; its siblings and the caller are not affected."""
     itself = cancels(lambda: [asyncio.current_task()])
     first, second = await call(itself, after(1, "b"), limit=limit)
     assert (type(first), first.args, second) == (asyncio.CancelledError, ("by a child",), "b")
@@ -149,7 +162,7 @@ async def test_a_child_that_cancels_itself(call: Call, limit: int | None) -> Non
 @each_call
 @virtual
 async def test_a_child_that_cancels_itself_and_returns(call: Call) -> None:
-    """If it awaits nothing after that, what it returned is kept."""
+    """If it awaits nothing after that, its value is kept."""
     itself = cancels(lambda: [asyncio.current_task()], waits=False)
     assert await call(itself, after(1, "b")) == ["cancelled them", "b"]
 
@@ -157,7 +170,7 @@ async def test_a_child_that_cancels_itself_and_returns(call: Call) -> None:
 @each_call
 @virtual
 async def test_a_child_that_cancels_its_sibling(call: Call) -> None:
-    """The sibling has failed with that CancelledError, and the others go on."""
+    """The sibling failed with that CancelledError, and the others run on."""
     tasks: list[Any] = []
 
     async def sibling() -> None:
@@ -173,7 +186,7 @@ async def test_a_child_that_cancels_its_sibling(call: Call) -> None:
 @pytest.mark.parametrize("waits", [True, False])
 @virtual
 async def test_a_child_that_cancels_the_caller(call: Call, *, waits: bool) -> None:
-    """The caller's cancellation goes on with its message, when all children have ended."""
+    """The caller's cancellation propagates with its message when all children have finished."""
     log: list[str] = []
     callers: list[asyncio.Task[Any]] = []
     children = [stops_slowly(log), stops_slowly(log), cancels(lambda: callers, waits=waits)]
@@ -186,7 +199,7 @@ async def test_a_child_that_cancels_the_caller(call: Call, *, waits: bool) -> No
 @each_call
 @virtual
 async def test_a_child_that_cancels_every_task(call: Call) -> None:
-    """All of them end, and so does the call, as cancelled."""
+    """All tasks finish, and the call raises CancelledError."""
     me = asyncio.current_task()
     child = cancels(lambda: asyncio.all_tasks() - {me})
     caller = asyncio.create_task(call(forever(), child, forever()))
@@ -215,8 +228,8 @@ async def uncancels() -> str:
 
 @each_way_to_leave
 @virtual
-async def test_children_that_take_a_cancellation_back(leave: Leave) -> None:
-    """They are joined all the same; nothing of it is left with the caller."""
+async def test_children_that_uncancel(leave: Leave) -> None:
+    """They are joined all the same, and `cancelling()` of the caller is balanced."""
     await leave(swallows(1), uncancels())
     assert now() == 2
     me = asyncio.current_task()
@@ -232,7 +245,7 @@ async def within(seconds: float, call: Coroutine[Any, Any, Any]) -> None:
 @each_call
 @virtual
 async def test_children_that_swallow_the_cancellation_of_a_timeout(call: Call) -> None:
-    """The timeout is raised when they have ended, however often it comes again meanwhile."""
+    """The timeout is raised when they have finished, however often they are cancelled again."""
     with pytest.raises(TimeoutError):
         await within(3, within(2, call(swallows(1), uncancels())))
     assert now() == 3
@@ -241,7 +254,7 @@ async def test_children_that_swallow_the_cancellation_of_a_timeout(call: Call) -
 @each_call
 @virtual
 async def test_a_child_that_waits_for_its_caller(call: Call) -> None:
-    """It would wait for ever; a timeout around the call ends both."""
+    """It would wait forever; a timeout around the call cancels both."""
     me = asyncio.current_task()
     assert me is not None
     with pytest.raises(TimeoutError):
@@ -250,7 +263,7 @@ async def test_a_child_that_waits_for_its_caller(call: Call) -> None:
     assert now() == 1
 
 
-# One exception object in several places.
+# One exception object in several calls
 
 
 async def fails_in_cleanup(message: str) -> None:
@@ -261,8 +274,8 @@ async def fails_in_cleanup(message: str) -> None:
 
 
 @virtual
-async def test_an_error_of_many_calls_stays_short() -> None:
-    """An object that call after call raises, like that of a cached Future, keeps few notes."""
+async def test_an_exception_raised_by_many_calls_keeps_few_notes() -> None:
+    """One object that call after call raises, like that of a cached Future."""
     error = ConnectionError("the cached one")
     for request in range(50):
         with pytest.raises(ConnectionError):
@@ -275,8 +288,8 @@ async def test_an_error_of_many_calls_stays_short() -> None:
 
 
 @virtual
-async def test_an_error_that_several_children_raise() -> None:
-    """An object is not in its own notes, however many children raise it."""
+async def test_an_exception_that_several_children_raise() -> None:
+    """It is not in its own notes."""
     error = ConnectionError("the shared one")
     with pytest.raises(ConnectionError) as caught:
         await gather_structured(*[after(1, error) for _ in range(20)], fails_in_cleanup("other"))

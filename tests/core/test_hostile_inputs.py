@@ -1,4 +1,4 @@
-"""Odd inputs: generators that add, equal awaitables, partials, foreign types of coroutines."""
+"""Unusual inputs: generators that add, equal awaitables, partials, coroutines of other types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.each_call import Call, Leave, each_call, each_way_to_leave, with_an
 from support.virtual_tests import stops_slowly, virtual
 from support.virtual_time import after, now
 
-# A limit, and what is added while an input is being pulled.
+# A limit, and children that are added while the input is pulled
 
 
 class Crowd:
@@ -35,8 +35,8 @@ class Crowd:
 
 @pytest.mark.parametrize("limit", [1, 2])
 @virtual
-async def test_what_is_added_while_a_source_is_awaited(limit: int) -> None:
-    """What is added takes its room; the input that is being waited for comes after it."""
+async def test_a_child_added_while_a_source_is_awaited(limit: int) -> None:
+    """It takes the free room; the input that is being awaited starts after it."""
     crowd = Crowd()
 
     async def feed() -> AsyncIterator[Any]:
@@ -54,8 +54,8 @@ async def test_what_is_added_while_a_source_is_awaited(limit: int) -> None:
 
 @pytest.mark.parametrize("limit", [1, 2])
 @virtual
-async def test_a_generator_that_adds(limit: int) -> None:
-    """What a generator adds while it is asked for an input takes the room of that input."""
+async def test_a_generator_that_adds_a_child(limit: int) -> None:
+    """A child that the generator adds while it is pulled starts before its next item."""
     crowd = Crowd()
 
     def feed() -> Iterator[Any]:
@@ -69,7 +69,7 @@ async def test_a_generator_that_adds(limit: int) -> None:
     assert crowd.most == limit
 
 
-# What is the same, and what only looks like it.
+# Identity and equality
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ ran: list[Query] = []
 @pytest.mark.parametrize("call", ["first", "stream"])
 @with_and_without_limit
 @virtual
-async def test_equal_awaitables_are_two(call: str, limit: int | None) -> None:
-    """Only the very same object is refused: two queries that are equal both run."""
+async def test_equal_awaitables_are_two_children(call: str, limit: int | None) -> None:
+    """Only the same object is refused: two equal queries both run."""
     ran.clear()
     children = [Query(1), Query(1), Query(2)]
     if call == "first":
@@ -103,19 +103,19 @@ async def test_equal_awaitables_are_two(call: str, limit: int | None) -> None:
 
 
 @virtual
-async def test_equal_awaitables_are_one_for_gather() -> None:
-    """As with asyncio.gather, what is equal runs once and fills each place."""
+async def test_equal_awaitables_are_one_child_of_gather() -> None:
+    """As with asyncio.gather, equal awaitables run once and fill each position."""
     for gather in (gather_structured, asyncio.gather):
         ran.clear()
         assert [*await gather(Query(1), Query(2), Query(1))] == [1, 2, 1]
         assert len(ran) == 2
 
 
-# What is refused.
+# Refused input
 
 
 class Unspeakable:
-    """Can't be shown."""
+    """Its repr raises."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
@@ -137,7 +137,7 @@ async def wants_one(number: int) -> None:
 )
 @virtual
 async def test_what_cannot_be_awaited_is_a_type_error(call: Call, bad: Any, told: str) -> None:
-    """What cannot be awaited is named, whatever can be had of it; nothing has started."""
+    """The message describes the object as far as possible; nothing has started."""
     with pytest.raises(TypeError, match=f"must be awaitable, .*{told}"):
         await call(after(1, "a"), bad)
     assert now() == 0
@@ -151,12 +151,12 @@ async def enter(bad: Any) -> None:
 @pytest.mark.parametrize("bad", [functools.partial(wants_one, 1), Unspeakable()])
 @virtual
 async def test_what_cannot_be_iterated_is_a_type_error(call: Any, bad: Any) -> None:
-    """The same for what stands in place of the iterable."""
+    """The same for an object in place of the iterable."""
     with pytest.raises(TypeError, match=r"of awaitables, not an? (partial|Unspeakable)"):
         await call(bad)
 
 
-# Coroutines of a type of their own, as Cython creates them.
+# Coroutines of other types, as Cython creates them
 
 
 class Foreign(collections.abc.Coroutine[Any, Any, Any]):
@@ -167,7 +167,7 @@ class Foreign(collections.abc.Coroutine[Any, Any, Any]):
         self._inner: Any = inner.__await__()
 
     def close_unstarted(self) -> None:
-        """Close what it wraps, which must not have started."""
+        """Close the wrapped coroutine, which must not have started."""
         assert inspect.getcoroutinestate(self._coroutine) == inspect.CORO_CREATED
         self._coroutine.close()
 
@@ -194,7 +194,7 @@ class Foreign(collections.abc.Coroutine[Any, Any, Any]):
 @each_way_to_leave
 @virtual
 async def test_a_foreign_coroutine_is_cancelled_and_joined(leave: Leave) -> None:
-    """It is never closed, so a `close()` that raises matters to no call."""
+    """It is never closed, so a `close()` that raises does not matter."""
     log: list[str] = []
     await leave(Foreign(stops_slowly(log)), stops_slowly(log), Foreign(stops_slowly(log)))
     assert (log, now()) == (["cleaned up"] * 3, 2)
@@ -222,7 +222,7 @@ async def test_a_foreign_coroutine_beside_a_failure() -> None:
 @each_call
 @virtual
 async def test_foreign_coroutines_beside_a_bad_argument(call: Call) -> None:
-    """The refusal raises its own error, and leaves them alone."""
+    """The error of the refusal is raised, and they are left alone."""
     foreign = Foreign(after(1, "a"))
     with pytest.raises(TypeError, match="must be awaitable"):
         await call(foreign, 42)
@@ -231,7 +231,7 @@ async def test_foreign_coroutines_beside_a_bad_argument(call: Call) -> None:
 
 @virtual
 async def test_a_foreign_coroutine_that_is_never_started_has_an_outcome() -> None:
-    """It is Cancelled, and was left alone."""
+    """It is Cancelled; the coroutine was left alone."""
     foreign = Foreign(after(1, "b"))
     found = await first_n_within([after(1, "a"), foreign], 1, limit=1)
     assert found.outcomes[0] == Ok("a", 0, 1.0)
@@ -240,7 +240,7 @@ async def test_a_foreign_coroutine_that_is_never_started_has_an_outcome() -> Non
 
 
 class Unhashable:
-    """An awaitable that can't be in a set."""
+    """An awaitable that is not hashable."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -250,8 +250,8 @@ class Unhashable:
 
 
 @virtual
-async def test_doubles_of_what_cannot_be_hashed() -> None:
-    """The very same object runs once and fills each of its places."""
+async def test_duplicates_of_an_unhashable_awaitable() -> None:
+    """The same object runs once and fills each of its positions."""
     one, two = Unhashable(), Unhashable()
     a, b, c = await gather_structured(one, two, one)
     assert a is c

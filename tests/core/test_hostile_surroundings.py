@@ -1,4 +1,4 @@
-"""Shutdowns, deep stacks and foreign Futures: what happens around a call harms none of it."""
+"""Shutdowns, deep recursion and foreign Futures do no harm to a call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.each_call import CALLS, Call, Leave, each_call, each_way_to_leave
 from support.virtual_tests import forever, stops_slowly, virtual
 from support.virtual_time import now
 
-# Everything is cancelled at once.
+# Every task is cancelled
 
 
 async def cleans_up(log: list[str], seconds: float = 1) -> None:
@@ -42,8 +42,10 @@ async def adopted(*children: Any) -> Any:
 
 @pytest.mark.parametrize("call", [*CALLS, nested, adopted], ids=lambda call: call.__name__)
 @pytest.mark.parametrize("youngest_first", [False, True])
-def test_every_task_is_cancelled_while_the_loop_stands(call: Call, *, youngest_first: bool) -> None:
-    """As at the end of `asyncio.run`: in whichever order, each cleanup has run undisturbed."""
+def test_every_task_is_cancelled_while_the_loop_is_stopped(
+    call: Call, *, youngest_first: bool
+) -> None:
+    """As at the end of `asyncio.run`: in any order, each cleanup runs without interruption."""
     log: list[str] = []
     loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
 
@@ -63,7 +65,7 @@ def test_every_task_is_cancelled_while_the_loop_stands(call: Call, *, youngest_f
 @pytest.mark.parametrize("youngest_first", [False, True])
 @virtual
 async def test_every_task_is_cancelled_by_a_task(call: Call, *, youngest_first: bool) -> None:
-    """As a shutdown handler does it: in whichever order, each cleanup has run undisturbed."""
+    """As in a shutdown handler: in any order, each cleanup runs without interruption."""
     log: list[str] = []
     tasks = [asyncio.create_task(call(*[cleans_up(log) for _ in range(3)]))]
     await asyncio.sleep(1)
@@ -78,7 +80,7 @@ async def test_every_task_is_cancelled_by_a_task(call: Call, *, youngest_first: 
 @pytest.mark.parametrize("call", CALLS[:2], ids=lambda call: call.__name__)
 @virtual
 async def test_the_message_of_a_cancellation_reaches_the_children(call: Call) -> None:
-    """Each child sees the message with which its caller was cancelled, as with asyncio.gather."""
+    """Each child receives the message of its caller's cancellation, as with asyncio.gather."""
     seen: list[Any] = []
 
     async def child() -> None:
@@ -97,7 +99,7 @@ async def test_the_message_of_a_cancellation_reaches_the_children(call: Call) ->
 
 @each_call
 def test_the_end_of_asyncio_run(call: Call) -> None:
-    """What runs in the background when the program ends cleans up once and undisturbed."""
+    """Background tasks clean up once, without interruption, when the program ends."""
     log: list[str] = []
 
     async def main() -> None:
@@ -105,7 +107,7 @@ def test_the_end_of_asyncio_run(call: Call) -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    for _ in range(5):  # asyncio cancels the tasks in the order of a set, which is by address
+    for _ in range(5):  # asyncio cancels the tasks in the order of a set, by address
         background: list[Any] = []
         asyncio.run(main())
         assert background[0].cancelled()
@@ -113,8 +115,8 @@ def test_the_end_of_asyncio_run(call: Call) -> None:
 
 
 @each_call
-def test_a_loop_that_is_closed_meanwhile(call: Call) -> None:
-    """A call whose loop is gone is collected without a word, save asyncio's own."""
+def test_a_loop_that_is_closed_during_a_call(call: Call) -> None:
+    """The call is collected, and nothing is reported except by asyncio itself."""
     loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
     complaints: list[str] = []
 
@@ -130,11 +132,11 @@ def test_a_loop_that_is_closed_meanwhile(call: Call) -> None:
     assert loop.handler_calls == ["Task was destroyed but it is pending!: None"] * 3
 
 
-# Depth.
+# Depth
 
 
-def test_fifty_calls_in_each_other_are_cancelled_in_one_instant() -> None:
-    """Those deeper down follow in later turns; and the next fifty are cancelled as these were."""
+def test_fifty_nested_calls_are_cancelled_in_the_same_instant() -> None:
+    """Deeper calls follow in later loop iterations, fifty at a time."""
 
     async def in_each_other(calls: int) -> None:
         if calls:
@@ -159,8 +161,8 @@ def test_fifty_calls_in_each_other_are_cancelled_in_one_instant() -> None:
 
 
 @each_call
-def test_thousands_of_calls_in_each_other_are_cancelled(call: Call) -> None:
-    """A cancellation goes down through 3,000 levels to the last one, and its message comes up."""
+def test_thousands_of_nested_calls_are_cancelled(call: Call) -> None:
+    """A cancellation reaches the innermost of 3,000 levels, and its message propagates back."""
     loop = DeterministicLoop(First(), max_steps=100_000)  # type: ignore[abstract]  # no I/O
     log: list[str] = []
 
@@ -183,7 +185,7 @@ def test_thousands_of_calls_in_each_other_are_cancelled(call: Call) -> None:
     assert (log, loop.time(), loop.handler_calls) == (["cleaned up"], 1, [])
 
 
-# Foreign Futures.
+# Foreign Futures
 
 
 class Uncancellable(asyncio.Future[Any]):
@@ -199,8 +201,8 @@ def uncancellable() -> Uncancellable:
     return future
 
 
-def told() -> list[str]:
-    """What the loop's handler was told, which is expected here."""
+def logged_errors() -> list[str]:
+    """The calls of the exception handler, which this test expects."""
     calls, current().handler_calls[:] = [*current().handler_calls], []
     return calls
 
@@ -208,11 +210,11 @@ def told() -> list[str]:
 @each_way_to_leave
 @virtual
 async def test_a_future_that_cannot_be_cancelled(leave: Leave) -> None:
-    """It is reported to the loop, and joined; those behind it are cancelled all the same."""
+    """The error is reported to the loop; the Future is joined, and later children are cancelled."""
     log: list[str] = []
     await leave(stops_slowly(log), uncancellable(), stops_slowly(log))
     assert (now(), log) == (5, ["cleaned up"] * 2)
-    (message,) = told()
+    (message,) = logged_errors()
     assert "(): cancel() of child " in message
     assert "failed: RuntimeError('not now')" in message
 
@@ -220,17 +222,17 @@ async def test_a_future_that_cannot_be_cancelled(leave: Leave) -> None:
 @each_call
 @virtual
 async def test_a_late_future_that_cannot_be_cancelled(call: Call) -> None:
-    """A time that is over ends those that can be ended; the one that can't has its value."""
+    """A timeout cancels the children that can be; the one that can't be has its value."""
     late, value = await call(forever(), uncancellable(), child_timeout=1)
     assert (type(late), value, now()) == (TimeoutError, "in its own time", 5)
-    assert len(told()) == 1
+    assert len(logged_errors()) == 1
 
 
 @virtual
 async def test_a_block_left_with_a_future_that_cannot_be_cancelled() -> None:
-    """The exception of the body goes on when that Future is done."""
+    """The body's exception propagates when that Future is done."""
     with suppress(ZeroDivisionError):
         async with as_completed_scoped([uncancellable(), forever()]):
             await asyncio.sleep(1)
             raise ZeroDivisionError
-    assert (now(), len(told())) == (5, 1)
+    assert (now(), len(logged_errors())) == (5, 1)

@@ -1,4 +1,4 @@
-"""Sources that raise, in whichever way: their error comes out as it is, and nothing is invented."""
+"""Inputs that raise: their exception propagates unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class EmptyError(Exception):
         return 0
 
 
-# Sources that raise: after "a", which is done by then, and beside a child that is not.
+# Sources that raise: after "a", which is done by then, and beside a child that is not
 
 
 def generator(running: Any, error: Exception) -> Iterator[Any]:
@@ -38,7 +38,7 @@ async def async_generator(running: Any, error: Exception) -> AsyncIterator[Any]:
 
 
 class OwnIterator:
-    """An iterator, which may raise what a generator can't."""
+    """An iterator, which may raise exceptions that a generator can't raise."""
 
     def __init__(self, running: Any, error: Exception) -> None:
         self._children = [running, after(0, "a")]
@@ -71,8 +71,10 @@ async def consume(block: Any, got: list[Any]) -> None:
 @each_source
 @each_error
 @virtual
-async def test_the_error_of_a_source_comes_out_as_it_is(source: Source, error: Exception) -> None:
-    """The iteration raises it behind what was there, though its body awaits each outcome."""
+async def test_the_exception_of_a_source_propagates_unchanged(
+    source: Source, error: Exception
+) -> None:
+    """The iteration raises it after the earlier outcomes, even if the body awaits each outcome."""
     log: list[str] = []
     got: list[Any] = []
     with pytest.raises(type(error)) as caught:
@@ -92,8 +94,8 @@ async def in_a_task_group(*children: Coroutine[Any, Any, Any]) -> None:
 
 @each_source
 @virtual
-async def test_the_error_of_a_source_ends_a_task_group(source: Source) -> None:
-    """A task that consumes it has failed, not ended cancelled: its group raises the error."""
+async def test_the_exception_of_a_source_fails_a_task_group(source: Source) -> None:
+    """The consuming task has failed, and is not cancelled: its TaskGroup raises the exception."""
     got: list[Any] = []
     block = as_completed_scoped(source(forever(), ERRORS[0]), limit=2)
     with pytest.raises(ExceptionGroup) as caught:
@@ -103,8 +105,8 @@ async def test_the_error_of_a_source_ends_a_task_group(source: Source) -> None:
 
 
 @virtual
-async def test_what_an_error_of_the_source_cancels_is_undelivered() -> None:
-    """The children that are cancelled for it are no items; each is in `.undelivered`."""
+async def test_children_cancelled_because_the_source_raised_are_undelivered() -> None:
+    """They are not yielded; each is in `.undelivered`."""
     outcomes = as_completed_scoped(generator(forever(), ERRORS[0]), limit=2)
     got: list[Any] = []
     with pytest.raises(OSError, match="page 3"):
@@ -114,8 +116,8 @@ async def test_what_an_error_of_the_source_cancels_is_undelivered() -> None:
 
 
 @virtual
-async def test_an_item_that_is_no_awaitable_comes_out_as_a_type_error() -> None:
-    """One that is pulled lazily is an error of the source: no cancellation is made of it."""
+async def test_an_item_that_is_not_awaitable_is_a_type_error() -> None:
+    """In a lazily pulled input it is an error of the source, not a cancellation."""
     got: list[Any] = []
     children: Any = [after(0, "a"), forever(), 42]
     with pytest.raises(TypeError, match="child 2 must be awaitable, not an int: 42"):
@@ -127,10 +129,10 @@ async def test_an_item_that_is_no_awaitable_comes_out_as_a_type_error() -> None:
 @pytest.mark.parametrize("source", [generator, OwnIterator])
 @each_error
 @virtual
-async def test_the_error_of_an_iterable_of_a_race(
+async def test_the_exception_of_an_iterable_of_first_n_within(
     source: Source, error: Exception, limit: int | None
 ) -> None:
-    """`first_n_within` raises it, whether it is true or false, when what runs is joined."""
+    """It is raised, whether it is true or false, when running children are joined."""
     log: list[str] = []
     running = stops_slowly(log) if limit == 2 else after(1, "b")
     with pytest.raises(type(error)) as caught:
@@ -141,7 +143,7 @@ async def test_the_error_of_an_iterable_of_a_race(
 
 @virtual
 async def test_a_source_that_raises_stop_async_iteration() -> None:
-    """It does not look like the end: a RuntimeError says what it was."""
+    """The iteration does not stop as if it were exhausted: it raises a RuntimeError."""
     error = StopAsyncIteration("not the end")
     got: list[Any] = []
     with pytest.raises(RuntimeError, match="its input raised StopAsyncIteration") as caught:
@@ -152,8 +154,8 @@ async def test_a_source_that_raises_stop_async_iteration() -> None:
 
 @each_error
 @virtual
-async def test_the_error_of_an_iterable_on_entry(error: Exception) -> None:
-    """Where inputs are pulled on entry already, the error comes there: the body does not run."""
+async def test_the_exception_of_an_iterable_on_entry(error: Exception) -> None:
+    """If inputs are pulled on entry, it is raised there, and the body does not run."""
     for limit in (None, 3):
         block = as_completed_scoped(OwnIterator(after(0, "b"), error), limit=limit)
         with pytest.raises(type(error)) as caught:
@@ -161,7 +163,7 @@ async def test_the_error_of_an_iterable_on_entry(error: Exception) -> None:
         assert caught.value is error
 
 
-# Generators whose cleanup raises.
+# Generators whose cleanup raises
 
 
 def closing_badly(error: Exception) -> Iterator[Any]:
@@ -184,7 +186,7 @@ async def take_one(inputs: Any) -> None:
 @each_error
 @pytest.mark.parametrize("leave", [leave_early, take_one])
 @virtual
-async def test_the_error_of_a_generators_cleanup(leave: Any, error: Exception) -> None:
+async def test_the_exception_of_a_generators_cleanup(leave: Any, error: Exception) -> None:
     """It is raised if there is no other, whether it is true or false."""
     with pytest.raises(type(error)) as caught:
         await leave(closing_badly(error))
@@ -193,8 +195,8 @@ async def test_the_error_of_a_generators_cleanup(leave: Any, error: Exception) -
 
 @pytest.mark.parametrize("leave", [leave_early, take_one])
 @virtual
-async def test_a_cancellation_goes_before_a_generators_cleanup(leave: Any) -> None:
-    """Where the caller is cancelled, the generator's error does not take its place."""
+async def test_a_cancellation_takes_precedence_over_a_generators_cleanup(leave: Any) -> None:
+    """If the caller is cancelled, CancelledError is raised, not the generator's exception."""
     task = asyncio.create_task(leave(closing_badly(OSError("not closed"))))
     await asyncio.sleep(0.5)
     task.cancel("the user has left")
@@ -215,8 +217,8 @@ async def of_a_stream(source: Any) -> None:
 @pytest.mark.parametrize("end", [StopIteration, LookupError])
 @pytest.mark.parametrize("leave", [of_a_race, of_a_stream])
 @virtual
-async def test_an_iterator_that_has_ended_is_not_asked_again(leave: Any, end: Any) -> None:
-    """Some go on all the same, such as those of a cursor that is filled again."""
+async def test_an_exhausted_iterator_is_not_pulled_again(leave: Any, end: Any) -> None:
+    """Some iterators continue after StopIteration, such as a cursor that is refilled."""
     asked: list[str] = []
 
     class Cursor:

@@ -1,11 +1,11 @@
-"""An interrupt at every line of the package: the TaskGroup is a second lock behind our own code.
+"""An interrupt at every line of the package leaves no child running: the TaskGroup joins it.
 
-A KeyboardInterrupt or a MemoryError is raised at line event 1, 2, 3, ... of the package. Whatever
-the call then raises, every child is done when it is over. Where a wake-up is lost with the line,
-the call waits until its caller is cancelled; then it raises, and has joined every child. Nor can
-Ctrl-C do harm there, which under `asyncio.run` cancels the main Task between any two lines.
+KeyboardInterrupt or MemoryError is raised at line event 1, 2, 3, ... of the package. Whatever the
+call then raises, every child is done when it returns. If the line that wakes the caller was
+interrupted, the call waits until the caller is cancelled, joins every child and raises.
+The same for Ctrl-C, which under `asyncio.run` cancels the main Task between any two lines.
 
-One line can't be protected by any code of a context manager: the first one of its `__aexit__`.
+No code of a context manager can protect one line: the first line of its `__aexit__`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from interrupts.__main__ import main
 from simloop.interrupts import Interrupt, Start, interrupts, lines_of
 from support.interrupt_scenarios import SCENARIOS, UNPROTECTED, Scenario, is_ours
 
-#: So many line events at least has each scenario, whatever becomes of the inside of a call.
+#: Each scenario has at least as many line events, even where a call has a fast path.
 LEAST = 40
 
-#: What is not left to the exhaustive test.
+#: The scenarios of the default run.
 QUICK = [
     scenario
     for scenario in SCENARIOS
@@ -64,24 +64,24 @@ def check(scenario: Scenario, interrupt: Interrupt, start: Start = "lazy") -> No
         assert {run.ending for run in runs} == {last.ending, "cancelled"}
     assert len(runs) >= LEAST
     assert last.place is None
-    assert last.ending  # otherwise the ending of the call was not seen
+    assert last.ending  # else the end of the call was not interrupted
 
 
 @quick
 def test_a_keyboard_interrupt_at_every_line(scenario: Scenario) -> None:
-    """Every child is done when the call is over, and the interrupt is raised somewhere."""
+    """Every child is done when the call returns, and the interrupt is raised somewhere."""
     check(scenario, "KeyboardInterrupt")
 
 
 @quick
 def test_a_memory_error_at_every_line(scenario: Scenario) -> None:
-    """Every child is done when the call is over, also where Tasks start eagerly."""
+    """Every child is done when the call returns, also with eager Tasks."""
     check(scenario, "MemoryError", EAGER)
 
 
 @quick
 def test_the_caller_is_cancelled_at_every_line(scenario: Scenario) -> None:
-    """By a signal handler: the cancellation is raised, and no child is cancelled twice."""
+    """As by a signal handler: CancelledError is raised, and no child is cancelled twice."""
     check(scenario, "cancel")
 
 
@@ -97,7 +97,7 @@ def test_every_interrupt_at_every_line(
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command counts what it has found, and the same without structgather."""
+    """The command prints figures of structgather and of asyncio."""
     assert main(["--match", "gather one"]) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     calls = {row[1]: row for row in rows[2:]}

@@ -1,4 +1,4 @@
-"""Nothing outlives a call, though the garbage collector is off: no task, no frame, no exception."""
+"""Nothing outlives a call, even with the garbage collector off: no task, frame or exception."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ async def success(witness: Witness) -> None:
 
 
 async def limited(witness: Witness) -> None:
-    children = [witness.child(name, turns=2) for name in "abc"]
+    children = [witness.child(name, iterations=2) for name in "abc"]
     await gather_structured(*children, limit=1, child_timeout=60)
 
 
 async def failure(witness: Witness) -> None:
     with suppress(ChildError):
         await gather_structured(
-            witness.child("a", turns=99), witness.child("b", fails=True), witness.child("c")
+            witness.child("a", iterations=99), witness.child("b", fails=True), witness.child("c")
         )
 
 
@@ -41,7 +41,7 @@ async def failures(witness: Witness) -> None:
 async def a_failure_at_once(witness: Witness) -> None:
     with suppress(ChildError):
         await gather_structured(
-            witness.child("a", fails=True, turns=0), witness.child("b"), limit=2
+            witness.child("a", fails=True, iterations=0), witness.child("b"), limit=2
         )
 
 
@@ -69,12 +69,14 @@ async def raised_failures(witness: Witness) -> None:
 
 async def late(witness: Witness) -> None:
     with suppress(TimeoutError):
-        await gather_structured(witness.child("a", turns=10**9), child_timeout=1e-9)
+        await gather_structured(witness.child("a", iterations=10**9), child_timeout=1e-9)
 
 
 async def cancelled(witness: Witness) -> None:
     call = asyncio.create_task(
-        gather_structured(witness.child("a", turns=99), witness.child("b", fails=True, turns=5))
+        gather_structured(
+            witness.child("a", iterations=99), witness.child("b", fails=True, iterations=5)
+        )
     )
     witness.saw("the call", call)
     await asyncio.sleep(0)
@@ -87,7 +89,7 @@ async def cancelled(witness: Witness) -> None:
 async def adopted(witness: Witness) -> None:
     with suppress(ChildError):
         await gather_structured(
-            asyncio.create_task(witness.child("a", turns=99)),
+            asyncio.create_task(witness.child("a", iterations=99)),
             asyncio.create_task(witness.child("b", fails=True)),
         )
 
@@ -96,7 +98,7 @@ async def adopted_and_failed_last(witness: Witness) -> None:
     task = asyncio.create_task(witness.child("a", fails=True))
     await asyncio.wait([task])
     call = gather_structured(witness.child("b"), task)
-    del task  # a frame that holds the Task is in the traceback that the Task holds
+    del task  # the Task's traceback refers to a frame that refers to the Task
     with suppress(ChildError):
         await call
 
@@ -107,7 +109,7 @@ async def nested(witness: Witness) -> None:
 
 
 async def raises(witness: Witness) -> None:
-    await gather_structured(witness.child("x", fails=True), witness.child("y", turns=99))
+    await gather_structured(witness.child("x", fails=True), witness.child("y", iterations=99))
 
 
 async def refused(witness: Witness) -> None:
@@ -136,7 +138,7 @@ async def refused(witness: Witness) -> None:
     ],
 )
 def test_nothing_outlives_a_call(case: Case) -> None:
-    """When the call is over and what it handed out is dropped, everything is gone at once."""
+    """When the call has returned and its result is dropped, everything is freed at once."""
     witness = Witness()
 
     async def main() -> None:
@@ -149,13 +151,13 @@ def test_nothing_outlives_a_call(case: Case) -> None:
 
 
 @pytest.mark.parametrize("adopt", [False, True])
-def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
-    """Who keeps the exception keeps the frames that it went through, and no task or sibling."""
+def test_a_failure_that_is_kept_keeps_no_task_alive(*, adopt: bool) -> None:
+    """A kept exception keeps the frames of its traceback, but no task and no sibling."""
     witness = Witness()
     kept: list[BaseException] = []
 
     async def main() -> None:
-        await call_and_keep(witness.child("a", turns=99), failing())
+        await call_and_keep(witness.child("a", iterations=99), failing())
         await asyncio.sleep(0)
         witness.check()
 
@@ -176,8 +178,8 @@ def test_a_failure_that_is_kept_keeps_no_task(*, adopt: bool) -> None:
     assert len(kept) == 1
 
 
-def test_a_value_is_held_no_longer_than_its_owner_holds_it() -> None:
-    """The values belong to the caller alone."""
+def test_the_call_keeps_no_value_alive() -> None:
+    """Only the caller refers to the values."""
     witness = Witness()
 
     async def main() -> None:

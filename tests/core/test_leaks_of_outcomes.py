@@ -1,4 +1,4 @@
-"""Nothing outlives a call of the two functions with outcomes, though the collector is off."""
+"""Nothing outlives a call of the functions with outcomes, even with the collector off."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.usefixtures("no_collector")
 
 
 class BodyError(Exception):
-    """How a body fails."""
+    """Raised by a body."""
 
 
-# Each is a use of a function, in a frame of its own.
+# Each uses a function, in a frame of its own.
 
 
 async def first_of_them(witness: Witness) -> None:
@@ -112,7 +112,7 @@ USES: list[Callable[[Witness], Coroutine[Any, Any, None]]] = [
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
 def test_nothing_outlives_the_call(use: Callable[[Witness], Coroutine[Any, Any, None]]) -> None:
-    """One turn of the loop after the call no task, frame, value or exception of it is left."""
+    """One loop iteration after the call no task, frame, value or exception of it is alive."""
 
     async def main() -> None:
         witness = Witness()
@@ -127,11 +127,11 @@ def test_nothing_outlives_the_call(use: Callable[[Witness], Coroutine[Any, Any, 
     run(main())
 
 
-# Memory, by count.
+# Memory, by count
 
 
 class Counted:
-    """A value; counts how many there are."""
+    """A value that counts its instances."""
 
     alive = most = 0
 
@@ -147,7 +147,7 @@ MANY = 10_000
 
 
 def inputs(limit: int) -> Iterator[Coroutine[Any, Any, Counted]]:
-    """Makes many children, and looks how many tasks there are."""
+    """Yield many children, and check how many tasks exist."""
 
     async def child() -> Counted:
         await asyncio.sleep(0)
@@ -158,8 +158,8 @@ def inputs(limit: int) -> Iterator[Coroutine[Any, Any, Counted]]:
         yield child()
 
 
-def test_a_long_stream_holds_no_more_than_its_limit() -> None:
-    """At any time there are no more tasks and outcomes than `limit`, however long the stream is."""
+def test_a_long_stream_keeps_at_most_limit_children() -> None:
+    """There are never more tasks and outcomes than `limit`, however long the stream is."""
 
     async def main() -> int:
         count = 0
@@ -174,8 +174,8 @@ def test_a_long_stream_holds_no_more_than_its_limit() -> None:
     assert (Counted.alive, Counted.most <= 11) == (0, True)
 
 
-def test_a_long_race_holds_no_more_tasks_than_its_limit() -> None:
-    """At any time there are no more tasks than `limit`; what it keeps is one outcome per input."""
+def test_a_long_race_keeps_at_most_limit_tasks() -> None:
+    """There are never more tasks than `limit`; it keeps one outcome per input."""
 
     async def main() -> int:
         return len((await first_n_within(inputs(10), limit=10)).outcomes)
@@ -184,7 +184,7 @@ def test_a_long_race_holds_no_more_tasks_than_its_limit() -> None:
 
 
 def all_that_it_refers_to(thing: object) -> Iterator[object]:
-    """All objects that `thing` leads to, but for classes and what they lead to."""
+    """Return all objects reachable from `thing`, except classes and what they refer to."""
     seen: dict[int, object] = {}
     queue = [thing]
     while queue:
@@ -196,7 +196,7 @@ def all_that_it_refers_to(thing: object) -> Iterator[object]:
 
 
 def test_a_finished_stream_refers_to_nothing() -> None:
-    """A stream that is kept when it is over leads to no task, handle, context, loop or input."""
+    """A stream that is kept after its block refers to no task, handle, context, loop or input."""
 
     async def main() -> Any:
         future = asyncio.get_running_loop().create_future()
@@ -212,7 +212,7 @@ def test_a_finished_stream_refers_to_nothing() -> None:
 
 
 def test_a_failure_that_was_taken_is_not_kept() -> None:
-    """Who takes outcomes and drops them is the last who refers to what they hold."""
+    """When an outcome is taken and dropped, nothing else refers to its exception."""
 
     class Error(Exception):
         pass
@@ -231,7 +231,7 @@ def test_a_failure_that_was_taken_is_not_kept() -> None:
 
 
 def test_a_late_child_that_was_taken_is_not_kept_while_others_stop() -> None:
-    """Nor what it failed with in its cleanup."""
+    """Nor what it raised in its cleanup."""
     causes: list[weakref.ref[Any]] = []
 
     class CauseError(Exception):
@@ -263,7 +263,7 @@ def test_a_late_child_that_was_taken_is_not_kept_while_others_stop() -> None:
     run(main())
 
 
-def test_what_a_late_child_was_told_is_not_kept_where_it_returns_all_the_same() -> None:
+def test_the_cancellation_of_a_late_child_that_returns_is_not_kept() -> None:
     """A long stream of such children keeps nothing of them."""
 
     async def late_but_returns() -> str:
@@ -286,7 +286,7 @@ def test_what_a_late_child_was_told_is_not_kept_where_it_returns_all_the_same() 
 
 
 def test_a_block_never_entered_leaves_nothing() -> None:
-    """What was never entered holds its input, and nothing once it is gone itself."""
+    """It refers to its input, and to nothing after it is dropped."""
 
     async def main() -> weakref.ref[Any]:
         future = asyncio.get_running_loop().create_future()
@@ -297,7 +297,7 @@ def test_a_block_never_entered_leaves_nothing() -> None:
 
 
 def test_the_witness_sees_a_leak() -> None:
-    """It is no formality: it reports a child that is still alive, and who keeps it."""
+    """It reports a child that is still alive, and what refers to it."""
 
     async def main() -> None:
         witness = Witness()

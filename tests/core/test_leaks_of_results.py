@@ -1,4 +1,4 @@
-"""Nothing outlives a call but what its owner keeps, and nothing that leads to a task or context."""
+"""A kept result refers to no task and no context, and nothing else of the call is alive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.virtual_time import run
 
 pytestmark = pytest.mark.usefixtures("no_collector")
 
-# Each takes children, and returns what an owner may keep.
+# Each takes children, and returns a result that the caller may keep.
 Call = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -26,7 +26,7 @@ async def gather(*children: Any, **options: Any) -> Any:
 
 async def gather_that_fails(*children: Any, **options: Any) -> Any:
     call = gather_structured(*children, **options)
-    del children  # Tasks among them: the traceback of what is raised leads to this frame
+    del children  # Tasks among them: the traceback of the exception leads to this frame.
     try:
         return await call
     except (ChildError, TimeoutError) as error:
@@ -125,7 +125,7 @@ async def under_a_rate_limit(call: Call, witness: Witness) -> Any:
     limit = RateLimit(concurrent=1, requests=2, per=0.5)
 
     async def under(child: Any) -> Any:
-        witness.saw_task("who waits")
+        witness.saw_task("the caller")
         try:
             async with limit():
                 return await child
@@ -139,7 +139,7 @@ async def under_a_rate_limit(call: Call, witness: Witness) -> Any:
 
 WAYS: list[Way] = [plainly, late, with_a_limit, with_tasks, cancelled, under_a_rate_limit]
 
-#: What an owner keeps that keeps outcomes: an exception leads to the frames that it went through.
+#: Results that keep more than outcomes: an exception keeps the frames of its traceback.
 OF_THE_OUTCOMES = ("the value", "the error", "the cancellation", "the frame")
 
 
@@ -147,7 +147,7 @@ OF_THE_OUTCOMES = ("the value", "the error", "the cancellation", "the frame")
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_nothing_outlives_a_call(call: Call, way: Way, *, eager: bool) -> None:
-    """While the outcomes are kept no task and no context is left of it; without them, nothing."""
+    """While the outcomes are kept, no task and no context of it is alive; without them, nothing."""
     witness = Witness()
 
     async def owner() -> Any:
@@ -165,7 +165,7 @@ def test_nothing_outlives_a_call(call: Call, way: Way, *, eager: bool) -> None:
     assert len(witness.refs) >= 4
 
 
-# Each kind of leak, made on purpose.
+# Each kind of leak, on purpose
 
 
 def a_task(task: asyncio.Task[Any], error: BaseException) -> Any:
@@ -188,9 +188,9 @@ def an_exception(task: asyncio.Task[Any], error: BaseException) -> Any:
 
 @pytest.mark.parametrize("leak", [a_task, a_context, an_exception], ids=lambda leak: leak.__name__)
 def test_each_kind_of_leak_is_named(leak: Any) -> None:
-    """The message says what is alive, and leads to who keeps it."""
+    """The message names the object, and what refers to it."""
     if leak is a_context and sys.version_info < (3, 12):
-        pytest.skip("until 3.11 nobody can ask a task for its context")
+        pytest.skip("Task.get_context is new in 3.12")
     witness = Witness()
 
     async def main() -> str:

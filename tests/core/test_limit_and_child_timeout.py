@@ -1,4 +1,4 @@
-"""`limit`: how many children run at a time. `child_timeout`: how long each of them may take."""
+"""`limit`: how many children run at a time. `child_timeout`: how long each of them may run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ lazy_and_eager = pytest.mark.parametrize("eager", EAGER)
 
 
 class Crowd:
-    """Children that note how many of them run, and when and in which order they started."""
+    """Children that record how many of them run, and when and in which order they started."""
 
     def __init__(self) -> None:
         self.running = self.most = 0
@@ -54,8 +54,8 @@ class Crowd:
 
 @lazy_and_eager
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
-def test_never_more_at_a_time_than_the_limit(limit: int, *, eager: bool) -> None:
-    """As many run as may, never more, and all get their turn; values stand in argument order."""
+def test_at_most_limit_children_run(limit: int, *, eager: bool) -> None:
+    """As many children run as the limit allows; values are in argument order."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -78,16 +78,16 @@ class Lazy:
 
 
 @lazy_and_eager
-def test_what_is_awaitable_takes_a_turn_as_a_coroutine_does(*, eager: bool) -> None:
-    """It begins to run when it is awaited: it waits for its turn."""
+def test_an_awaitable_object_is_queued_like_a_coroutine(*, eager: bool) -> None:
+    """It starts running when it is awaited, so it waits for the limit."""
     crowd = Crowd()
     run(gather_all(*[Lazy(crowd.child(name, 1)) for name in "abc"]), eager=eager)
     assert crowd.started == [("a", 0), ("b", 0), ("c", 1)]
 
 
 @lazy_and_eager
-def test_children_start_in_argument_order_as_soon_as_there_is_room(*, eager: bool) -> None:
-    """The next one starts at the moment when one has ended."""
+def test_queued_children_start_in_argument_order(*, eager: bool) -> None:
+    """The next one starts in the moment when one has finished."""
     crowd = Crowd()
     children = [("a", 3), ("b", 1), ("c", 1), ("d", 5), ("e", 1)]
     run(gather_all(*[crowd.child(name, seconds) for name, seconds in children]), eager=eager)
@@ -98,8 +98,8 @@ async def gather_all(*children: Awaitable[Any]) -> Any:
     return await gather_structured(*children, limit=2)
 
 
-def test_a_task_is_made_only_when_its_turn_has_come() -> None:
-    """Of a thousand children only `limit` are tasks at any time."""
+def test_a_task_is_created_when_there_is_room() -> None:
+    """Of a thousand children at most `limit` are tasks at any time."""
     crowd = Crowd()
     run(gather_all(*[crowd.child("", 1) for _ in range(1000)]))
     assert max(crowd.tasks) == 2 + 1  # and the caller
@@ -110,8 +110,8 @@ variable: ContextVar[str] = ContextVar("variable")
 
 
 @lazy_and_eager
-def test_who_starts_late_has_the_callers_context_too(*, eager: bool) -> None:
-    """A late child starts in a copy of the caller's context at the call, not of its sibling's."""
+def test_a_queued_child_has_the_callers_context(*, eager: bool) -> None:
+    """It runs in a copy of the caller's context at the call, not of its sibling's."""
 
     async def child(name: str) -> str:
         seen = variable.get()
@@ -129,8 +129,8 @@ def test_who_starts_late_has_the_callers_context_too(*, eager: bool) -> None:
 
 
 @lazy_and_eager
-def test_a_task_that_runs_already_takes_no_turn(*, eager: bool) -> None:
-    """Tasks and Futures are not counted, wherever they stand, and also if they are done."""
+def test_adopted_tasks_do_not_count_towards_the_limit(*, eager: bool) -> None:
+    """Nor do Futures, whether they are done or not, at any position."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -148,8 +148,8 @@ def test_a_task_that_runs_already_takes_no_turn(*, eager: bool) -> None:
 
 
 @lazy_and_eager
-def test_a_duplicate_takes_one_turn(*, eager: bool) -> None:
-    """A coroutine that fills several places runs once."""
+def test_a_duplicate_counts_once_towards_the_limit(*, eager: bool) -> None:
+    """A coroutine that fills several positions runs once."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -164,7 +164,7 @@ def test_a_duplicate_takes_one_turn(*, eager: bool) -> None:
 @lazy_and_eager
 @pytest.mark.parametrize("adopted", [False, True])
 def test_queued_children_do_not_start_after_a_failure(*, adopted: bool, eager: bool) -> None:
-    """They are closed, also behind an adopted child that had failed before."""
+    """They are closed, also after an adopted child that had failed before the call."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -200,8 +200,8 @@ def test_queued_children_do_not_start_after_a_cancellation() -> None:
 
 
 @lazy_and_eager
-def test_a_failure_makes_room_where_exceptions_are_returned(*, eager: bool) -> None:
-    """With `return_exceptions` a failed child, or a late one, hands its turn on."""
+def test_a_failure_makes_room_with_return_exceptions(*, eager: bool) -> None:
+    """A failed child, or one that timed out, makes room for the next."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -224,7 +224,7 @@ def test_a_failure_makes_room_where_exceptions_are_returned(*, eager: bool) -> N
 
 
 @lazy_and_eager
-def test_the_time_of_a_child_begins_with_its_own_start(*, eager: bool) -> None:
+def test_child_timeout_counts_from_the_childs_own_start(*, eager: bool) -> None:
     """The time in the queue does not count."""
 
     async def main() -> None:
@@ -235,8 +235,8 @@ def test_the_time_of_a_child_begins_with_its_own_start(*, eager: bool) -> None:
     run(main(), eager=eager)
 
 
-def test_a_late_child_ends_on_time() -> None:
-    """A late child is cancelled at its deadline, joined, and has failed with a TimeoutError."""
+def test_a_late_child_is_cancelled_at_its_timeout() -> None:
+    """It is cancelled, joined, and fails with TimeoutError."""
 
     async def late() -> None:
         try:
@@ -257,8 +257,8 @@ def test_a_late_child_ends_on_time() -> None:
 
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("adopted", [False, True])
-def test_a_value_in_the_tick_of_its_deadline_is_in_time(steps: int, *, adopted: bool) -> None:
-    """What arrives in the very tick in which its time is over is kept."""
+def test_a_value_in_the_tick_of_its_timeout_is_in_time(steps: int, *, adopted: bool) -> None:
+    """A value that arrives in the tick of the timeout is kept."""
 
     async def child(name: str) -> str:
         for _ in range(steps):
@@ -277,8 +277,8 @@ def test_a_value_in_the_tick_of_its_deadline_is_in_time(steps: int, *, adopted: 
 
 @lazy_and_eager
 @pytest.mark.parametrize("limit", [None, 1])
-def test_no_time_at_all(limit: int | None, *, eager: bool) -> None:
-    """With `child_timeout=0` nothing is started: each child is late."""
+def test_child_timeout_0(limit: int | None, *, eager: bool) -> None:
+    """With `child_timeout=0` nothing is started: each child times out."""
     crowd = Crowd()
 
     async def main() -> None:
@@ -308,8 +308,8 @@ async def fails_all_the_same() -> str:
         raise OSError("in its cleanup")
 
 
-def test_what_a_late_child_returns_or_raises_is_kept() -> None:
-    """A late child that returns has returned, and one that raises has failed with that."""
+def test_the_value_or_exception_of_a_late_child_is_kept() -> None:
+    """A late child that returns has succeeded, and one that raises has failed with that."""
     values: Any = run(
         gather_structured(
             returns_all_the_same(),
@@ -322,8 +322,8 @@ def test_what_a_late_child_returns_or_raises_is_kept() -> None:
     assert [str(value) for value in values] == ["partial", "in its cleanup", "c"]
 
 
-def test_a_child_that_times_out_by_itself_is_not_late() -> None:
-    """A TimeoutError of the child's own comes out as it is."""
+def test_a_timeout_error_of_the_childs_own() -> None:
+    """A TimeoutError that the child itself raises propagates unchanged."""
     own = TimeoutError("its own")
 
     async def main() -> None:
@@ -335,7 +335,7 @@ def test_a_child_that_times_out_by_itself_is_not_late() -> None:
 
 
 def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the call is over it has no timer in the loop any more."""
+    """The call leaves no timer in the loop."""
 
     async def main() -> None:
         timers = timers_from_now_on(monkeypatch)
@@ -346,8 +346,10 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main())
 
 
-def test_a_timer_that_has_fired_sets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All children have settled in the tick in which it fires, and another one starts in it."""
+def test_a_timer_that_fires_in_the_last_tick_schedules_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All children settle in the tick in which it fires, and another one starts in it."""
     cancelled: list[int] = []
 
     async def main() -> None:
@@ -364,7 +366,7 @@ def test_a_timer_that_has_fired_sets_no_other(monkeypatch: pytest.MonkeyPatch) -
         )
         timeouts = ChildTimeouts(scope, 1)
         timeouts.add((0,), (tick,))
-        await tick  # the timer fires, and will look behind all that happens in this tick
+        await tick  # the timer fires, and will check after everything else in this tick
         timeouts.discard(0)
         timeouts.clear()
         scope.unfinished[1] = loop.create_future()
@@ -380,7 +382,7 @@ def test_a_timer_that_has_fired_sets_no_other(monkeypatch: pytest.MonkeyPatch) -
 
 @lazy_and_eager
 def test_a_failure_makes_room_for_another_failure(*, eager: bool) -> None:
-    """An eager child starts, and fails, in the last step of the one before: both are retrieved."""
+    """An eager child starts, and fails, in the last step of another: both are retrieved."""
 
     async def at_once() -> None:
         raise KeyError
@@ -394,8 +396,8 @@ def test_a_failure_makes_room_for_another_failure(*, eager: bool) -> None:
 
 
 @lazy_and_eager
-def test_children_that_end_at_once_behind_one_that_does_not(*, eager: bool) -> None:
-    """When there is room, thousands of them start and end one after the other."""
+def test_children_that_finish_at_once_beside_one_that_does_not(*, eager: bool) -> None:
+    """Thousands of them start and finish one after the other when there is room."""
 
     async def at_once(number: int) -> int:
         return number

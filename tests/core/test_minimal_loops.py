@@ -1,7 +1,7 @@
-"""Loops that implement what coroutines need and no more, as Temporal's, on which a workflow runs.
+"""Loops that implement only what coroutines need, such as Temporal's, which runs a workflow.
 
-tests/integrations runs that one itself. This one has no answer to whether it is closed; each timer
-is part of its history; and while it evicts the workflow it lets none be cancelled.
+tests/integrations uses that loop itself. This one does not implement `is_closed`, has each timer
+in its history, and while it evicts the workflow no timer can be cancelled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from support.virtual_time import run
 
 
 class EvictedError(BaseException):
-    """The workflow leaves the memory, and may change its history no more."""
+    """The workflow is being evicted, and must not change its history."""
 
 
 class WorkflowLoop(DeterministicLoop):
@@ -44,10 +44,10 @@ def loop() -> WorkflowLoop:
 
 
 @each_way_to_leave
-def test_no_timer_is_set_for_a_log(
+def test_no_timer_is_set_for_the_stuck_warning(
     leave: Leave, loop: WorkflowLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However long a child takes for its cleanup, nobody looks after it, and nothing is said."""
+    """However long the cleanup of a child takes, no timer is set and nothing is logged."""
     warn_stuck_after(5)
     log: list[str] = []
     with (
@@ -60,8 +60,8 @@ def test_no_timer_is_set_for_a_log(
 
 
 @each_call
-def test_a_timer_that_can_not_be_cancelled(call: Call, loop: WorkflowLoop) -> None:
-    """It costs no child its cancellation, nor the caller its end; it is raised there."""
+def test_a_timer_that_cannot_be_cancelled(call: Call, loop: WorkflowLoop) -> None:
+    """The children are cancelled and joined all the same, then the loop's exception is raised."""
     log: list[str] = []
 
     async def workflow() -> None:
@@ -72,7 +72,7 @@ def test_a_timer_that_can_not_be_cancelled(call: Call, loop: WorkflowLoop) -> No
         (error,) = await asyncio.gather(task, return_exceptions=True)
         loop.evicts = False
         assert log == ["cancelled", "cancelled"]
-        # The block of a stream is left with its own exception; the others have none.
+        # The block is left by its own exception; in the other calls there is none.
         assert type(error) is (asyncio.CancelledError if call is stream else EvictedError)
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -80,8 +80,8 @@ def test_a_timer_that_can_not_be_cancelled(call: Call, loop: WorkflowLoop) -> No
 
 
 @each_call
-def test_a_timer_that_can_not_be_cancelled_after_a_failure(call: Call, loop: WorkflowLoop) -> None:
-    """What has failed before is raised, not what the loop raises about the timer."""
+def test_a_timer_that_cannot_be_cancelled_after_a_failure(call: Call, loop: WorkflowLoop) -> None:
+    """The failure is raised, not the loop's exception about the timer."""
     made: list[asyncio.Task[None]] = []
 
     def factory(_: object, child: Any, **options: Any) -> asyncio.Task[None]:
@@ -103,8 +103,8 @@ def test_a_timer_that_can_not_be_cancelled_after_a_failure(call: Call, loop: Wor
         runner.run(workflow())
 
 
-def test_a_loop_that_may_be_closed_is_taken_for_open(loop: WorkflowLoop) -> None:
-    """Its callers wait for each other's calls as anywhere, and no other loop gets its RateLimit."""
+def test_a_loop_that_does_not_implement_is_closed_is_open(loop: WorkflowLoop) -> None:
+    """Calls wait under a RateLimit as usual, and another loop may not use it."""
     limit = RateLimit(concurrent=1)
     log: list[float] = []
 
@@ -116,5 +116,5 @@ def test_a_loop_that_may_be_closed_is_taken_for_open(loop: WorkflowLoop) -> None
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(gather_structured(call(), call(), call()))
     assert log == [1, 2, 3]
-    with pytest.raises(RuntimeError, match="in use on a different event loop"):
+    with pytest.raises(RuntimeError, match="bound to a different event loop"):
         run(call())

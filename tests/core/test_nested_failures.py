@@ -1,4 +1,4 @@
-"""What fails inside a call inside a call is not lost when the outer one ends the inner one."""
+"""Failures inside a nested call are not lost when the outer call cancels the nested one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def fails_in_cleanup() -> None:
         raise ValueError("could not roll back")
 
 
-# A call that somebody cancels, one of whose children fails then. Each with what it is not to lose.
+# Calls that are cancelled, and in which a child then fails. Its failure must not be lost.
 
 
 async def plain() -> Any:
@@ -76,14 +76,14 @@ each_inner_call = pytest.mark.parametrize(
 
 
 def shown(error: BaseException) -> int:
-    """How often the traceback shows what must not be lost."""
+    """Count the failure in the traceback."""
     return "".join(traceback.format_exception(error)).count("ValueError: could not roll back")
 
 
 @each_inner_call
 @virtual
-async def test_a_first_failure_shows_what_failed_inside_its_siblings(inner: Inner) -> None:
-    """It stands once in the notes of the failure that is raised."""
+async def test_the_first_failure_shows_failures_inside_its_siblings(inner: Inner) -> None:
+    """They are in its notes, once."""
     error = KeyError("first")
     with pytest.raises(KeyError) as caught:
         await gather_structured(after(1, error), inner())
@@ -94,8 +94,8 @@ async def test_a_first_failure_shows_what_failed_inside_its_siblings(inner: Inne
 
 @each_inner_call
 @virtual
-async def test_a_group_has_what_failed_inside(inner: Inner) -> None:
-    """With `exception_group` it is in the group, beside the failure that came first."""
+async def test_a_group_has_failures_inside_its_siblings(inner: Inner) -> None:
+    """With `exception_group` the group has them, after the first failure."""
     error = KeyError("first")
     with pytest.raises(BaseExceptionGroup) as caught:
         await gather_structured(after(1, error), inner(), exception_group=True)
@@ -108,8 +108,8 @@ async def test_a_group_has_what_failed_inside(inner: Inner) -> None:
 
 @each_inner_call
 @virtual
-async def test_losers_keep_what_failed_inside_them(inner: Inner) -> None:
-    """`FirstN.exception_group()` has it, though the loser has ended as it was told."""
+async def test_losers_keep_failures_inside_them(inner: Inner) -> None:
+    """`FirstN.exception_group()` has them, although the loser was cancelled."""
     found = await first_n_within([after(1, "a"), inner()], 1)
     assert found.values == ["a"]
     group = found.exception_group()
@@ -125,8 +125,8 @@ async def raises_inside(block: Any, error: Exception) -> None:
 
 @each_inner_call
 @virtual
-async def test_a_body_that_raises_shows_what_failed_inside(inner: Inner) -> None:
-    """It stands once in the notes of the exception that leaves the block."""
+async def test_a_body_that_raises_shows_failures_inside(inner: Inner) -> None:
+    """They are in the notes of the exception that leaves the block, once."""
     error = KeyError("body")
     with pytest.raises(KeyError) as caught:
         await raises_inside(as_completed_scoped([inner()]), error)
@@ -136,8 +136,8 @@ async def test_a_body_that_raises_shows_what_failed_inside(inner: Inner) -> None
 
 @each_inner_call
 @virtual
-async def test_a_deadline_shows_what_failed_inside(inner: Inner) -> None:
-    """A child that the time of the whole call has ended leads to it."""
+async def test_a_deadline_shows_failures_inside(inner: Inner) -> None:
+    """The outcome of a child that the deadline of the call cancelled leads to them."""
     (outcome,) = (await first_n_within([inner()], within=1)).outcomes
     assert shown(outcome.error) == 1  # type: ignore[union-attr]  # there is one
 
@@ -145,8 +145,8 @@ async def test_a_deadline_shows_what_failed_inside(inner: Inner) -> None:
 @each_call
 @each_inner_call
 @virtual
-async def test_a_late_child_shows_what_failed_inside(call: Call, inner: Inner) -> None:
-    """A child that its own time has ended leads to it."""
+async def test_a_late_child_shows_failures_inside(call: Call, inner: Inner) -> None:
+    """The outcome of a child that timed out leads to them."""
     (error,) = await call(inner(), child_timeout=1)
     assert shown(error) == 1
 
@@ -154,8 +154,8 @@ async def test_a_late_child_shows_what_failed_inside(call: Call, inner: Inner) -
 @each_call
 @each_inner_call
 @virtual
-async def test_a_timeout_shows_what_failed_inside(call: Call, inner: Inner) -> None:
-    """What `asyncio.timeout` around an outer call raises leads to it, however deep it was."""
+async def test_a_timeout_shows_failures_inside(call: Call, inner: Inner) -> None:
+    """The TimeoutError of `asyncio.timeout` around the outer call leads to them, at any depth."""
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(1):
             await call(inner(), forever())
@@ -165,8 +165,8 @@ async def test_a_timeout_shows_what_failed_inside(call: Call, inner: Inner) -> N
 @each_call
 @each_inner_call
 @virtual
-async def test_a_cancellation_shows_what_failed_inside(call: Call, inner: Inner) -> None:
-    """The CancelledError of an outer call is the caller's own, and leads to it."""
+async def test_a_cancellation_shows_failures_inside(call: Call, inner: Inner) -> None:
+    """The CancelledError of the outer call is the caller's own, and leads to them."""
     task = asyncio.create_task(call(inner(), forever()))
     await asyncio.sleep(1)
     task.cancel("the user has left")
@@ -181,8 +181,8 @@ async def nothing_fails() -> Any:
 
 
 @virtual
-async def test_where_nothing_failed_there_is_no_failure() -> None:
-    """A call that ends as it is told, without failures inside, is no failure anywhere."""
+async def test_a_cancelled_call_without_failures_is_no_failure() -> None:
+    """A nested call that is cancelled, without failures inside, is not reported as one."""
     error = KeyError("first")
     with pytest.raises(KeyError):
         await gather_structured(after(1, error), nothing_fails())
@@ -198,7 +198,7 @@ async def test_where_nothing_failed_there_is_no_failure() -> None:
     assert [type(outcome) for outcome in outcomes.undelivered] == [Cancelled]
 
 
-# The Task of a child, as `asyncio.all_tasks()`, tracers and monitors see it.
+# The Task of a child, as `asyncio.all_tasks()`, tracers and monitors see it
 
 
 def watched(tasks: list[Any], child: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
@@ -227,13 +227,13 @@ async def test_the_task_of_a_child_never_fails(call: Call) -> None:
 @each_call
 @virtual
 async def test_a_failure_is_not_reported_to_the_loop(call: Call) -> None:
-    """A failure that the call has raised or returned does not go to the exception handler too."""
+    """A failure that the call raises or returns is not passed to the exception handler as well."""
     await call(after(1, ValueError()), after(1, OSError()), after(1, MemoryError()))
 
 
 @virtual
 async def test_the_task_of_a_late_child_is_cancelled() -> None:
-    """The outcome tells it from a child that was cancelled for another reason."""
+    """Its outcome tells it from a child that was cancelled for another reason."""
     tasks: list[asyncio.Task[Any]] = []
     (outcome,) = (await first_n_within([watched(tasks, forever())], within=1)).outcomes
     assert isinstance(outcome, TimedOut)

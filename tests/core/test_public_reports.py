@@ -58,7 +58,7 @@ async def some_iterations() -> None:
         await asyncio.sleep(0)
 
 
-# What is left behind.
+# Tasks and coroutines that are left behind
 
 
 # https://github.com/permitio/fastapi_websocket_rpc/issues/15
@@ -108,7 +108,7 @@ async def test_a_race_against_a_shared_future_keeps_no_caller_alive() -> None:
 
 
 # https://github.com/davep/oshit/issues/26
-def test_children_that_wait_for_room_leave_no_coroutine_never_awaited() -> None:
+def test_queued_children_are_not_reported_as_never_awaited() -> None:
     """Quitting while requests wait for a Semaphore in `gather`: each is "never awaited"."""
 
     async def request() -> None:
@@ -144,7 +144,7 @@ def test_children_that_wait_for_room_leave_no_coroutine_never_awaited() -> None:
 
 # https://github.com/taskiq-python/taskiq/pull/97
 @virtual
-async def test_inputs_that_wait_for_room_have_no_task() -> None:
+async def test_queued_inputs_have_no_task() -> None:
     """A Semaphore limits what runs, but each waiting input has its Task: out of memory."""
     most = 0
 
@@ -168,7 +168,7 @@ async def test_inputs_that_wait_for_room_have_no_task() -> None:
 
 # https://github.com/aio-libs/aiohappyeyeballs/pull/143
 @virtual
-async def test_what_a_loser_of_a_race_returns_is_in_the_outcomes() -> None:
+async def test_the_value_of_a_loser_is_in_the_outcomes() -> None:
     """A connection made in spite of its cancellation, when another has won, is never closed."""
     opened: set[str] = set()
 
@@ -177,25 +177,25 @@ async def test_what_a_loser_of_a_race_returns_is_in_the_outcomes() -> None:
         opened.add("first")
         return "first"
 
-    async def connects_all_the_same() -> str:
+    async def connects_although_cancelled() -> str:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
         opened.add("second")
         return "second"
 
-    race = await first_n_within([connects(), connects_all_the_same()], 1)
+    race = await first_n_within([connects(), connects_although_cancelled()], 1)
     assert race.values == ["first"]
     assert opened == {"first", "second"}
     made = {outcome.value for outcome in race.outcomes if isinstance(outcome, Ok)}
     assert made - set(race.values) == {"second"}  # to be closed
 
 
-# What is lost: failures, results, timeouts, cancellations.
+# Failures, results, timeouts and cancellations that are lost
 
 
 # https://github.com/microsoft/playwright-python/issues/1210
-def test_a_loser_that_fails_when_it_is_cancelled_is_an_outcome() -> None:
-    """What a loser raises when it is cancelled is logged as "exception was never retrieved"."""
+def test_a_loser_that_raises_when_it_is_cancelled_has_an_outcome() -> None:
+    """The exception of a cancelled loser is logged as "exception was never retrieved"."""
 
     async def never_found() -> None:
         try:
@@ -221,7 +221,7 @@ def test_a_loser_that_fails_when_it_is_cancelled_is_an_outcome() -> None:
 
 
 # https://github.com/ethereum/trinity/pull/1061
-def test_a_call_that_is_cancelled_is_cancelled() -> None:
+def test_a_cancelled_call_is_cancelled() -> None:
     """A cancelled `gather` has not `cancelled()`, and its error "was never retrieved"."""
     cancelled: list[bool] = []
 
@@ -282,7 +282,7 @@ async def test_a_deadline_can_be_raised() -> None:
 
 # https://github.com/pydantic/pydantic-ai/issues/6370
 @virtual
-async def test_what_siblings_returned_is_not_lost_with_a_failure() -> None:
+async def test_values_of_siblings_are_not_lost_with_a_failure() -> None:
     """One tool crashes, and the approval that another one has asked for is dropped."""
 
     async def approval() -> str:
@@ -301,7 +301,7 @@ async def test_what_siblings_returned_is_not_lost_with_a_failure() -> None:
 
 # https://github.com/google/adk-python/pull/6469
 @virtual
-async def test_of_simultaneous_failures_the_first_one_is_raised() -> None:
+async def test_the_first_of_simultaneous_failures_is_raised() -> None:
     """Two branches fail at once: which failure is raised depends on the order of a set."""
 
     def branches() -> list[asyncio.Task[Any]]:
@@ -381,12 +381,12 @@ async def test_a_shielded_task_is_kept_for_its_other_users() -> None:
         assert await others_result(gather, lambda task: task, fail=False) == "cancelled"
         assert await others_result(gather, asyncio.shield, fail=False) == "markets"
         assert await others_result(gather, asyncio.shield, fail=True) == "markets"
-    # Here ours differ: an adopted Task is cancelled with its siblings, whichever way.
+    # Here ours differ: an adopted Task is cancelled with its siblings in any case.
     assert await others_result(asyncio.gather, lambda task: task, fail=True) == "markets"
     assert await others_result(gather_structured, lambda task: task, fail=True) == "cancelled"
 
 
-# What hangs.
+# Calls that hang
 
 
 # https://github.com/wool-labs/wool/issues/421
@@ -416,7 +416,7 @@ async def test_two_tasks_that_join_each_other_do_not_hang() -> None:
 
     first, second, release = start(gather_structured)
     await asyncio.wait([first, second])
-    with pytest.raises(RuntimeError, match="child 0 waits for the calling task"):
+    with pytest.raises(RuntimeError, match="child 0 is an ancestor of the calling task"):
         second.result()
     assert first.exception() is second.exception()
     assert release.cancelled()
@@ -518,12 +518,12 @@ def test_a_child_that_cancels_all_before_it_is_suspended_is_cancelled() -> None:
     run_stock(the_caller(), eager=True)
 
 
-# Limits of time, room and rate.
+# Timeouts, limits and rates
 
 
 # https://github.com/encode/httpx/issues/1171
 @virtual
-async def test_a_childs_time_does_not_include_its_wait_for_room() -> None:
+async def test_child_timeout_does_not_include_the_time_in_the_queue() -> None:
     """Requests beyond the size of the pool time out: their time includes the wait for a place."""
 
     async def request(semaphore: asyncio.Semaphore) -> str:
@@ -543,7 +543,7 @@ async def test_a_childs_time_does_not_include_its_wait_for_room() -> None:
 
 # https://github.com/fsspec/filesystem_spec/pull/1544
 @virtual
-async def test_a_slow_child_keeps_no_room_free() -> None:
+async def test_a_finished_child_makes_room_beside_a_slow_one() -> None:
     """Transfers in chunks of two: each chunk waits for its slowest, with room left unused."""
     seconds = [10, 1, 1, 1, 10, 1, 1, 1]
     for first in range(0, 8, 2):
@@ -555,8 +555,8 @@ async def test_a_slow_child_keeps_no_room_free() -> None:
 
 # https://github.com/port-labs/ocean/pull/3413
 @virtual
-async def test_a_call_that_is_cancelled_while_it_waits_for_the_window_holds_no_place() -> None:
-    """A request that times out while it waits for the rate limit keeps its Semaphore for ever."""
+async def test_a_call_cancelled_while_it_waits_for_the_window_holds_no_place() -> None:
+    """A request that times out while it waits for the rate limit keeps its Semaphore forever."""
 
     class Limiter:
         def __init__(self) -> None:
@@ -584,7 +584,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_the_window_holds_no_p
 
     theirs, limit = Limiter(), RateLimit(concurrent=2, requests=2, per=60)
     assert [await admitted(theirs) for _ in range(4)] == [True, True, False, False]
-    assert theirs.places.locked()  # for ever
+    assert theirs.places.locked()  # forever
     assert [await admitted(limit()) for _ in range(4)] == [True, True, False, False]
     await asyncio.sleep(60)
     assert await admitted(limit())
@@ -593,7 +593,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_the_window_holds_no_p
 # https://github.com/run-llama/llama_index/issues/23202
 @virtual
 async def test_a_call_larger_than_the_limit_is_refused_at_once() -> None:
-    """A prompt of more tokens than a minute has: one limiter waits for ever, another admits it."""
+    """A prompt of more tokens than a minute has: one limiter waits forever, another admits it."""
     limit = RateLimit(tokens=100, per=60)
     with pytest.raises(ValueError, match="can never be admitted: the limit is 100"):
         async with limit(tokens=200):

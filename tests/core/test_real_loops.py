@@ -1,4 +1,4 @@
-"""On real event loops: asyncio's own, with eager tasks, and uvloop; and with real sockets."""
+"""The three functions on asyncio's own loop, lazy and eager, on uvloop, and with sockets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def child(log: list[str], name: str, seconds: float = 0.01, *, fails: bool
 
 @on_each_loop
 def test_values(loop: Loop) -> None:
-    """The values come in order, also with a limit."""
+    """Values are in order, also with a limit."""
 
     async def main() -> None:
         log: list[str] = []
@@ -52,8 +52,8 @@ def test_a_failure_leaves_nothing_behind(loop: Loop) -> None:
 
 
 @on_each_loop
-def test_a_timeout_around_it(loop: Loop) -> None:
-    """A timeout of the caller's ends all children before it is raised."""
+def test_a_timeout_around_a_call(loop: Loop) -> None:
+    """The caller's timeout cancels and joins all children before it is raised."""
 
     async def main() -> None:
         log: list[str] = []
@@ -67,7 +67,7 @@ def test_a_timeout_around_it(loop: Loop) -> None:
 
 @on_each_loop
 def test_a_child_timeout(loop: Loop) -> None:
-    """A late child is cut off, and the others are not."""
+    """A late child is cancelled, and the others are not."""
 
     async def main() -> None:
         log: list[str] = []
@@ -82,7 +82,7 @@ def test_a_child_timeout(loop: Loop) -> None:
 
 @on_each_loop
 def test_a_fan_out_over_sockets(loop: Loop) -> None:
-    """Of many requests on real connections one fails: when the call is over, all are closed."""
+    """One of many requests on real connections fails: when the call returns, all are closed."""
 
     class Server:
         def __init__(self) -> None:
@@ -129,7 +129,7 @@ def test_a_fan_out_over_sockets(loop: Loop) -> None:
 
 @pytest.mark.asyncio
 async def test_under_pytest_asyncio() -> None:
-    """In a test of pytest-asyncio's it is awaited like anything else."""
+    """It can be awaited in a test of pytest-asyncio."""
     log: list[str] = []
     with pytest.raises(ValueError, match="b"):
         await gather_structured(child(log, "a", 60), child(log, "b", fails=True))

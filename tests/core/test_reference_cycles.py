@@ -1,4 +1,4 @@
-"""A call leaves the garbage collector nothing to do: it makes no cycle that outlives it."""
+"""A call leaves no reference cycles behind."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from support.virtual_time import after, run
 
 
 class ChildError(Exception):
-    """How a child fails."""
+    """Raised by a child."""
 
 
 class BodyError(Exception):
-    """How the body of a block does."""
+    """Raised by the body of a block."""
 
 
 def three() -> list[Coroutine[Any, Any, Any]]:
-    """Makes one that returns, one that fails, one that is late and fails in its cleanup."""
+    """Create three: one returns, one fails, one is late and fails in its cleanup."""
 
-    async def fails() -> None:  # and keeps its exception in no local variable: that is a cycle
+    async def fails() -> None:  # an exception in a local variable would be a cycle
         await asyncio.sleep(2)
         raise ChildError
 
@@ -123,7 +123,7 @@ async def block() -> None:
 async def block_with_failures() -> None:
     async with as_completed_scoped(three(), limit=2, child_timeout=3) as outcomes:
         with suppress(StopAsyncIteration):
-            while True:  # an outcome in a local variable is a cycle, when its error is raised here
+            while True:  # an outcome in a local variable would be a cycle, as it is raised here
                 with suppress(ChildError, TimeoutError):
                     await (await anext(outcomes))
 
@@ -243,7 +243,7 @@ USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
 
 
 async def garbage_of(use: Callable[[], Coroutine[Any, Any, None]]) -> dict[str, int]:
-    """What only the collector could free after the second use, by type."""
+    """Return the types of objects that only the collector freed after the second use."""
     await use()
     await asyncio.sleep(10)
     gc.collect()
@@ -263,12 +263,12 @@ async def garbage_of(use: Callable[[], Coroutine[Any, Any, None]]) -> dict[str, 
 @pytest.mark.parametrize("eager", [False, True] if sys.version_info >= (3, 12) else [False])
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
 def test_no_cycle_is_left(use: Callable[[], Coroutine[Any, Any, None]], *, eager: bool) -> None:
-    """When a call is over, all that it was made of is freed by counting references alone."""
+    """Reference counts free every object of a call."""
     assert run(garbage_of(use), eager=eager) == {}
 
 
-def test_a_cycle_would_be_seen() -> None:
-    """The check above is no formality: it finds a frame that an exception refers back to."""
+def test_the_check_finds_a_cycle() -> None:
+    """It finds a frame that an exception refers back to."""
 
     async def use() -> None:
         kept: list[Any] = []

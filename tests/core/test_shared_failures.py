@@ -1,7 +1,7 @@
 """One failure raised by many calls: its traceback does not grow, and keeps no caller alive.
 
-A Task in a cache, and an outcome that is asked again, raise the same object each time.
-The child's own part of its traceback stays.
+A cached Task, or an outcome that is used repeatedly, raises the same object each time.
+The child's own part of its traceback is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Use: TypeAlias = Callable[[asyncio.Task[Any]], Coroutine[Any, Any, Any]]
 
 
 class Request:
-    """What a caller's frame holds."""
+    """Referred to by a caller's frame."""
 
 
 async def connect() -> None:
@@ -143,7 +143,7 @@ each_use = pytest.mark.parametrize(
 
 
 async def handler(use: Use, shared: asyncio.Task[Any], alive: list[weakref.ref[Request]]) -> None:
-    """Use the shared Task in a frame that holds a request, and handle the failure."""
+    """Use the shared Task in a frame that refers to a request, and handle the failure."""
     request = Request()
     alive.append(weakref.ref(request))
     with contextlib.suppress(ConnectionError, ExceptionGroup):
@@ -168,7 +168,7 @@ async def test_a_shared_failure_does_not_grow(use: Use) -> None:
     for _ in range(100):
         await handler(use, shared, alive)
     assert len(frames(error)) <= length
-    if use is not gathers_what_awaits_it:  # asyncio's own Task forgets them at a second `await`
+    if use is not gathers_what_awaits_it:  # asyncio's own Task drops its frames at a second `await`
         assert frames(error)[-2:] == ["load", "connect"]
     assert len(getattr(error, "__notes__", ())) == notes <= 2
     assert error.__context__ is None
@@ -178,7 +178,7 @@ async def test_a_shared_failure_does_not_grow(use: Use) -> None:
 @each_use
 @virtual
 async def test_a_shared_failure_keeps_no_caller_alive(use: Use) -> None:
-    """Of a hundred callers at most the last one is."""
+    """At most the last one of a hundred callers is alive."""
     shared = asyncio.create_task(load())
     alive: list[weakref.ref[Request]] = []
     for _ in range(100):
@@ -190,7 +190,7 @@ async def test_a_shared_failure_keeps_no_caller_alive(use: Use) -> None:
 @each_use
 @virtual
 async def test_callers_that_share_a_failure_at_the_same_time(use: Use) -> None:
-    """Each is raised the failure, and none is kept alive by the others."""
+    """The failure is raised in each of them, and none is kept alive by the others."""
     shared = asyncio.create_task(load())
     alive: list[weakref.ref[Request]] = []
     handlers = [asyncio.create_task(handler(use, shared, alive)) for _ in range(20)]
@@ -218,7 +218,7 @@ async def looks_at(outcome: Failed, alive: list[weakref.ref[Request]], *, wait: 
 @pytest.mark.parametrize("wait", [False, True])
 @virtual
 async def test_an_outcome_that_is_raised_again(*, wait: bool) -> None:
-    """One outcome that many callers look at, for example of a cache, stays as it was."""
+    """An outcome that many callers raise, for example from a cache, does not change."""
     (outcome,) = (await first_n_within([load()])).outcomes
     assert isinstance(outcome, Failed)
     alive: list[weakref.ref[Request]] = []

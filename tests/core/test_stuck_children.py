@@ -1,4 +1,4 @@
-"""A child that ignores its cancellation keeps its caller waiting, but never silently."""
+"""A child that ignores its cancellation keeps its caller waiting, and a warning is logged."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from support.virtual_time import now, run, still_to_ring, timers_from_now_on
 
 
 async def stubborn(seconds: float) -> str:
-    """Goes on for so long, whatever it is asked."""
+    """Run for so many seconds, and ignore cancellations."""
     until = now() + seconds
     while now() < until:
         try:
-            await later(until)  # where it stands
+            await later(until)  # the line that the warning names
         except asyncio.CancelledError:
             continue
     return "at last"
@@ -52,7 +52,7 @@ async def fails(seconds: float = 0) -> None:
 
 
 def warnings_of(*children: Any, **options: Any) -> list[str]:
-    """Call with these children, of which one fails, and return what was logged, with its time."""
+    """Call with these children, of which one fails, and return the warnings with their times."""
     told: list[str] = []
 
     class Clock(logging.Handler):
@@ -73,36 +73,36 @@ def warnings_of(*children: Any, **options: Any) -> list[str]:
     return told
 
 
-def test_the_warning_says_who_where_and_for_how_long() -> None:
-    """It names the child and its index, its age, when it was cancelled, and the line it is at."""
+def test_the_warning_names_the_child_and_its_line() -> None:
+    """It has the child's index and age, the time since its cancellation, and its current line."""
     warn_stuck_after(5)
     (told,) = warnings_of(fails(2), stubborn(9))
     line = stubborn.__code__.co_firstlineno + 5
-    assert told.startswith("7: gather_structured(): child 1, ")
+    assert told.startswith("7: gather_structured(): still waiting for child 1, ")
     assert "stubborn (Task-" in told
-    assert "has not stopped 5.0 s after it was cancelled, 7.0 s after it was started" in told
+    assert "cancelled 5.0 s ago, started 7.0 s ago" in told
     assert told.endswith(f"core/test_stuck_children.py:{line} in stubborn")
 
 
-def test_it_is_said_again_at_growing_intervals() -> None:
-    """While it lasts the warning comes again, each time after twice as long."""
+def test_the_warning_is_repeated_at_growing_intervals() -> None:
+    """Each interval is twice as long as the one before."""
     warn_stuck_after(5)
     told = warnings_of(fails(), stubborn(100))
     assert [line.partition(":")[0] for line in told] == ["5", "10", "20", "40", "80"]
 
 
 def test_each_child_is_warned_about() -> None:
-    """Several children that will not stop are named one by one."""
+    """Several stuck children are named one by one."""
     warn_stuck_after(5)
     told = warnings_of(stubborn(6), stubborn(6), fails(), stubborn(4))
     assert [line.partition(",")[0] for line in told] == [
-        "5: gather_structured(): child 0",
-        "5: gather_structured(): child 1",
+        "5: gather_structured(): still waiting for child 0",
+        "5: gather_structured(): still waiting for child 1",
     ]
 
 
 def test_a_late_child_that_will_not_stop() -> None:
-    """The time counts from the cancellation, which for a late child is its deadline."""
+    """The time counts from its cancellation, which is its timeout."""
     warn_stuck_after(5)
     told = warnings_of(stubborn(10), fails(2.5), child_timeout=3)
     assert [line.partition(":")[0] for line in told] == ["7.5"]
@@ -111,7 +111,7 @@ def test_a_late_child_that_will_not_stop() -> None:
 
 
 def test_an_adopted_task_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    """A Task that was handed over is a child like any other."""
+    """It is a child like any other."""
     warn_stuck_after(5)
 
     async def main() -> None:
@@ -122,23 +122,23 @@ def test_an_adopted_task_is_warned_about(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.WARNING, "structgather"):
         run(main())
     (told,) = caplog.messages
-    assert "child 1, stubborn (the search), has not stopped 5.0 s" in told
+    assert "child 1, stubborn (the search), cancelled 5.0 s ago" in told
 
 
-def test_who_ends_in_time_is_not_mentioned() -> None:
-    """A cleanup that takes less than the time is nobody's business."""
+def test_a_child_that_finishes_in_time_is_not_mentioned() -> None:
+    """A cleanup that takes less than `warn_stuck_after` seconds is not logged."""
     warn_stuck_after(5)
     assert warnings_of(fails(), stubborn(4.9)) == []
 
 
-def test_it_can_be_turned_off() -> None:
-    """With None nothing is said, however long it takes."""
+def test_the_warning_can_be_turned_off() -> None:
+    """With None nothing is logged, however long it takes."""
     warn_stuck_after(None)
     assert warnings_of(fails(), stubborn(1000)) == []
 
 
-def test_another_time() -> None:
-    """The time can be set, to 0 as well."""
+def test_the_time_can_be_set() -> None:
+    """Each call of `warn_stuck_after` replaces the time."""
     warn_stuck_after(0.5)
     told = warnings_of(fails(), stubborn(0.9))
     assert [line.partition(":")[0] for line in told] == ["0.5"]
@@ -149,7 +149,7 @@ def test_another_time() -> None:
     [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError), (True, TypeError)],
 )
 def test_a_bad_time_is_refused(bad: Any, error: type[Exception]) -> None:
-    """The time is a number of seconds, at least 0, or None."""
+    """It is a number of seconds above 0, or None."""
     with pytest.raises(error, match=r"warn_stuck_after\(\): seconds must be"):
         warn_stuck_after(bad)
 
@@ -165,8 +165,10 @@ def test_a_bad_time_is_refused(bad: Any, error: type[Exception]) -> None:
         ("-1", "5.0", "='-1' is neither a number of seconds nor 'off': ignored"),
     ],
 )
-def test_the_environment_sets_it(value: str | None, expected: str, told: str) -> None:
-    """`STRUCTGATHER_WARN_STUCK_AFTER` sets the time where no code can be changed."""
+def test_the_environment_variable_sets_the_time(
+    value: str | None, expected: str, told: str
+) -> None:
+    """`STRUCTGATHER_WARN_STUCK_AFTER` sets it where the code can't be changed."""
     variable = "STRUCTGATHER_WARN_STUCK_AFTER"
     environment = {name: text for name, text in os.environ.items() if name != variable}
     if value is not None:
@@ -185,10 +187,10 @@ def test_the_environment_sets_it(value: str | None, expected: str, told: str) ->
     assert bool(told) == bool(done.stderr)
 
 
-def test_children_that_nobody_has_cancelled_are_not_named(
+def test_children_that_are_not_cancelled_are_not_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One is late and will not stop; another has begun since, and has time."""
+    """One child is late and stuck; another has started since, and has time left."""
     warn_stuck_after(1)
 
     async def main() -> None:
@@ -198,13 +200,13 @@ def test_children_that_nobody_has_cancelled_are_not_named(
 
     run(main())
     assert [record.getMessage().split(", ")[0] for record in caplog.records] == [
-        "gather_structured(): child 1"
+        "gather_structured(): still waiting for child 1"
     ] * 2
 
 
 @pytest.mark.parametrize("tenths", range(1, 100))
-def test_on_a_clock_on_which_sums_do_not_come_out_even(tenths: int) -> None:
-    """9.4 + 10 - 9.4 is less than 10: it must not look again and again in the same instant."""
+def test_a_clock_on_which_sums_are_inexact(tenths: int) -> None:
+    """9.4 + 10 - 9.4 is less than 10: the timer must not fire again and again in one instant."""
     warn_stuck_after(5)
     told = warnings_of(fails(tenths / 10), stubborn(tenths / 10 + 60))
     times = [float(line.split(":")[0]) for line in told]
@@ -212,7 +214,7 @@ def test_on_a_clock_on_which_sums_do_not_come_out_even(tenths: int) -> None:
 
 
 def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the call is over the watch has no timer in the loop any more."""
+    """The call leaves no timer in the loop."""
     warn_stuck_after(5)
 
     async def main() -> None:
@@ -226,14 +228,14 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main())
 
 
-def test_no_time_at_all_is_refused() -> None:
-    """A warning at once about each cancelled child is nobody's wish: None turns it off."""
+def test_a_time_of_0_is_refused() -> None:
+    """A warning at once about each cancelled child is no use: None turns it off."""
     with pytest.raises(ValueError, match="must be more than 0; None, or 'off', turns warnings"):
         warn_stuck_after(0)
 
 
 class Proxy:
-    """What a child awaits: an awaitable of its own class, which shows something for a frame."""
+    """An awaitable in a child, of a class of its own, with an arbitrary object as its frame."""
 
     def __init__(self, shown: Callable[[], object]) -> None:
         self._shown = shown
@@ -245,7 +247,7 @@ class Proxy:
         return self
 
     def __next__(self) -> None:
-        """Let the loop go on, for ever."""
+        """Yield to the loop, forever."""
 
     @property
     def cr_frame(self) -> object:
@@ -272,18 +274,18 @@ def no_frame() -> object:
     raise LookupError
 
 
-def test_a_proxy_that_does_not_say_where_it_stands() -> None:
-    """What cannot be looked into is left out: the line is the one that awaits it."""
+def test_a_proxy_that_has_no_frame() -> None:
+    """An object that can't be inspected is skipped: the line is the one that awaits it."""
     assert run(stands_at(Proxy(no_frame))).endswith(" in child")
 
 
 def test_a_proxy_that_awaits_itself() -> None:
-    """To look for the line ends, also where what is awaited has no end."""
+    """The search for the line terminates, also where a chain of awaits is endless."""
     assert run(stands_at(Proxy(sys._getframe))).endswith(" in cr_frame")
 
 
 def test_a_future_has_no_line() -> None:
-    """Of a Future that was handed over nobody knows where it stands."""
+    """An adopted Future has no coroutine to inspect."""
 
     async def main() -> str:
         return _stuck.where(asyncio.get_running_loop().create_future())
@@ -298,14 +300,14 @@ async def cleans_up_in_sleep() -> None:
         await asyncio.sleep(7)
 
 
-def test_a_line_of_asyncio_says_nothing() -> None:
-    """Told is the line of the child from which it is in asyncio, like that of a sleep."""
+def test_the_line_is_not_in_asyncio() -> None:
+    """It is the line of the child that called asyncio, such as a sleep."""
     warn_stuck_after(5)
     (told,) = warnings_of(fails(), cleans_up_in_sleep())
     assert told.endswith(" in cleans_up_in_sleep")
 
 
-# The line, through calls of this package.
+# The line, through nested calls of the package
 
 
 async def stuck_in_its_cleanup() -> None:
@@ -351,15 +353,15 @@ def bare_first(child: Any) -> Coroutine[Any, Any, Any]:
 Around = Callable[[Any], Coroutine[Any, Any, Any]]
 
 
-# The last two are calls that are children as they are, without a frame of the user between.
+# The last two pass the call itself as a child, without a frame of the user in between.
 @pytest.mark.parametrize(
     "around",
     [in_gather, in_first, in_iteration, in_a_block, bare_gather, bare_first],
     ids=lambda around: around.__name__,
 )
 @pytest.mark.parametrize("calls", [1, 2, 5])
-def test_the_line_is_of_the_user(around: Around, calls: int) -> None:
-    """Through any number of our calls, each call's warning names a line of the user's."""
+def test_the_line_is_in_the_users_code(around: Around, calls: int) -> None:
+    """Through any number of nested calls, each call's warning names a line of the user."""
     warn_stuck_after(5)
     child: Any = stuck_in_its_cleanup()
     for _ in range(calls):
@@ -368,14 +370,14 @@ def test_the_line_is_of_the_user(around: Around, calls: int) -> None:
     assert len(told) == calls + 1
     assert sum(line.endswith(cleanup_line()) for line in told) >= 1
     for line in told:
-        where = line.partition("It stands at ")[2]
+        where = line.partition("it is at ")[2]
         assert "core/test_stuck_children.py:" in where
         assert "structgather/_" not in line
         assert "asyncio/" not in line
 
 
 def test_the_outer_call_names_the_line_of_its_own_child() -> None:
-    """The innermost line of the user's code in that child: that at which it awaits our call."""
+    """The innermost line of the user in that child is the one that awaits the nested call."""
     warn_stuck_after(5)
     told = warnings_of(fails(1), in_gather(stuck_in_its_cleanup()))
     by_child = {line.partition("child ")[2].partition(" (")[0]: line for line in told}

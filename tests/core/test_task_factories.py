@@ -1,7 +1,7 @@
 """Task factories that raise, or put a wrapper around each coroutine.
 
-A wrapper that only passes on what our coroutine does changes nothing. One that fails by itself
-fails the call, as it would fail a TaskGroup, but bare, with all children joined.
+A wrapper that only awaits the coroutine changes nothing. An exception of the wrapper itself fails
+the call, as it would fail a TaskGroup; it is raised bare, after all children are joined.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def task_factory(factory: Factory) -> AsyncGenerator[None]:
 @pytest.mark.parametrize("at", [1, 2, 3, 4])
 @virtual
 async def test_a_factory_that_raises(call: Call, limit: int | None, at: int) -> None:
-    """Its error is raised as it is, after the children that have started are joined."""
+    """Its exception is raised unchanged, after the children that have started are joined."""
     error, made, log = MemoryError("no more tasks"), 0, list[str]()
 
     def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
@@ -84,21 +84,11 @@ async def add_one(child: Any, other: Any) -> None:
         await anext(outcomes)
 
 
-@pytest.mark.parametrize("call", [*CALLS, add_one], ids=lambda call: call.__name__)
-def test_nothing_is_reported_of_a_child_without_a_task(call: Any) -> None:
-    """Neither the child nor the coroutine around it is "never awaited"."""
+def reported(call: Any, factory: Factory) -> list[str]:
+    """Return the warnings of a call with a task factory, after everything is collected."""
     complaints: list[str] = []
 
     async def main() -> None:
-        made = 0
-
-        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-            nonlocal made
-            made += 1
-            if made == 2:
-                raise MemoryError
-            return asyncio.Task(coroutine, loop=loop, **options)
-
         async with task_factory(factory):
             with suppress(MemoryError):
                 await call(forever(), forever())
@@ -106,12 +96,27 @@ def test_nothing_is_reported_of_a_child_without_a_task(call: Any) -> None:
     with listening(complaints, complaints):
         asyncio.run(main())
         gc.collect()
-    assert complaints == []
+    return complaints
+
+
+@pytest.mark.parametrize("call", [*CALLS, add_one], ids=lambda call: call.__name__)
+def test_a_child_without_a_task_is_not_reported(call: Any) -> None:
+    """Neither its coroutine nor the one around it is "never awaited"."""
+    made = 0
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made == 2:
+            raise MemoryError
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    assert reported(call, factory) == []
 
 
 @virtual
 async def test_a_factory_that_raises_during_an_iteration() -> None:
-    """The iteration raises its error; the children cancelled for it are not yielded."""
+    """The iteration raises its exception; the children cancelled for it are not yielded."""
     made = 0
 
     def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
@@ -149,7 +154,7 @@ def wrapping(wrap: Callable[[Any, int], Coroutine[Any, Any, Any]]) -> Factory:
 @with_and_without_limit
 @virtual
 async def test_a_factory_that_wraps_the_coroutine(call: Call, limit: int | None) -> None:
-    """A wrapper that awaits around a child, as tracers do, changes nothing."""
+    """A wrapper that awaits the child, as tracers do, changes nothing."""
 
     async def traced(coroutine: Any, number: int) -> Any:
         await asyncio.sleep(1)
@@ -166,7 +171,7 @@ async def test_a_factory_that_wraps_the_coroutine(call: Call, limit: int | None)
 async def test_a_wrapper_that_fails_before_the_child(
     call: Call, limit: int | None, iterations: int
 ) -> None:
-    """The call raises the wrapper's error, bare, after all children are joined."""
+    """The call raises the wrapper's exception, bare, after all children are joined."""
     error, log = OSError("the exporter is down"), list[str]()
 
     async def traced(coroutine: Any, number: int) -> Any:
@@ -189,7 +194,7 @@ async def test_a_wrapper_that_fails_before_the_child(
 @each_call
 @virtual
 async def test_a_wrapper_that_returns_without_the_child(call: Call) -> None:
-    """The wrapper's value is the child's, and the child's coroutine is closed."""
+    """The value of the wrapper is the child's, and the child's coroutine is closed."""
 
     async def cached(coroutine: Any, number: int) -> Any:
         await asyncio.sleep(1)
@@ -202,7 +207,7 @@ async def test_a_wrapper_that_returns_without_the_child(call: Call) -> None:
 @each_way_to_leave
 @virtual
 async def test_a_wrapper_that_is_cancelled_before_the_child(leave: Leave) -> None:
-    """A child that its wrapper has not started yet is closed, and the call is over at once."""
+    """A child that its wrapper has not started is closed, and the call does not wait for it."""
 
     async def traced(coroutine: Any, number: int) -> Any:
         await asyncio.sleep(0 if number == 3 else 9)
@@ -217,7 +222,7 @@ async def test_a_wrapper_that_is_cancelled_before_the_child(leave: Leave) -> Non
 @with_and_without_limit
 @virtual
 async def test_a_factory_that_takes_no_options(call: Call, limit: int | None) -> None:
-    """A factory of two parameters, as several libraries install, is enough."""
+    """A factory with two parameters, as several libraries install it, works."""
 
     def factory(loop: Any, coroutine: Any) -> Any:
         return LoopTask(coroutine, loop=loop)
@@ -229,7 +234,7 @@ async def test_a_factory_that_takes_no_options(call: Call, limit: int | None) ->
 @each_call
 @with_and_without_limit
 @virtual
-async def test_a_wrapper_that_swallows_what_the_child_raised(call: Call, limit: int | None) -> None:
+async def test_a_wrapper_that_swallows_the_childs_exception(call: Call, limit: int | None) -> None:
     """The child has failed all the same."""
     error = OSError("the child's own")
 
@@ -299,7 +304,7 @@ async def test_a_wrapper_that_runs_on_after_the_child(
 
 
 class Compiled(Coroutine[Any, Any, Any]):
-    """A coroutine of a type of its own, as Cython's are."""
+    """A coroutine of a type of its own, like Cython's."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._coroutine = coroutine
@@ -321,10 +326,10 @@ class Compiled(Coroutine[Any, Any, Any]):
 @with_and_without_limit
 @starts
 @virtual
-async def test_a_wrapper_that_is_compiled(
+async def test_a_compiled_wrapper(
     call: Call, limit: int | None, start: Callable[[Factory], Factory]
 ) -> None:
-    """Any coroutine will do: no attribute of the wrapper's is used."""
+    """Any coroutine works: no attribute of the wrapper is used."""
     error = OSError("the child's own")
     children = [after(0, "a"), after(0, error), after(1, "b"), after(1, error)]
 
@@ -341,7 +346,7 @@ async def test_a_wrapper_that_is_compiled(
 async def test_failures_of_children_whose_wrappers_run_on(
     start: Callable[[Factory], Factory], *, return_exceptions: bool
 ) -> None:
-    """Each counts once, and the first by time is raised."""
+    """Each is reported once, and the first in time is raised."""
 
     async def child(number: int) -> None:
         raise OSError(number)
@@ -363,7 +368,7 @@ async def test_failures_of_children_whose_wrappers_run_on(
 async def test_values_of_children_whose_wrappers_run_on(
     start: Callable[[Factory], Factory],
 ) -> None:
-    """Each counts once."""
+    """Each is reported once."""
     async with task_factory(start(wrapping(exporting))):
         found = await first_n_within([after(0, "a"), after(5, "b")], 2)
     assert found.values == ["a", "b"]
@@ -376,7 +381,7 @@ async def test_values_of_children_whose_wrappers_run_on(
 async def test_a_wrapper_with_a_timeout(
     call: Call, limit: int | None, start: Callable[[Factory], Factory]
 ) -> None:
-    """The call raises the wrapper's TimeoutError, after all are joined; no cancellation is left."""
+    """The call raises the wrapper's TimeoutError after the join, and `cancelling()` is 0."""
     log: list[str] = []
 
     async def with_a_timeout(coroutine: Any, number: int) -> Any:
@@ -394,7 +399,7 @@ async def test_a_wrapper_with_a_timeout(
 
 @virtual
 async def test_wrappers_that_are_cancelled_before_their_first_step() -> None:
-    """The coroutines in them are closed before the call is over."""
+    """The coroutines in them are closed before the call returns."""
     caller = asyncio.current_task()
     assert caller is not None
     with warnings.catch_warnings(record=True) as seen:
@@ -413,7 +418,7 @@ async def test_wrappers_that_are_cancelled_before_their_first_step() -> None:
 @with_and_without_limit
 @virtual
 async def test_a_factory_that_returns_a_future(call: Call, limit: int | None) -> None:
-    """It need not be a Task."""
+    """The call does not require a Task."""
     error = OSError("the child's own")
 
     class Promise(asyncio.Future[Any]):
@@ -472,9 +477,9 @@ async def add_all(*children: Any) -> None:
 @each_call
 @either_start
 def test_a_wrapper_that_fails_after_the_child(call: Call, *, eager: bool) -> None:
-    """The call raises the wrapper's error, and asyncio does not report it as well."""
+    """The call raises the wrapper's exception, and asyncio does not report it as well."""
     if eager and sys.version_info[:2] == (3, 12):
-        pytest.skip("gh-128550: the group of 3.12 cancels its caller in the midst of create_task")
+        pytest.skip("gh-128550: the group of 3.12 cancels its caller inside create_task")
 
     async def at_once() -> str:
         return "c"
@@ -497,29 +502,21 @@ def test_a_wrapper_that_fails_after_the_child(call: Call, *, eager: bool) -> Non
 
 
 @pytest.mark.parametrize("call", [*CALLS, add_all], ids=lambda call: call.__name__)
-def test_nothing_is_reported_of_a_child_that_its_wrapper_never_starts(call: Any) -> None:
-    """It is not "never awaited": a caching wrapper does not need it."""
-    complaints: list[str] = []
+def test_a_child_that_its_wrapper_never_starts_is_not_reported(call: Any) -> None:
+    """It is not "never awaited": a caching wrapper may not need it."""
 
     async def cached(_coroutine: Any, number: int) -> int:
         return number
 
-    async def main() -> None:
-        def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
-            return asyncio.Task(cached(coroutine, 1), loop=loop, **options)
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        return asyncio.Task(cached(coroutine, 1), loop=loop, **options)
 
-        async with task_factory(factory):
-            await call(forever(), forever())
-
-    with listening(complaints, complaints):
-        asyncio.run(main())
-        gc.collect()
-    assert complaints == []
+    assert reported(call, factory) == []
 
 
 @virtual
 async def test_elapsed_is_the_childs_own_time() -> None:
-    """It does not include what the wrapper does after it."""
+    """It does not include what the wrapper does after the child."""
 
     async def traced(coroutine: Any, number: int) -> Any:
         try:
@@ -538,7 +535,7 @@ async def test_elapsed_is_the_childs_own_time() -> None:
 @each_call
 @virtual
 async def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
-    """It is joined as others are."""
+    """It is joined like any other."""
     log: list[str] = []
 
     async def at_once() -> str:
@@ -560,8 +557,8 @@ async def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
 
 
 @virtual
-async def test_of_two_wrappers_that_fail_the_first_is_raised() -> None:
-    """In the order in which they failed, when both fail in one loop iteration."""
+async def test_the_first_of_two_failing_wrappers_is_raised() -> None:
+    """The first one in time, if both fail in one loop iteration."""
 
     async def traced(coroutine: Any, number: int) -> Any:
         await asyncio.sleep(1)
@@ -575,7 +572,7 @@ async def test_of_two_wrappers_that_fail_the_first_is_raised() -> None:
 @each_call
 @virtual
 async def test_a_wrapped_child_starts_with_the_others(call: Call) -> None:
-    """In the same loop iteration, if the wrapper awaits nothing before."""
+    """In the same loop iteration, if the wrapper awaits nothing before it."""
     log: list[str] = []
     made = 0
 

@@ -1,6 +1,6 @@
-"""`asyncio.TaskGroup` owns every child: it creates each Task, and is empty before the call is over.
+"""`asyncio.TaskGroup` owns every child: it creates each Task, and is empty when the call returns.
 
-The tests watch `TaskGroup` itself: whatever instruments it, or displays it, sees the same.
+The tests patch `TaskGroup` itself, as code that instruments or displays it does.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Use: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
 
 
 class Groups:
-    """What happens to the TaskGroups of one calling task, as `TaskGroup` itself sees it."""
+    """Records the TaskGroups of one calling task, and the Tasks that they create."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.entered: list[asyncio.TaskGroup] = []
         self.left: list[asyncio.TaskGroup] = []
-        #: Tasks that groups created, and all Tasks that the loop was asked for.
+        #: Tasks that groups created, and all Tasks that the loop created.
         self.created: list[asyncio.Task[Any]] = []
         self.every_task: list[asyncio.Task[Any]] = []
         enter = asyncio.TaskGroup.__aenter__
@@ -58,19 +58,19 @@ class Groups:
         monkeypatch.setattr(asyncio.TaskGroup, "create_task", creating)
 
     def watch_the_loop(self, *, eager: bool = False) -> None:
-        """Note every Task that the running loop creates from now on."""
+        """Record every Task that the running loop creates from now on."""
 
         def factory(loop: Any, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
             if eager:
                 options["eager_start"] = True
-            # The Task counts from before its first step.
+            # Recorded before its first step.
             self.every_task.append(asyncio.Task(coroutine, loop=loop, **options))
             return self.every_task[-1]
 
         asyncio.get_running_loop().set_task_factory(factory)
 
     def check_over(self) -> None:
-        """Check that one group created all Tasks, and was left, empty, before this point."""
+        """Check that one group created all Tasks, has been left, and is empty."""
         assert len(self.entered) == 1
         assert self.left == self.entered
         assert self.created
@@ -96,7 +96,7 @@ def three_one_fails() -> list[Any]:
 
 
 def children() -> list[Any]:
-    """Three, and one that only finishes when it is cancelled, after a cleanup."""
+    """Three, and one that runs until it is cancelled, and then cleans up."""
     return [*three(), stops_slowly([])]
 
 
@@ -204,7 +204,7 @@ async def first_with_an_input_that_raises() -> None:
 
 
 async def take(count: int, *args: Any, **options: Any) -> None:
-    """Take so many outcomes, then leave the block by a `break`."""
+    """Take so many outcomes, then leave the block with `break`."""
     async with as_completed_scoped(*args, **options) as outcomes:
         async for outcome in outcomes:
             assert outcome.done()
@@ -345,7 +345,7 @@ USES: list[Use] = [
 @either_start
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__)
 def test_a_task_group_owns_every_task_of_a_call(groups: Groups, use: Use, *, eager: bool) -> None:
-    """One group creates all Tasks, is left in the end, and is empty before the call is over."""
+    """One group creates all Tasks, and has been left, empty, when the call returns."""
 
     async def main() -> None:
         groups.watch_the_loop(eager=eager)
@@ -360,7 +360,7 @@ def test_a_task_group_owns_every_task_of_a_call(groups: Groups, use: Use, *, eag
 def test_a_task_group_owns_the_children_of_an_interrupted_call(
     groups: Groups, call: Call, kind: type[BaseException]
 ) -> None:
-    """The interrupt reaches the loop; if that runs on, the call raises it after the join."""
+    """The loop raises the interrupt; if the loop runs on, the call raises it after the join."""
 
     async def interrupts() -> None:
         await asyncio.sleep(0)
@@ -392,7 +392,7 @@ def test_a_task_group_owns_the_children_of_an_interrupted_call(
 async def test_a_nested_call_has_a_group_of_its_own(
     groups: Groups, call: Call, limit: int | None
 ) -> None:
-    """Each call enters one, and all are empty in the end."""
+    """Each call enters one, and all of them are empty when it returns."""
     await call(call(*two()), gather_structured(*two()), limit=limit)
     assert len(groups.entered) == 3
     assert set(groups.left) == set(groups.entered)
@@ -409,8 +409,8 @@ async def adds_late(groups: Groups, refused: list[str]) -> None:
 
 
 @virtual
-async def test_a_group_that_was_left_is_never_asked_for_a_task(groups: Groups) -> None:
-    """The refusal is ours, in our words: no RuntimeError of a TaskGroup reaches the user."""
+async def test_add_after_the_block_does_not_reach_the_group(groups: Groups) -> None:
+    """The error is ours: no RuntimeError of a TaskGroup reaches the user."""
     refused: list[str] = []
     await adds_late(groups, refused)
     assert refused == ["as_completed_scoped(): the `async with` block has been left"]
@@ -429,7 +429,7 @@ async def test_adopted_tasks_are_not_created_again(
     assert task not in groups.created
 
 
-# How Tasks and TaskGroups are displayed.
+# How Tasks and TaskGroups are displayed
 
 
 async def fetch_orders() -> str:
@@ -459,7 +459,7 @@ def children_after(seconds: float) -> list[asyncio.Task[Any]]:
 
 
 def names(tasks: list[asyncio.Task[Any]]) -> set[tuple[str, str]]:
-    """The names of the coroutines of Tasks, as monitors and tracers read them."""
+    """Return the names of the coroutines of Tasks, as monitors and tracers read them."""
     coroutines: list[Any] = [task.get_coro() for task in tasks]
     return {(coroutine.__name__, coroutine.__qualname__) for coroutine in coroutines}
 
@@ -478,8 +478,8 @@ async def test_the_coroutine_of_a_task_has_the_name_of_the_child(
 
 @each_call
 @virtual
-async def test_the_coroutine_of_a_task_has_the_name_of_an_object(call: Call) -> None:
-    """A child that is no coroutine shows by the name of its type."""
+async def test_the_coroutine_of_a_task_has_the_name_of_an_awaitable_object(call: Call) -> None:
+    """A child that is not a coroutine has the name of its type."""
     tasks = children_after(0.5)
     await call(Query())
     assert names(tasks) == {("Query", "Query")}
@@ -488,7 +488,7 @@ async def test_the_coroutine_of_a_task_has_the_name_of_an_object(call: Call) -> 
 @each_call
 @virtual
 async def test_the_repr_of_a_task_names_the_child(call: Call) -> None:
-    """What asyncio logs, in debug mode or of a Task that is pending, names the user's coroutine."""
+    """What asyncio logs in debug mode, or of a pending Task, names the user's coroutine."""
     shown: list[str] = []
     tasks = children_after(0.5)
     asyncio.get_running_loop().call_later(0.5, lambda: shown.extend(map(repr, tasks)))
@@ -501,7 +501,7 @@ async def test_the_repr_of_a_task_names_the_child(call: Call) -> None:
 @each_call
 @virtual
 async def test_the_call_graph_of_a_child_leads_to_its_caller(call: Call) -> None:
-    """A child is awaited by the calling task, and shows the line at which it stands."""
+    """A child is awaited by the calling task, and has its current line."""
     shown: list[str] = []
 
     async def child() -> None:

@@ -1,4 +1,4 @@
-"""A call that is thrown into, closed or interrupted, or whose loop is gone."""
+"""A call into which an exception is thrown, or which is closed, or whose loop is closed."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from support.virtual_time import after
 
 @types.coroutine
 def thrown_into(call: Coroutine[Any, Any, Any], *errors: BaseException) -> Generator[Any, Any, Any]:
-    """Drive a coroutine as wrappers do, and throw these into it, one after the other."""
+    """Drive a coroutine as wrappers do, and throw these exceptions into it, one after the other."""
     awaited = call.send(None)
-    yield from asyncio.sleep(1).__await__()  # the children begin
+    yield from asyncio.sleep(1).__await__()  # the children start
     for error in errors:
         awaited = call.throw(error)
     while True:
@@ -40,8 +40,8 @@ def thrown_into(call: Coroutine[Any, Any, Any], *errors: BaseException) -> Gener
 
 @each_call
 @virtual
-async def test_what_is_thrown_in(call: Call) -> None:
-    """It comes out when all children have finished: of several the first."""
+async def test_an_exception_that_is_thrown_in(call: Call) -> None:
+    """It is raised when all children have finished: of several the first one."""
     log: list[str] = []
     one, other = LookupError("first"), LookupError("second")
     with pytest.raises(LookupError) as caught:
@@ -53,7 +53,7 @@ async def test_what_is_thrown_in(call: Call) -> None:
 @pytest.mark.parametrize("call", [gather, first])
 @virtual
 async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> None:
-    """The children are told what the caller was."""
+    """The children receive its message."""
     told: list[Any] = []
 
     async def child() -> None:
@@ -70,8 +70,8 @@ async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> No
 
 @each_call
 @virtual
-async def test_a_cancellation_with_two_messages_is_thrown_in(call: Call) -> None:
-    """A child can be told one of them."""
+async def test_two_cancellations_with_messages_are_thrown_in(call: Call) -> None:
+    """A child receives one of the messages."""
     log: list[str] = []
     with pytest.raises(asyncio.CancelledError) as caught:
         await thrown_into(call(stops_slowly(log)), asyncio.CancelledError("one", "two"))
@@ -79,12 +79,12 @@ async def test_a_cancellation_with_two_messages_is_thrown_in(call: Call) -> None
 
 
 class StruckError(Exception):
-    """Can be referred to weakly."""
+    """Supports weak references."""
 
 
 @types.coroutine
 def struck(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Drive a coroutine, throw an error into it and keep no reference to that."""
+    """Drive a coroutine, throw an exception into it and keep no reference to that."""
     call.send(None)
     yield from asyncio.sleep(0).__await__()
     yield call.throw(StruckError())
@@ -92,8 +92,8 @@ def struck(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
 
 
 @pytest.mark.parametrize("call", [gather, first])
-def test_what_is_thrown_in_leaves_no_cycle(call: Any) -> None:
-    """It is gone, and all of the call with it, when nobody refers to it any more."""
+def test_an_exception_that_is_thrown_in_leaves_no_cycle(call: Any) -> None:
+    """It is freed, with all of the call, once nothing refers to it."""
     gone: list[weakref.ref[StruckError]] = []
 
     async def main() -> None:
@@ -116,7 +116,7 @@ def test_what_is_thrown_in_leaves_no_cycle(call: Any) -> None:
 @pytest.mark.parametrize("call", [gather, first])
 @virtual
 async def test_a_call_that_is_closed(call: Call) -> None:
-    """Who closes a call's coroutine has its children cancelled: they can't be waited for."""
+    """Closing its coroutine cancels its children, which can't be joined."""
     log: list[str] = []
     running = call(forever(log), forever(log))
     running.send(None)
@@ -131,7 +131,7 @@ async def test_a_call_that_is_closed(call: Call) -> None:
 @pytest.mark.parametrize("call", [gather, first])
 @virtual
 async def test_failures_in_a_call_that_is_closed(call: Call, cleanups: int) -> None:
-    """Nobody is left who could hear of them, and asyncio does not report them either."""
+    """They can't be raised any more, and asyncio does not report them."""
 
     async def fails_in_cleanup() -> None:
         try:
@@ -154,7 +154,7 @@ async def gather_of_asyncio(*children: Any) -> Any:
 
 
 def reported(call: Any) -> list[str]:
-    """Close a loop when the call has made its first step, its children none, and collect it."""
+    """Close a loop after the first step of a call, and return what is reported when it is freed."""
     complaints: list[str] = []
     unfinished: list[str] = []
 
@@ -174,7 +174,7 @@ def reported(call: Any) -> list[str]:
 
 
 def test_a_block_on_a_loop_that_is_closed() -> None:
-    """What has failed in it is not reported when it is collected."""
+    """A failure in it is not reported when it is collected."""
     loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
 
     async def owner() -> None:
@@ -194,13 +194,13 @@ def test_a_block_on_a_loop_that_is_closed() -> None:
 
 @each_call
 def test_a_loop_that_is_closed_before_the_first_step(call: Call) -> None:
-    """Nothing else is reported than of gather's: Tasks are pending, coroutines have not begun."""
+    """As with gather, pending Tasks and coroutines that never started are reported."""
     assert set(reported(call)) == set(reported(gather_of_asyncio))
 
 
 @each_call
 def test_two_interrupts(call: Call) -> None:
-    """Each goes through the loop; if the loop goes on, the call raises the first one."""
+    """The loop raises each; if the loop runs on, the call raises the first one."""
 
     async def interrupts() -> None:
         raise KeyboardInterrupt
@@ -231,7 +231,7 @@ def test_two_interrupts(call: Call) -> None:
 def test_an_interrupt_is_raised_once_in_asyncio_run(
     call: Call, kind: type[BaseException], steps: int, *, eager: bool
 ) -> None:
-    """It ends `asyncio.run`, whose clean-up closes async generators, as with asyncio.gather."""
+    """It ends `asyncio.run`, which still closes async generators, as with asyncio.gather."""
     closed: list[str] = []
 
     async def exits() -> None:

@@ -1,6 +1,6 @@
 """Awaitables that a call does not start: coroutines are closed, everything else is left alone.
 
-To close an unstarted `anext(generator)` throws GeneratorExit into the generator itself on 3.13+.
+Closing an unstarted `anext(generator)` throws GeneratorExit into the generator itself on 3.13+.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Own(Coroutine[Any, Any, int]):
 
 
 class Simple:
-    """An object with `__await__`, and a `close()` that a call has no business to call."""
+    """An object with `__await__`, and a `close()` that a call must not use."""
 
     def __init__(self, generator: AsyncGenerator[int, None]) -> None:
         self._generator = generator
@@ -75,7 +75,7 @@ each_kind = pytest.mark.parametrize(
 )
 
 
-# A call that is given one, and does not start it.
+# Calls that are given one, and do not start it
 
 
 async def fails() -> None:
@@ -201,7 +201,7 @@ async def stream_without_time(awaitable: Any) -> None:
 async def add_refuses(awaitable: Any) -> None:
     async with as_completed_scoped([forever()]) as outcomes:
         outcomes.cancel()
-        with pytest.raises(RuntimeError, match="nothing can be added"):
+        with pytest.raises(RuntimeError, match="can't add a child"):
             outcomes.add(awaitable)
 
 
@@ -266,7 +266,7 @@ each_use = pytest.mark.parametrize(
 @each_kind
 @virtual
 async def test_an_unstarted_awaitable_is_left_alone(use: Use, make: Make) -> None:
-    """It can still be awaited, and the generator behind it yields all that is left."""
+    """It can still be awaited, and its generator still yields every item."""
     generator = rows()
     assert await anext(generator) == 0
     awaitable = make(generator)
@@ -278,7 +278,7 @@ async def test_an_unstarted_awaitable_is_left_alone(use: Use, make: Make) -> Non
 @each_use
 @virtual
 async def test_an_unstarted_coroutine_is_closed(use: Use) -> None:
-    """It is not "never awaited", and did not run."""
+    """It is not "never awaited", and has not run."""
     coroutine = after(0, AssertionError("it has run"))
     await use(coroutine)
     assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
@@ -287,7 +287,7 @@ async def test_an_unstarted_coroutine_is_closed(use: Use) -> None:
 @each_kind
 @virtual
 async def test_a_started_awaitable_runs(make: Make) -> None:
-    """A sibling that fails in its first step does not keep it from making a step."""
+    """A sibling that fails in its first step does not keep it from starting."""
     generator = rows()
     assert await anext(generator) == 0
     with pytest.raises(KeyError):

@@ -1,4 +1,4 @@
-"""An exception comes out as the object that it is, whatever its class has made of it."""
+"""An exception propagates as the same object, whatever its class does."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from support.virtual_time import after
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """Forbids to set any attribute."""
+    """Raises when any attribute is set."""
 
     code: int = 404
 
 
 class SlottedError(Exception):
-    """Forbids it by hand."""
+    """The same, by hand."""
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(name)
@@ -56,7 +56,7 @@ class UndecidedError(Exception):
 
 
 class UnspeakableError(Exception):
-    """Can't be shown."""
+    """Can't be converted to a string."""
 
     def __str__(self) -> str:
         raise RuntimeError("no str")
@@ -66,20 +66,20 @@ class UnspeakableError(Exception):
 
 
 class MisnotedError(Exception):
-    """Has notes that are none."""
+    """Has notes that are not a list."""
 
     __notes__: Any = 3
 
 
 class MixednotesError(Exception):
-    """Has notes that are no text."""
+    """Has notes that are not strings."""
 
     def __init__(self) -> None:
         self.__notes__: Any = [None, 3]
 
 
 class NotesRaiseError(Exception):
-    """Has notes that can't be had."""
+    """Raises when its notes are read."""
 
     @property
     def __notes__(self) -> Any:  # type: ignore[override]  # that is the point
@@ -87,7 +87,7 @@ class NotesRaiseError(Exception):
 
 
 class NamelessError(Exception):
-    """Answers to an unknown name with another error."""
+    """Raises another exception for an unknown attribute."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(name)
@@ -103,14 +103,14 @@ class EqualError(Exception):
 
 
 class UntracedError(Exception):
-    """Forbids to change its traceback."""
+    """Raises when its traceback is set."""
 
     def with_traceback(self, traceback: object) -> Any:
         raise RuntimeError("no traceback")
 
 
 class HiddenError(Exception):
-    """Hides all that exceptions have in common."""
+    """Hides all attributes that exceptions have."""
 
     def __getattribute__(self, name: str) -> Any:
         if name in {"__traceback__", "__context__", "__cause__", "with_traceback"}:
@@ -119,7 +119,7 @@ class HiddenError(Exception):
 
 
 class ContextRaisesError(Exception):
-    """Has a context that can't be had."""
+    """Raises when its context is read."""
 
     @property
     def __context__(self) -> Any:  # type: ignore[override]  # that is the point
@@ -153,17 +153,15 @@ async def fails_in_cleanup(error: Exception) -> None:
         raise error
 
 
-@each_odd_one
-@pytest.mark.parametrize("place", ["first", "second"])
-@virtual
-async def test_gather_raises_the_first_failure(odd: type[Exception], place: str) -> None:
-    """The very object is raised, be it the odd one or its sibling that has an odd one to show."""
-    errors = [odd(), ValueError("usual")] if place == "first" else [ValueError("usual"), odd()]
-    raised: BaseException | None = None
-    try:
-        await gather_structured(after(1, errors[0]), fails_in_cleanup(errors[1]))
-    except BaseException as error:  # noqa: BLE001 - looked at below
-        raised = error
+def in_order(odd: type[Exception], place: str) -> list[Exception]:
+    """Return the exception of the first and of the second child that fails."""
+    errors = [odd(), ValueError("usual")]
+    return errors if place == "first" else errors[::-1]
+
+
+def check_raised(
+    raised: BaseException | None, errors: list[Exception], odd: type[Exception], place: str
+) -> None:
     assert raised is errors[0]
     if place == "second":
         assert raised is not None
@@ -171,9 +169,23 @@ async def test_gather_raises_the_first_failure(odd: type[Exception], place: str)
 
 
 @each_odd_one
+@pytest.mark.parametrize("place", ["first", "second"])
 @virtual
-async def test_odd_failures_are_returned(odd: type[Exception]) -> None:
-    """Where exceptions are returned each is the very object, and in the group of all failures."""
+async def test_gather_raises_the_first_failure(odd: type[Exception], place: str) -> None:
+    """The same object is raised, whether it is the unusual one or shows the unusual one."""
+    errors = in_order(odd, place)
+    raised: BaseException | None = None
+    try:
+        await gather_structured(after(1, errors[0]), fails_in_cleanup(errors[1]))
+    except BaseException as error:  # noqa: BLE001 - looked at below
+        raised = error
+    check_raised(raised, errors, odd, place)
+
+
+@each_odd_one
+@virtual
+async def test_unusual_failures_are_returned(odd: type[Exception]) -> None:
+    """With `return_exceptions` each is the same object, in the list and in the group."""
     errors = [odd(), odd(), asyncio.CancelledError()]
     children = [after(1, errors[0]), after(2, errors[1]), after(3, errors[2]), after(4, "d")]
     gathered = await gather_structured(*children, return_exceptions=True)
@@ -185,8 +197,8 @@ async def test_odd_failures_are_returned(odd: type[Exception]) -> None:
 
 @each_odd_one
 @virtual
-async def test_odd_failures_are_outcomes(odd: type[Exception]) -> None:
-    """A failed child is Failed with the very object, beside the values that arrived."""
+async def test_unusual_failures_are_outcomes(odd: type[Exception]) -> None:
+    """A failed child is Failed with the same object, and values are kept."""
     errors = [odd(), odd()]
     children = [after(1, errors[0]), after(2, "b"), fails_in_cleanup(errors[1])]
     found = await first_n_within(children, 1)
@@ -200,9 +212,9 @@ async def test_odd_failures_are_outcomes(odd: type[Exception]) -> None:
 @each_odd_one
 @pytest.mark.parametrize("place", ["first", "second"])
 @virtual
-async def test_an_odd_failure_that_leaves_a_block(odd: type[Exception], place: str) -> None:
-    """What `await outcome` raises goes on as the object that it is, out of the block as well."""
-    errors = [odd(), ValueError("usual")] if place == "first" else [ValueError("usual"), odd()]
+async def test_an_unusual_failure_that_leaves_a_block(odd: type[Exception], place: str) -> None:
+    """What `await outcome` raises leaves the block as the same object."""
+    errors = in_order(odd, place)
     raised: BaseException | None = None
     children = [after(1, errors[0]), fails_in_cleanup(errors[1])]
     try:
@@ -211,10 +223,7 @@ async def test_an_odd_failure_that_leaves_a_block(odd: type[Exception], place: s
                 await outcome
     except BaseException as error:  # noqa: BLE001 - looked at below
         raised = error
-    assert raised is errors[0]
-    if place == "second":
-        assert raised is not None
-        assert odd.__name__ in raised.__notes__[-1]
+    check_raised(raised, errors, odd, place)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +232,8 @@ async def test_an_odd_failure_that_leaves_a_block(odd: type[Exception], place: s
     ids=lambda odd: odd.__name__,
 )
 @virtual
-async def test_an_odd_failure_shows_the_others(odd: type[Exception]) -> None:
-    """The failures of its siblings are in its notes, though it forbids to set or to add them."""
+async def test_an_unusual_failure_shows_the_others(odd: type[Exception]) -> None:
+    """Its siblings' failures are in its notes, although it refuses to set or add them."""
     error = odd()
     with pytest.raises(odd) as caught:
         await gather_structured(after(1, error), fails_in_cleanup(ValueError("the other one")))

@@ -1,4 +1,4 @@
-"""Loops that are not asyncio's: what is asked of them, and what is taken for the answer."""
+"""Event loops that are not asyncio's, and lack some of its methods."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import pytest
 from simloop.choosers import First
 from simloop.loop import DeterministicLoop
 from structgather import gather_structured
-from structgather._group import is_closed, keeps_a_history
+from structgather._group import is_closed, replays_timers
 from support.virtual_tests import stops_slowly
 from support.virtual_time import after
 
 
 class NeverClosed(asyncio.AbstractEventLoop):
-    """Raises NotImplementedError, as a workflow engine's loop does: it can't be closed."""
+    """Raises NotImplementedError, as a workflow engine's loop does, which can't be closed."""
 
 
-def test_a_loop_that_cannot_be_closed_is_open_and_keeps_a_history() -> None:
-    """No timer is set on it for the sake of a log."""
+def test_a_loop_that_cannot_be_closed_is_open_and_replays_timers() -> None:
+    """No timer is set on it for a log message."""
     loop = NeverClosed()  # type: ignore[abstract]  # nothing else is asked of it
     assert not is_closed(loop)
-    assert keeps_a_history(loop)
+    assert replays_timers(loop)
 
 
-def test_asyncios_own_loop_is_open_until_it_is_closed_and_keeps_none() -> None:
-    """It says so itself."""
+def test_asyncios_own_loop_is_open_until_it_is_closed_and_replays_no_timers() -> None:
+    """It implements `is_closed`."""
     loop = asyncio.new_event_loop()
-    assert (is_closed(loop), keeps_a_history(loop)) == (False, False)
+    assert (is_closed(loop), replays_timers(loop)) == (False, False)
     loop.close()
-    assert (is_closed(loop), keeps_a_history(loop)) == (True, False)
+    assert (is_closed(loop), replays_timers(loop)) == (True, False)
 
 
 class Refusal:
@@ -42,7 +42,7 @@ class Refusal:
 
 
 class Refusing(DeterministicLoop):
-    """Refuses to cancel the timer of a child's time."""
+    """Refuses to cancel the timer of a `child_timeout`."""
 
     def call_at(self, when: float, callback: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # simpler
         timer = super().call_at(when, callback, *args, **options)
@@ -50,7 +50,7 @@ class Refusing(DeterministicLoop):
 
 
 def test_a_loop_that_refuses_to_cancel_a_timer() -> None:
-    """Its error comes out when all children have finished."""
+    """Its exception is raised when all children have finished."""
     log: list[str] = []
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""What `first_n_within` promises: the first values inside a time, and what became of the rest."""
+"""`first_n_within`: the first values within a time, and the outcomes of all children."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BROKEN = ValueError("broken")
 
 
 def kinds(found: FirstN[Any]) -> list[str]:
-    """How the children ended, in one word each, in the order of the input."""
+    """Return the type of each outcome, in input order."""
     assert [outcome.index for outcome in found.outcomes] == [*range(len(found.outcomes))]
     return [type(outcome).__name__ for outcome in found.outcomes]
 
 
 async def stubborn(value: Any) -> Any:
-    """Return or raise `value` when it is cancelled."""
+    """Return or raise `value` when cancelled."""
     try:
         await forever()
     except asyncio.CancelledError:
@@ -36,22 +36,22 @@ async def stubborn(value: Any) -> Any:
 
 @virtual
 async def test_the_first_n_values_by_time() -> None:
-    """`values` are the first n that arrived, in that order; the call is over with the n-th."""
+    """`values` are the first n in time, in that order; the call returns after the n-th."""
     found = await first_n_within([after(3, "c"), after(1, "a"), after(2, "b"), after(9, "d")], 2)
     assert (found.values, found.reason, found.met, now()) == (["a", "b"], "met", True, 2)
     assert kinds(found) == ["Cancelled", "Ok", "Ok", "Cancelled"]
 
 
 @virtual
-async def test_without_n_all_values_are_waited_for() -> None:
+async def test_without_n_all_values_are_awaited() -> None:
     """`n=None` stands for the number of inputs."""
     found = await first_n_within([after(2, "b"), after(1, "a")])
     assert (found.values, found.reason, now()) == (["a", "b"], "met", 2)
 
 
 @virtual
-async def test_n_of_no_input() -> None:
-    """Without inputs, all values of none have arrived; but one of none can't."""
+async def test_n_without_inputs() -> None:
+    """All values of no input have arrived; n=1 is never met."""
     assert (await first_n_within([])).reason == "met"
     assert (await first_n_within([], 0)).reason == "met"
     assert (await first_n_within([], 1)).reason == "exhausted"
@@ -59,7 +59,7 @@ async def test_n_of_no_input() -> None:
 
 @virtual
 async def test_with_n_0_nothing_starts() -> None:
-    """`n=0` is met at once: coroutines are closed, what runs already is cancelled and joined."""
+    """`n=0` is met at once: coroutines are closed, adopted Tasks are cancelled and joined."""
     log: list[str] = []
     task = asyncio.create_task(stops_slowly(log))
     await asyncio.sleep(0)
@@ -70,14 +70,14 @@ async def test_with_n_0_nothing_starts() -> None:
 
 @virtual
 async def test_n_larger_than_the_input() -> None:
-    """When all children have ended and n values have not arrived, the reason is "exhausted"."""
+    """If all children finish before n values have arrived, the reason is "exhausted"."""
     found = await first_n_within([after(1, "a"), after(2, BROKEN)], 3)
     assert (found.values, found.reason, found.met, now()) == (["a"], "exhausted", False, 2)
 
 
 @virtual
-async def test_ties_in_one_turn_of_the_loop() -> None:
-    """Of values that arrive in one turn, only the first n count; the others are losers."""
+async def test_ties_in_one_loop_iteration() -> None:
+    """Of values that arrive in one iteration, only the first n are winners."""
     found = await first_n_within([after(1, "a"), after(1, "b"), after(1, "c")], 2)
     assert found.values == ["a", "b"]
     assert kinds(found) == ["Ok", "Ok", "Cancelled"]
@@ -85,7 +85,7 @@ async def test_ties_in_one_turn_of_the_loop() -> None:
 
 @virtual
 async def test_a_failure_does_not_end_the_call() -> None:
-    """Only values count: a child that fails, or cancels itself, is passed over."""
+    """A child that fails, or cancels itself, does not count towards n."""
 
     async def gives_up() -> str:
         raise asyncio.CancelledError
@@ -99,21 +99,21 @@ async def test_a_failure_does_not_end_the_call() -> None:
 
 
 @virtual
-async def test_what_has_arrived_at_the_deadline_is_kept() -> None:
-    """At the deadline the call is over, with the values so far; late children are TimedOut."""
+async def test_values_before_the_deadline_are_kept() -> None:
+    """At the deadline the call has the values so far; late children are TimedOut."""
     found = await first_n_within([after(1, "a"), after(9, "b"), after(2, BROKEN)], within=3)
     assert (found.values, found.reason, found.met, now()) == (["a"], "deadline", False, 3)
     assert kinds(found) == ["Ok", "TimedOut", "Failed"]
     late = found.outcomes[1]
     assert isinstance(late, TimedOut)
     assert str(late.error).startswith("first_n_within(): child 1, after (Task-")
-    assert str(late.error).endswith("was not done within 3 s")
+    assert str(late.error).endswith("had not finished after 3 s")
     assert late.elapsed == 3
 
 
 @virtual
 async def test_a_value_in_the_tick_of_the_deadline_is_in_time() -> None:
-    """What arrives in the very tick of the deadline counts, whichever timer was set first."""
+    """A value that arrives in the tick of the deadline is kept, whichever timer is older."""
     found = await first_n_within([after(2, "a"), after(2, "b")], within=2)
     assert (found.values, found.reason) == (["a", "b"], "met")
     one = asyncio.create_task(after(2, "a"))
@@ -124,22 +124,22 @@ async def test_a_value_in_the_tick_of_the_deadline_is_in_time() -> None:
 
 @virtual
 async def test_the_deadline_waits_for_cleanups() -> None:
-    """The children that the deadline cancels are joined, however long their cleanup takes."""
+    """Children cancelled at the deadline are joined, however long their cleanup takes."""
     log: list[str] = []
     found = await first_n_within([stops_slowly(log, 5)], within=1)
     assert (found.reason, log, now()) == ("deadline", ["cleaned up"], 6)
 
 
 @virtual
-async def test_a_deadline_that_nobody_needs_is_no_deadline() -> None:
-    """A call whose children all end in time is over when they are."""
+async def test_a_deadline_that_is_not_reached() -> None:
+    """If all children finish in time, the call returns when they have finished."""
     found = await first_n_within([after(1, "a"), after(1, BROKEN)], within=9)
     assert (found.reason, now()) == ("exhausted", 1)
 
 
 @virtual
-async def test_within_0_only_what_is_done_counts() -> None:
-    """`within=0`: nothing starts; Tasks that are done count, those that run are ended."""
+async def test_within_0_only_done_tasks_count() -> None:
+    """With `within=0` nothing starts; done Tasks count, running ones are cancelled."""
     log: list[str] = []
     done, runs = asyncio.create_task(after(0, "a")), asyncio.create_task(stops_slowly(log))
     await asyncio.sleep(0.5)
@@ -154,12 +154,12 @@ async def test_within_0_only_what_is_done_counts() -> None:
     ]
 
 
-# The losers.
+# Losers
 
 
 @virtual
-async def test_what_losers_do_is_in_outcomes() -> None:
-    """A value or an error that comes while a loser is being cancelled is kept, and not a winner."""
+async def test_losers_that_return_or_raise_are_in_outcomes() -> None:
+    """A value or exception of a cancelled loser is kept in its outcome, and not a winner."""
     found = await first_n_within([stubborn("late"), stubborn(BROKEN), after(1, "a")], 1)
     assert found.values == ["a"]
     assert found.outcomes[:2] == [Ok("late", 0, 1.0), Failed(BROKEN, 1, 1.0)]
@@ -170,15 +170,15 @@ async def test_what_losers_do_is_in_outcomes() -> None:
 
 @virtual
 async def test_losers_are_joined() -> None:
-    """The call is over when the last loser's cleanup is."""
+    """The call returns after the last loser's cleanup."""
     log: list[str] = []
     found = await first_n_within([stops_slowly(log, 5), after(1, "a")], 1)
     assert (found.values, log, now()) == (["a"], ["cleaned up"], 6)
 
 
 @virtual
-async def test_adopted_tasks_lead_the_childrens_life() -> None:
-    """A Task that is handed over is cancelled and joined as if the call had made it."""
+async def test_adopted_tasks_are_cancelled_and_joined() -> None:
+    """An adopted Task is cancelled and joined like a child that the call created."""
     log: list[str] = []
     task = asyncio.create_task(stops_slowly(log))
     future = asyncio.get_running_loop().create_future()
@@ -188,8 +188,8 @@ async def test_adopted_tasks_lead_the_childrens_life() -> None:
 
 
 @virtual
-async def test_the_time_of_a_child_begins_when_the_generator_is_at_its_end() -> None:
-    """What the generator takes to make the inputs is not the children's."""
+async def test_child_timeout_starts_after_the_generator_is_exhausted() -> None:
+    """The time that the generator takes does not count."""
     loop = asyncio.get_running_loop()
     clock, skipped = loop.time, 0.0
 
@@ -205,8 +205,8 @@ async def test_the_time_of_a_child_begins_when_the_generator_is_at_its_end() -> 
 
 
 @virtual
-async def test_what_never_started_is_an_outcome_too() -> None:
-    """An input whose turn never came is Cancelled, with `elapsed` 0, and closed."""
+async def test_a_child_that_never_started_has_an_outcome() -> None:
+    """A queued input is Cancelled, with `elapsed` 0, and closed."""
     log: list[str] = []
     found = await first_n_within([after(1, "a"), forever(log), forever(log)], 1, limit=1)
     assert log == []
@@ -215,11 +215,11 @@ async def test_what_never_started_is_an_outcome_too() -> None:
         assert (str(outcome.error), outcome.elapsed) == ("never started", 0)
 
 
-# limit, and where the inputs come from
+# `limit`, and the input
 
 
 class Pulled:
-    """Makes children when it is asked to, and counts."""
+    """Creates children on demand, and counts them."""
 
     def __init__(self, *seconds: float) -> None:
         self.seconds = seconds
@@ -241,7 +241,7 @@ class Pulled:
 
 @virtual
 async def test_a_generator_is_pulled_as_there_is_room() -> None:
-    """With `limit`, no more than that many run, and no more is pulled than runs or has ended."""
+    """With `limit`, at most that many run, and an input is pulled only when there is room."""
     pulled = Pulled(2, 1, 1.5, 9, 9, 9)
     found = await first_n_within(iter(pulled), 3, limit=2)
     assert found.values == [2, 1, 3]
@@ -251,21 +251,21 @@ async def test_a_generator_is_pulled_as_there_is_room() -> None:
 
 @virtual
 async def test_an_endless_generator() -> None:
-    """What is never asked for need not end."""
+    """It is not pulled after n values."""
     found = await first_n_within((after(1, "a") for _ in iter(int, 1)), 3, limit=2)
     assert (found.values, len(found.outcomes)) == (["a", "a", "a"], 4)
 
 
 @virtual
 async def test_all_values_of_a_generator() -> None:
-    """`n=None` waits for all that a generator makes, also when it is pulled one by one."""
+    """`n=None` waits for all children of a generator, also if it is pulled lazily."""
     found = await first_n_within(iter(Pulled(1, 1, 1)), limit=1)
     assert (found.values, found.reason, now()) == ([1, 2, 3], "met", 3)
 
 
 @virtual
-async def test_child_timeout_counts_from_the_start() -> None:
-    """Each child has its own time, from its own start; a late one is TimedOut."""
+async def test_child_timeout_counts_from_the_start_of_each_child() -> None:
+    """Each child is timed from its own start, and is TimedOut if it exceeds the time."""
     found = await first_n_within(
         [after(2, "a"), forever(), after(2, "b")], limit=1, child_timeout=3
     )
@@ -276,7 +276,7 @@ async def test_child_timeout_counts_from_the_start() -> None:
 
 @virtual
 async def test_an_iterable_that_raises_half_way() -> None:
-    """Its error is raised; children that were started make their first step and are joined."""
+    """Its exception is raised; started children make their first step and are joined."""
     log: list[str] = []
 
     def makes_two() -> Iterator[Any]:
@@ -290,12 +290,12 @@ async def test_an_iterable_that_raises_half_way() -> None:
     assert log == ["cleaned up"] * 2
     with pytest.raises(ValueError, match=r"^broken$"):
         await first_n_within(makes_two())
-    assert len(log) == 2  # without a limit nothing is started before all inputs are taken
+    assert len(log) == 2  # without a limit nothing is started before the input is exhausted
 
 
 @virtual
-async def test_an_iterable_that_raises_when_some_run() -> None:
-    """The children that ran when it raised are cancelled and joined first."""
+async def test_an_iterable_that_raises_while_children_run() -> None:
+    """Running children are cancelled and joined first."""
     log: list[str] = []
 
     def makes_two() -> Iterator[Any]:
@@ -309,8 +309,8 @@ async def test_an_iterable_that_raises_when_some_run() -> None:
 
 
 @virtual
-async def test_what_a_late_child_returns_is_in_outcomes() -> None:
-    """A child that will not stop at its own time, and returns then, is no winner; but kept."""
+async def test_the_value_of_a_late_child_is_in_its_outcome() -> None:
+    """A child that ignores its timeout and returns is not a winner, but its value is kept."""
 
     async def will_not_stop() -> str:
         with contextlib.suppress(asyncio.CancelledError):
@@ -325,7 +325,7 @@ async def test_what_a_late_child_returns_is_in_outcomes() -> None:
 
 @virtual
 async def test_no_timer_is_left_when_the_values_are_there() -> None:
-    """A deadline of an hour keeps nothing for an hour."""
+    """A deadline of an hour keeps nothing alive for an hour."""
     assert (await first_n_within([after(1, "a")], within=3600)).met
     gc.collect()
     handles = [thing for thing in gc.get_objects() if type(thing) is asyncio.TimerHandle]
@@ -333,15 +333,15 @@ async def test_no_timer_is_left_when_the_values_are_there() -> None:
 
 
 @virtual
-async def test_what_is_late_from_the_beginning_is_told_so() -> None:
-    """With `within=0` a child that was not done has had 0 seconds."""
+async def test_with_within_0_the_timeout_of_0_is_reported() -> None:
+    """With `within=0` the TimeoutError says that the child had 0 seconds."""
     found = await first_n_within([asyncio.ensure_future(forever())], within=0)
-    assert "was not done within 0 s" in str(found.outcomes[0].exception())
+    assert "had not finished after 0 s" in str(found.outcomes[0].exception())
 
 
 @virtual
-async def test_within_0_a_generator_with_a_limit_is_asked_for_nothing() -> None:
-    """It could have no end; and what it makes could not be done."""
+async def test_within_0_a_generator_with_a_limit_is_not_pulled() -> None:
+    """It could be infinite, and its children could not be done."""
     asked: list[int] = []
 
     def generator() -> Iterator[Any]:
@@ -354,8 +354,8 @@ async def test_within_0_a_generator_with_a_limit_is_asked_for_nothing() -> None:
 
 
 @virtual
-async def test_within_0_with_a_limit_what_is_done_counts() -> None:
-    """Of what exists already, wherever it stands."""
+async def test_within_0_with_a_limit_done_tasks_count() -> None:
+    """At any position."""
     done = asyncio.get_running_loop().create_future()
     done.set_result("done")
     found = await first_n_within([after(0, "a"), after(0, "b"), done], within=0, limit=1)

@@ -25,7 +25,7 @@ from structgather._timers import ChildTimeouts
 from support.virtual_time import run
 
 Coro = Coroutine[Any, Any, None]
-call: Any = gather_structured  # no type checker lets these calls pass
+call: Any = gather_structured  # type checkers reject these calls
 
 
 class Children:
@@ -46,7 +46,7 @@ class Children:
 
 
 async def refused(error: type[Exception], message: str, *bad: Any, **options: Any) -> None:
-    """Call with three children and `bad` at each position in turn; expect `message`."""
+    """Call with three children and `bad` at each position in turn, and expect `message`."""
     for position in range(4 if bad else 1):
         children = Children()
         arguments = [*children.coroutines[:position], *bad, *children.coroutines[position:]]
@@ -140,7 +140,7 @@ each_collection = pytest.mark.parametrize(("collection", "hint"), COLLECTIONS)
 def test_a_collection_in_place_of_arguments_is_closed(
     collection: Any, hint: str, options: dict[str, Any]
 ) -> None:
-    """A forgotten star is one error; the coroutines are not "never awaited" in addition."""
+    """A forgotten star is one error, without "never awaited" warnings on top."""
 
     async def main() -> None:
         children = Children()
@@ -173,7 +173,7 @@ async def adding(inputs: Any) -> None:
 @each_collection
 @pytest.mark.parametrize("refusing", [first_of, stream_of, stream_with_a_limit])
 def test_a_collection_in_a_collection_is_closed(refusing: Any, collection: Any, hint: str) -> None:
-    """The other functions close what they refuse as well."""
+    """The other functions close the coroutines in it as well."""
 
     async def main() -> None:
         children = Children()
@@ -186,7 +186,7 @@ def test_a_collection_in_a_collection_is_closed(refusing: Any, collection: Any, 
 
 @pytest.mark.parametrize("collection", [collection for collection, _ in COLLECTIONS])
 def test_a_block_that_is_never_entered_closes_its_coroutines(collection: Any) -> None:
-    """Whatever containers they came in."""
+    """In whatever containers they are."""
     children = Children()
     block: Any = as_completed_scoped
     for inputs in (collection(children.coroutines), [collection(children.coroutines)]):
@@ -201,7 +201,7 @@ def test_a_collection_that_is_added_is_closed(collection: Any) -> None:
 
     async def main() -> None:
         children = Children()
-        with pytest.raises(TypeError, match="what is added must be awaitable"):
+        with pytest.raises(TypeError, match=r"the argument of add\(\) must be awaitable"):
             await adding(collection(children.coroutines))
         children.check_untouched()
 
@@ -228,7 +228,7 @@ class Homemade(Coroutine[Any, Any, None]):
 
 
 def test_a_coroutine_of_another_class_is_left_alone() -> None:
-    """Only plain coroutines are closed: to close anything else may run code of its author."""
+    """Only plain coroutines are closed: `close()` of anything else may run arbitrary code."""
     homemade = Homemade()
 
     async def main() -> None:
@@ -239,7 +239,7 @@ def test_a_coroutine_of_another_class_is_left_alone() -> None:
     assert not homemade.closed
 
 
-# Also on a loop whose Tasks are asyncio's own, which are checked by a faster path.
+# Also on a loop whose Tasks are asyncio's own, which take a faster path.
 on_each_loop = pytest.mark.parametrize("run", [run, asyncio.run], ids=["virtual", "asyncio"])
 
 
@@ -264,7 +264,7 @@ def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
     """The calling task would wait for itself: a RuntimeError."""
 
     async def main() -> None:
-        message = r"gather_structured\(\): POSITION is the calling task, which can't be joined: .+"
+        message = r"gather_structured\(\): POSITION is the calling task; waiting for it would .+"
         await refused(RuntimeError, message, asyncio.current_task())
 
     run(main())
@@ -284,7 +284,7 @@ def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
     ],
 )
 def test_a_bad_limit(limit: object, error: type[Exception], told: str) -> None:
-    """A limit is a whole number of at least 1."""
+    """A limit is an integer of at least 1, or None."""
     run(refused(error, rf"gather_structured\(\): {told}", limit=limit))
 
 
@@ -308,14 +308,14 @@ def test_a_bad_limit(limit: object, error: type[Exception], told: str) -> None:
     ],
 )
 def test_a_bad_child_timeout(seconds: object, error: type[Exception], told: str) -> None:
-    """A time is a number of seconds, at least 0."""
+    """It is a number of seconds, at least 0, or None."""
     message = rf"gather_structured\(\): child_timeout {told}"
     run(refused(error, message, child_timeout=seconds))
 
 
 @pytest.mark.parametrize("argument", ["within", "timeout", "seconds"])
 def test_more_seconds_than_a_float_can_hold(argument: str) -> None:
-    """Wherever seconds are given: an error that names the argument."""
+    """Every argument with seconds raises an error that names it."""
 
     async def main() -> None:
         if argument == "within":
@@ -332,13 +332,13 @@ def test_more_seconds_than_a_float_can_hold(argument: str) -> None:
 
 @pytest.mark.parametrize("seconds", [None, math.inf])
 def test_no_time_limit(seconds: float | None) -> None:
-    """None and infinity stand for no limit."""
+    """None and infinity mean no limit."""
     late = asyncio.sleep(1e9, "late")
     assert run(call(late, child_timeout=seconds)) == ["late"]
 
 
-def test_both_ways_to_have_all_failures() -> None:
-    """`return_exceptions` and `exception_group` exclude each other."""
+def test_return_exceptions_and_exception_group() -> None:
+    """They exclude each other."""
     message = (
         r"gather_structured\(\): return_exceptions and exception_group exclude each other; .+"
         r"\.exception_group\(\) and \.raise_failures\(\)"
@@ -365,7 +365,7 @@ def step(coroutine: Coro) -> None:
 
 
 def test_outside_an_event_loop() -> None:
-    """Without a running event loop there is a RuntimeError, and nothing is left."""
+    """Without a running event loop it raises RuntimeError, and closes its coroutines."""
     children = Children()
     with pytest.raises(RuntimeError, match=r"gather_structured\(\) needs a running asyncio event"):
         step(call(*children.coroutines))
@@ -373,7 +373,7 @@ def test_outside_an_event_loop() -> None:
 
 
 def test_outside_a_task() -> None:
-    """In a callback, where there is no task, there is a RuntimeError, and nothing is left."""
+    """In a callback, outside any task, it raises RuntimeError, and closes its coroutines."""
     children = Children()
 
     async def main() -> None:
@@ -416,7 +416,7 @@ def test_a_call_that_is_never_awaited() -> None:
     assert [str(warning.message) for warning in warned] == [
         "coroutine 'gather_structured' was never awaited"
     ]
-    warned.clear()  # they refer to the coroutine that was dropped
+    warned.clear()  # the warnings refer to the coroutine that was dropped
     children.check_untouched()
 
 
@@ -434,8 +434,8 @@ def test_a_bad_argument_beside_a_child_that_has_started() -> None:
     run(main())
 
 
-def test_both_ways_without_a_child() -> None:
-    """Options that exclude each other do so without children too."""
+def test_options_that_exclude_each_other_without_children() -> None:
+    """They are refused all the same."""
     with pytest.raises(ValueError, match="exclude each other"):
         run(call(return_exceptions=True, exception_group=True))
 
@@ -449,7 +449,7 @@ async def race(bad: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize("refused_call", [call, race, enter])
-def test_a_refused_call_is_gone_without_the_collector(refused_call: Any) -> None:
+def test_a_refused_call_is_freed_without_the_collector(refused_call: Any) -> None:
     """Also with a `child_timeout`, whose timers refer to the call."""
 
     async def main() -> None:

@@ -1,7 +1,7 @@
 """CPython's own tests of gather, run over `gather_structured`.
 
-They call gather where no task awaits it, so an adapter makes a Task of ours. Where ours is meant to
-differ is named here, with the row of `differences.py` that says so.
+They call gather outside of tasks; an adapter wraps ours in a task. Intended differences are listed
+here, each with its row of `differences.py`.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ TASKS = "test.test_asyncio.test_tasks"
 CLASSES = {
     "FutureGatherTests": "",
     "CoroutineGatherTests": "",
-    "CTask_CFuture_Tests": "gather",  # of all tests of tasks, those of gather
+    "CTask_CFuture_Tests": "gather",  # the classes with tests of gather, among all tests of tasks
 }
 
-#: They are not of gather.
+#: Not tests of gather.
 OTHERS = {"test_env_var_debug"}
 
-#: Where ours is meant to differ, and the row that says so.
+#: Cases of intended differences, and the row of the table for each.
 DIFFER = {
     # They complete or fail a sibling after the failure: ours has cancelled it by then.
     "FutureGatherTests.test_one_exception": "a child raises",
     "FutureGatherTests.test_one_cancellation": "a child cancels itself",
     "CoroutineGatherTests.test_one_exception": "a child raises",
     "CoroutineGatherTests.test_exception_marking": "a child raises",
-    # They expect the call itself to raise: a coroutine does so when it is awaited.
+    # They expect the call itself to raise: a coroutine raises when it is awaited.
     "FutureGatherTests.test_constructor_heterogenous_futures": "without `await`",
     "CoroutineGatherTests.test_issue46672": "without `await`",
-    # They cancel the Future itself, where ours has a task that awaits.
+    # They cancel the Future itself; ours is awaited by a task.
     "CTask_CFuture_Tests.test_cancel_gather_1": "without `await`",
     "CTask_CFuture_Tests.test_gather_shield": "without `await`",
 }
@@ -47,7 +47,7 @@ CASES = find_cases(TASKS, CLASSES, OTHERS)
 
 
 def as_a_future(*children: Any, **options: Any) -> Awaitable[Any]:
-    """Call `gather_structured` where gather is called: with a loop that runs, or doesn't yet."""
+    """Call `gather_structured` where gather is called: before or while the loop runs."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -56,19 +56,19 @@ def as_a_future(*children: Any, **options: Any) -> Awaitable[Any]:
     return asyncio.ensure_future(gather_structured(*children, **options), loop=loop)
 
 
-@pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
+@pytest.mark.skipif(not CASES, reason="this Python has no package `test`")
 @over_cases(CASES, asyncio.gather, as_a_future, DIFFER)
-def test_cpythons_own(
+def test_cpythons_tests_pass(
     monkeypatch: pytest.MonkeyPatch, case: str, stand_in: StandIn, *, passes: bool
 ) -> None:
-    """CPython's cases pass with ours, those that a row of the differences excuses left aside."""
+    """CPython's cases pass with ours, except those excused by a row of the differences."""
     monkeypatch.setattr(asyncio, "gather", stand_in)
     failures = failures_of(TASKS, case)
     assert (not failures) == passes, failures
 
 
-@pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
-def test_each_excuse_is_a_row_and_needed() -> None:
-    """What may fail is excused by a row of the table, and is one of the cases."""
+@pytest.mark.skipif(not CASES, reason="this Python has no package `test`")
+def test_each_excuse_is_a_row_and_a_case() -> None:
+    """Every excuse names a row of the table, and a case that exists."""
     assert set(DIFFER.values()) <= {row.what for row in GATHER.rows}
     assert set(DIFFER) <= set(CASES)

@@ -1,7 +1,7 @@
-"""Where `gather_structured` is meant to differ from asyncio.gather.
+"""Where `gather_structured` differs from asyncio.gather on purpose.
 
-Each test runs over both, and says what is seen with each. The differences that they prove stand in
-`differences.py`, from which README.md has its table.
+Each test runs over both and asserts what each of them does. `differences.py` lists what they
+prove; the documentation's table has the same rows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from support.virtual_time import after, now
 async def test_a_failure_cancels_and_joins_the_siblings(
     gather: Gather, expected: list[str]
 ) -> None:
-    """When the failure is raised, asyncio's siblings run on; ours have cleaned up."""
+    """When the failure is raised, asyncio's siblings run on; ours have finished."""
     log: list[str] = []
     sibling = asyncio.create_task(stops_slowly(log))
     with pytest.raises(ValueError, match="first"):
@@ -42,7 +42,7 @@ async def test_a_failure_cancels_and_joins_the_siblings(
 @gathers_differ(ValueError, type(None))
 @virtual
 async def test_a_context_is_left_alone(gather: Gather, expected: type) -> None:
-    """What the caller is handling becomes the context of asyncio's error, not of ours."""
+    """The exception that the caller handles becomes the context of asyncio's failure, not ours."""
     error = KeyError("first")
     try:
         int("no number")
@@ -92,8 +92,8 @@ async def test_all_failures_in_one_group(gather: Gather, expected: str) -> None:
 
 @gathers_differ([False, False], [True, True])
 @virtual
-async def test_failures_can_be_had_as_a_group(gather: Gather, expected: list[bool]) -> None:
-    """Asyncio's list is a list; ours can also return its failures as a group, or raise it."""
+async def test_failures_as_a_group(gather: Gather, expected: list[bool]) -> None:
+    """Asyncio's list is a plain list; ours can return its failures as a group, or raise it."""
     values: object = await gather(after(1, ValueError()), return_exceptions=True)
     assert [hasattr(values, name) for name in ("exception_group", "raise_failures")] == expected
 
@@ -103,7 +103,7 @@ async def test_failures_can_be_had_as_a_group(gather: Gather, expected: list[boo
 async def test_a_child_that_cancels_itself_cancels_the_siblings(
     gather: Gather, expected: list[str]
 ) -> None:
-    """Asyncio's siblings run on beside the CancelledError; ours are joined first."""
+    """Asyncio's siblings run on after the CancelledError; ours are joined first."""
     log: list[str] = []
     sibling = asyncio.create_task(stops_slowly(log))
     with pytest.raises(asyncio.CancelledError, match="by itself"):
@@ -163,7 +163,7 @@ def test_an_interrupt_never_becomes_a_value(gather: Gather, expected: str) -> No
 @gathers_differ(["has run"], [])
 @virtual
 async def test_a_bad_argument_starts_nothing(gather: Gather, expected: list[str]) -> None:
-    """Children before a bad argument run on with asyncio's; with ours nothing has started."""
+    """Children before a bad argument run on with asyncio's; ours starts nothing."""
     log: list[str] = []
 
     async def child() -> None:
@@ -178,7 +178,7 @@ async def test_a_bad_argument_starts_nothing(gather: Gather, expected: list[str]
 @gathers_differ(["coroutine 'child' was never awaited"], [])
 @virtual
 async def test_a_bad_argument_leaves_no_coroutine(gather: Gather, expected: list[str]) -> None:
-    """A coroutine behind a bad argument is "never awaited" with asyncio's; ours closes it."""
+    """Asyncio leaves a coroutine after a bad argument "never awaited"; ours closes it."""
 
     async def child() -> None:
         pytest.fail("it has started")
@@ -194,7 +194,7 @@ async def test_a_bad_argument_leaves_no_coroutine(gather: Gather, expected: list
 
 
 class Unhashable:
-    """An awaitable that can't be in a set."""
+    """An awaitable that is not hashable."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -206,7 +206,7 @@ class Unhashable:
 @gathers_differ(TypeError, ["a value"])
 @virtual
 async def test_an_awaitable_that_cannot_be_hashed(gather: Gather, expected: Any) -> None:
-    """Asyncio's looks each argument up in a dict; ours takes any awaitable."""
+    """Asyncio's requires hashable awaitables; ours does not."""
     try:
         seen: Any = await gather(Unhashable())
     except TypeError:
@@ -216,8 +216,8 @@ async def test_an_awaitable_that_cannot_be_hashed(gather: Gather, expected: Any)
 
 @gathers_differ(["a value"] if sys.version_info < (3, 12) else TypeError, TypeError)
 @virtual
-async def test_a_plain_generator_is_no_coroutine(gather: Gather, expected: Any) -> None:
-    """Until 3.11 asyncio's took generators for coroutines; ours never does."""
+async def test_a_plain_generator_is_not_a_coroutine(gather: Gather, expected: Any) -> None:
+    """Until 3.11 asyncio's accepted generators as coroutines; ours never does."""
 
     def generator() -> Generator[Any, None, str]:
         yield from asyncio.sleep(1).__await__()
@@ -235,8 +235,8 @@ async def test_a_plain_generator_is_no_coroutine(gather: Gather, expected: Any) 
 
 @gathers_differ(["a Future", "has run"], ["a coroutine"])
 @virtual
-async def test_nothing_runs_that_is_not_awaited(gather: Gather, expected: list[str]) -> None:
-    """Asyncio's returns a Future whose children run; ours a coroutine that has yet to start."""
+async def test_nothing_runs_before_it_is_awaited(gather: Gather, expected: list[str]) -> None:
+    """Asyncio's returns a Future whose children run; ours a coroutine that has not started."""
     log: list[str] = []
 
     async def child() -> str:
@@ -252,8 +252,8 @@ async def test_nothing_runs_that_is_not_awaited(gather: Gather, expected: list[s
 
 @gathers_differ(TypeError, ["a"])
 @virtual
-async def test_a_coroutine_fits_where_a_future_does_not(gather: Gather, expected: Any) -> None:
-    """A Task and a TaskGroup take a coroutine, as ours is; asyncio's Future they refuse."""
+async def test_it_can_be_passed_to_create_task(gather: Gather, expected: Any) -> None:
+    """A Task and a TaskGroup take a coroutine like ours; they refuse asyncio's Future."""
 
     async def in_a_group(call: Any) -> Any:
         async with asyncio.TaskGroup() as group:
@@ -274,11 +274,11 @@ async def test_a_coroutine_fits_where_a_future_does_not(gather: Gather, expected
 
 
 @gathers_differ("refused", ["a"])
-def test_it_can_be_run(gather: Gather, expected: Any) -> None:
-    """`asyncio.run(gather_structured(...))` is a program; a Future can't be run."""
+def test_it_can_be_passed_to_asyncio_run(gather: Gather, expected: Any) -> None:
+    """`asyncio.run(gather_structured(...))` is a program; a Future is refused."""
     loop = asyncio.new_event_loop()
     with contextlib.closing(loop):
-        # Where no loop runs, asyncio's takes nothing but the Futures of one.
+        # Without a running loop, asyncio's takes only Futures of one loop.
         call: Any = gather(loop.create_future() if gather is asyncio.gather else after(0, "a"))
         try:
             seen: Any = asyncio.run(call)
@@ -289,7 +289,7 @@ def test_it_can_be_run(gather: Gather, expected: Any) -> None:
 
 @gathers_differ(["a"], RuntimeError)
 @virtual
-async def test_it_is_awaited_once(gather: Gather, expected: Any) -> None:
+async def test_awaiting_it_twice(gather: Gather, expected: Any) -> None:
     """A Future may be awaited again, a coroutine may not."""
     call = gather(after(1, "a"))
     assert await call == ["a"]

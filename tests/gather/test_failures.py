@@ -1,4 +1,4 @@
-"""What is raised: the first failure, bare, or all failures in a `ChildFailures` group."""
+"""Exceptions that are raised: the first failure, bare, or a `ChildFailures` with all of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def fails_from_a_cause(message: str) -> None:
 
 
 async def failure(*children: Any, **options: Any) -> Any:
-    """What the call raises."""
+    """Return what the call raises."""
     with pytest.raises(BaseException) as raised:  # noqa: PT011 - looked at by the test
         await gather_structured(*children, **options)
     return raised.value
@@ -46,8 +46,8 @@ def shown(error: BaseException) -> str:
 # The first failure, raised bare
 
 
-def test_the_failures_of_siblings_show_in_the_traceback() -> None:
-    """The notes of the failure that is raised show the others, with index, line and cause."""
+def test_sibling_failures_are_in_the_notes() -> None:
+    """The notes of the exception raised have the other failures, with index, line and cause."""
     first = ValueError("first")
     error = run(failure(fails_in_cleanup("second"), after(1, first), fails_from_a_cause("third")))
     assert error is first
@@ -62,8 +62,8 @@ def test_the_failures_of_siblings_show_in_the_traceback() -> None:
     assert "\nchild 1: " not in text
 
 
-def test_cause_and_context_stay_what_the_child_made_them() -> None:
-    """Nothing is added to the failure that is raised but notes."""
+def test_cause_and_context_are_unchanged() -> None:
+    """Nothing but notes is added to the exception that is raised."""
     first, cause, context = ValueError("first"), KeyError(), OSError()
     first.__cause__, first.__context__ = cause, context
     assert run(failure(fails_in_cleanup("second"), after(1, first))) is first
@@ -71,8 +71,8 @@ def test_cause_and_context_stay_what_the_child_made_them() -> None:
     assert first.args == ("first",)
 
 
-def test_from_the_sixth_on_a_sibling_is_one_line() -> None:
-    """Five siblings are shown with their traceback."""
+def test_at_most_five_siblings_have_a_traceback() -> None:
+    """From the sixth on a sibling is one line."""
     error = run(failure(after(1, ValueError()), *[fails_in_cleanup(str(n)) for n in range(9)]))
     raised_by, note = error.__notes__
     assert raised_by == "gather_structured(): raised by child 0, after"
@@ -80,8 +80,8 @@ def test_from_the_sixth_on_a_sibling_is_one_line() -> None:
     assert note.splitlines()[-4:] == [f"child {n + 1}: TypeError: {n}" for n in range(5, 9)]
 
 
-def test_the_failures_of_a_cancelled_call_show() -> None:
-    """A CancelledError of the caller shows what its children raised meanwhile."""
+def test_failures_of_a_cancelled_call_are_in_the_notes() -> None:
+    """The CancelledError of the caller shows what its children raised."""
 
     async def main() -> Any:
         task = asyncio.create_task(failure(fails_in_cleanup("second"), after(60, None)))
@@ -96,7 +96,7 @@ def test_the_failures_of_a_cancelled_call_show() -> None:
 
 
 def test_failures_inside_a_failed_call_are_kept() -> None:
-    """The siblings' failures of the inner call show, and so do those of the outer call."""
+    """The notes have the siblings' failures of the inner call and those of the outer call."""
 
     async def inner() -> Any:
         return await gather_structured(after(1, ValueError("first")), fails_in_cleanup("second"))
@@ -107,8 +107,8 @@ def test_failures_inside_a_failed_call_are_kept() -> None:
     assert shown(error).count("TypeError: third") == 1
 
 
-def test_an_error_that_is_raised_again_does_not_accumulate_notes() -> None:
-    """One exception object that many calls raise, like that of a cached Future, stays short."""
+def test_an_exception_raised_by_many_calls_does_not_accumulate_notes() -> None:
+    """One exception object, like that of a cached Future, keeps few notes."""
     error = ValueError("first")
 
     async def main() -> None:
@@ -124,14 +124,14 @@ class FrozenError(Exception):
     code: int
 
 
-def test_an_error_that_cannot_be_changed_is_raised_all_the_same() -> None:
-    """An exception that refuses attributes is raised as it is."""
+def test_an_exception_that_cannot_be_changed_is_raised_unchanged() -> None:
+    """The exception refuses attributes."""
     error = FrozenError(404)
     assert run(failure(after(1, error), fails_in_cleanup("second"))) is error
 
 
 def frames(error: BaseException) -> list[str]:
-    """The frames of the traceback: "ours" for the package's, else the function's name."""
+    """Return the functions of the traceback, "ours" for those of the package."""
     return [
         "ours" if frame.filename.startswith(PACKAGE) else frame.name
         for frame in traceback.extract_tb(error.__traceback__)
@@ -140,7 +140,7 @@ def frames(error: BaseException) -> list[str]:
 
 @pytest.mark.parametrize("adopted", [False, True])
 def test_the_traceback_leads_from_the_caller_to_the_child(*, adopted: bool) -> None:
-    """The traceback has the caller's frames, ours in one place, and then the child's own."""
+    """It has the caller's frames, then ours, then the child's own."""
 
     async def main() -> list[str]:
         child: Any = after(1, ValueError())
@@ -177,7 +177,7 @@ def test_a_group_of_all_failures() -> None:
 
 
 def test_a_single_failure_is_a_group_as_well() -> None:
-    """A handler with `except*` that works in tests works in production."""
+    """So `except*` handles it no matter how many children fail."""
 
     async def main() -> list[str]:
         caught: list[str] = []
@@ -190,14 +190,14 @@ def test_a_single_failure_is_a_group_as_well() -> None:
     assert run(main()) == ["gather_structured(): child 0 failed", "only"]
 
 
-def test_a_group_that_has_to_be_a_base_exception_group() -> None:
-    """A child that cancelled itself is in the group, which is not an Exception then."""
+def test_a_base_exception_group() -> None:
+    """With a child that cancelled itself the group is not an Exception."""
     error: Any = run(failure(after(1, asyncio.CancelledError()), exception_group=True))
     assert {ChildFailures, Exception} & {*type(error).__mro__} == {ChildFailures}
     assert [type(each) for each in error.exceptions] == [asyncio.CancelledError]
 
 
-def test_no_group_of_a_cancelled_call() -> None:
+def test_a_cancelled_call_raises_no_group() -> None:
     """The CancelledError of the caller propagates bare, whatever its children raise."""
 
     async def main() -> Any:
@@ -209,12 +209,12 @@ def test_no_group_of_a_cancelled_call() -> None:
     assert type(run(main())) is asyncio.CancelledError
 
 
-# A child that was late
+# A child that times out
 
 
 @pytest.mark.parametrize("adopted", [False, True])
 def test_a_late_child_is_named(*, adopted: bool) -> None:
-    """The TimeoutError of a late child says which, of which function, and after which time."""
+    """The TimeoutError of a late child names the child, the function and the timeout."""
 
     async def main() -> Any:
         late: Any = slow_search()
@@ -236,10 +236,10 @@ def test_a_late_child_is_named(*, adopted: bool) -> None:
 
 
 @virtual
-async def test_the_traceback_names_what_was_called() -> None:
-    """The public function, not a private one: caller, call, child."""
+async def test_the_traceback_names_the_public_function() -> None:
+    """It has the caller, the public function, and the child."""
     with pytest.raises(ValueError, match="broken") as caught:
         await gather_structured(after(0, ValueError("broken")))
     names = [frame.name for frame in traceback.extract_tb(caught.tb)]
-    assert names[:2] == ["test_the_traceback_names_what_was_called", "gather_structured"]
+    assert names[:2] == ["test_the_traceback_names_the_public_function", "gather_structured"]
     assert names[-1] == "after"

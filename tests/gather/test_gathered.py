@@ -1,4 +1,4 @@
-"""`Gathered`, the list that `return_exceptions=True` returns: a list that knows its failures."""
+"""`Gathered`, the list that `return_exceptions=True` returns: it knows the failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gathered(*children: Awaitable[Any], child_timeout: float | None = None) -> G
 
 
 def test_it_is_a_list() -> None:
-    """It equals, prints and unpacks as the list that asyncio.gather returns."""
+    """It compares, prints and unpacks like the list that asyncio.gather returns."""
     error = ValueError("first")
     values = gathered(after(1, "a"), after(1, error))
     assert isinstance(values, list)
@@ -35,14 +35,14 @@ def test_it_is_a_list() -> None:
 
 
 def test_a_slice_is_a_plain_list() -> None:
-    """A part of the list does not know what failed."""
+    """It does not know the failures."""
     values = gathered(after(1, "a"), after(1, ValueError()))
     assert type(values[:1]) is list
     assert type(values + values) is list
 
 
 def test_the_failures_as_a_group() -> None:
-    """`exception_group()` has all failures in argument order, and is a new one each time."""
+    """`exception_group()` has all failures in argument order, and is a new group each time."""
     errors = [ValueError("late"), TypeError("early")]
     values = gathered(after(2, errors[0]), after(3, "a"), after(1, errors[1]))
     group = values.exception_group()
@@ -54,14 +54,14 @@ def test_the_failures_as_a_group() -> None:
 
 
 def test_a_child_that_cancelled_itself_is_a_failure() -> None:
-    """The group is not an Exception then."""
+    """The group is a BaseExceptionGroup then."""
     group = gathered(after(1, asyncio.CancelledError())).exception_group()
     assert isinstance(group, ChildFailures)
     assert not isinstance(group, Exception)
 
 
 def test_no_failures() -> None:
-    """Without failures there is no group, and `raise_failures()` returns the list itself."""
+    """`exception_group()` returns None, and `raise_failures()` the list itself."""
     values = gathered(after(1, "a"), after(1, "b"))
     assert values.exception_group() is None
     assert values.raise_failures() is values
@@ -75,7 +75,7 @@ def test_failures_can_be_raised() -> None:
     assert list(raised.value.exceptions) == [error]
 
 
-def test_an_exception_that_a_child_returned_is_no_failure() -> None:
+def test_an_exception_that_a_child_returned_is_not_a_failure() -> None:
     """Only an exception that was raised is a failure."""
 
     async def child() -> Exception:
@@ -97,8 +97,8 @@ def test_a_failure_in_several_places_is_one_failure() -> None:
     assert list(group.exceptions) == [error]
 
 
-def test_what_is_late_is_a_failure() -> None:
-    """A late child's value is a TimeoutError, which is in the group too."""
+def test_a_timeout_is_a_failure() -> None:
+    """A late child's value is a TimeoutError, which is in the group, too."""
     values = gathered(after(9, "a"), after(1, "b"), child_timeout=2)
     assert isinstance(values[0], TimeoutError)
     assert values[1] == "b"
@@ -116,7 +116,7 @@ def pickled(values: Any) -> Any:
     [copy.copy, copy.deepcopy, pickled],
 )
 def test_a_copy_knows_the_failures(again: Any) -> None:
-    """A copy, a deep copy and what was pickled are `Gathered` as well."""
+    """Copies, deep copies and pickles are `Gathered` as well."""
     copied: Gathered[Any] = again(gathered(after(1, "a"), after(1, ValueError("first"))))
     assert type(copied) is Gathered
     assert repr(copied) == "['a', ValueError('first')]"
@@ -126,8 +126,8 @@ def test_a_copy_knows_the_failures(again: Any) -> None:
     assert group.exceptions[0] is copied[1]
 
 
-def test_changing_the_list_does_not_change_what_failed() -> None:
-    """The list is the user's to change; the failures are not."""
+def test_changing_the_list_does_not_change_the_failures() -> None:
+    """The list is the caller's to change; the failures are not."""
     values = gathered(after(1, "a"), after(1, ValueError("first")))
     values.clear()
     group = values.exception_group()
@@ -137,7 +137,7 @@ def test_changing_the_list_does_not_change_what_failed() -> None:
 
 @pytest.mark.parametrize("number", range(1, 7))
 def test_the_typed_tuples_have_the_methods_of_a_gathered(number: int) -> None:
-    """Type checkers see a tuple in place of the list: it has all of its public names."""
+    """Type checkers see a tuple in place of the list, with all of its public names."""
     tuples: type[Any] = getattr(_gathered_types, f"Gathered{number}")
     assert tuple in tuples.__mro__
     public = {name for name in dir(tuples) if not name.startswith("_")} - set(dir(tuple))

@@ -1,6 +1,7 @@
-"""The notes of the exception that a call raises: by which child, and how its siblings failed.
+"""The notes of the exception that a call raises: its child, and how the siblings failed.
 
-They are bounded, however many siblings, nested calls, or calls that raise the same object.
+They are bounded, however many siblings or nested calls there are, and however many calls raise
+the same object.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Service:
 
 
 async def notes(call: Coroutine[Any, Any, Any], kind: Any = FirstError) -> list[str]:
-    """The notes of what the call raises."""
+    """Return the notes of the exception that the call raises."""
     with pytest.raises(kind) as caught:
         await call
     return getattr(caught.value, "__notes__", [])
@@ -57,14 +58,14 @@ def raised_by(index: int, name: str) -> str:
     return f"gather_structured(): raised by child {index}, {name}"
 
 
-# Raised by which child
+# The child that raised it
 
 
 @pytest.mark.parametrize("options", [{}, {"limit": 9}, {"child_timeout": 9}], ids=str)
 @pytest.mark.parametrize("index", [0, 1, 3])
 @virtual
 async def test_a_note_names_the_child(index: int, options: dict[str, Any]) -> None:
-    """By its index, from 0, and by its function."""
+    """It has the child's index, from 0, and its function."""
     children: list[Any] = [after(9, number) for number in range(3)]
     children.insert(index, fetch_orders())
     assert await notes(gather_structured(*children, **options)) == [
@@ -74,14 +75,14 @@ async def test_a_note_names_the_child(index: int, options: dict[str, Any]) -> No
 
 @virtual
 async def test_a_note_names_a_queued_child() -> None:
-    """With a limit it may have been started long after the call."""
+    """With a limit it may have started long after the call."""
     call = gather_structured(after(1, "a"), after(1, "b"), fetch_orders(), after(1, "d"), limit=1)
     assert await notes(call) == [raised_by(2, "fetch_orders")]
 
 
 @virtual
 async def test_a_note_names_a_method_an_object_and_a_task() -> None:
-    """As their author would."""
+    """Methods by their qualified name, objects by their type, Tasks by their coroutine."""
     assert await notes(gather_structured(Service().fetch(), after(9, "b"))) == [
         raised_by(0, "Service.fetch")
     ]
@@ -94,7 +95,7 @@ async def test_a_note_names_a_method_an_object_and_a_task() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
 def test_a_note_names_a_task_that_finished_eagerly() -> None:
-    """Its coroutine can't be had any more, and 3.12 crashes where it is asked for it."""
+    """Its coroutine is no longer available, and 3.12 crashes when it is read."""
 
     async def fails() -> None:
         raise FirstError
@@ -111,7 +112,7 @@ def test_a_note_names_a_task_that_finished_eagerly() -> None:
 
 @virtual
 async def test_a_note_names_the_first_position_of_a_duplicate() -> None:
-    """The one under which its outcome has its index."""
+    """Its outcome has the same index."""
     twice = fetch_orders()
     call = gather_structured(after(9, "a"), twice, after(9, "b"), twice)
     assert await notes(call) == [raised_by(1, "fetch_orders")]
@@ -130,14 +131,14 @@ async def test_a_note_names_a_late_child_and_one_that_was_cancelled() -> None:
 
 
 @virtual
-async def test_no_note_of_a_single_child() -> None:
+async def test_a_single_child_adds_no_note() -> None:
     """It can only have been that one."""
     assert await notes(gather_structured(fetch_orders())) == []
 
 
 @virtual
-async def test_no_note_on_a_failure_in_a_group_or_in_a_list() -> None:
-    """There the index is in the group's message, or the position in the list."""
+async def test_failures_in_a_group_or_in_a_list_have_no_note() -> None:
+    """The group's message has the index, the list the position."""
     with pytest.raises(ExceptionGroup) as caught:
         await gather_structured(fetch_orders(), after(1, "b"), exception_group=True)
     (error,) = caught.value.exceptions
@@ -149,8 +150,8 @@ async def test_no_note_on_a_failure_in_a_group_or_in_a_list() -> None:
 
 
 @virtual
-async def test_no_note_on_what_no_child_raised() -> None:
-    """The caller's cancellation, and an interrupt, are not a child's failure."""
+async def test_an_exception_that_no_child_raised_has_no_note() -> None:
+    """The caller's cancellation and an interrupt are not failures of a child."""
     task = asyncio.create_task(gather_structured(forever(), forever()))
     await asyncio.sleep(1)
     task.cancel()
@@ -194,8 +195,8 @@ async def test_a_shared_failure_at_many_positions_keeps_few_notes() -> None:
 
 
 @virtual
-async def test_notes_of_the_user_stay() -> None:
-    """Theirs, and those of other libraries, are never dropped, however many there are."""
+async def test_notes_of_the_user_are_kept() -> None:
+    """Notes of the user and of other libraries are never dropped, however many there are."""
     error = FirstError()
     own = [f"note {number}" for number in range(50)]
     for note in own:
@@ -214,7 +215,7 @@ async def test_notes_of_the_user_stay() -> None:
 @pytest.mark.parametrize("count", [1, 5, 6, 25, 26, 1_000, 5_000])
 @virtual
 async def test_the_notes_of_many_siblings_are_bounded(count: int) -> None:
-    """At most 5 tracebacks, then at most 20 lines, then how many more there are."""
+    """At most 5 tracebacks, then at most 20 lines, then a count."""
     siblings = [fails_when_cancelled(number) for number in range(count)]
     names, others = await notes(gather_structured(fetch_orders(), *siblings))
     assert names == raised_by(0, "fetch_orders")
@@ -230,7 +231,7 @@ async def test_the_notes_of_many_siblings_are_bounded(count: int) -> None:
 
 @virtual
 async def test_nested_calls_do_not_multiply_notes() -> None:
-    """Each of four levels has thirty siblings that fail: the text stays as long as four notes."""
+    """With thirty failing siblings on each of four levels the text is as long as four notes."""
 
     async def level(depth: int) -> None:
         inner = level(depth - 1) if depth else fetch_orders()
@@ -246,8 +247,8 @@ async def test_nested_calls_do_not_multiply_notes() -> None:
 
 
 @virtual
-async def test_a_nested_calls_notes_are_not_repeated() -> None:
-    """A sibling that is a call itself shows its first failure, not the notes of that one."""
+async def test_notes_of_a_nested_call_are_not_repeated() -> None:
+    """A sibling that is a call itself shows its first failure, without the notes of that."""
 
     async def inner(delay: float) -> None:
         try:
@@ -273,7 +274,7 @@ async def fails_in_a_block(count: int) -> None:
 
 @virtual
 async def test_the_notes_of_a_body_are_bounded() -> None:
-    """What leaves a block shows the failures that were not taken, within the same bounds."""
+    """An exception that leaves a block shows the failures not taken, within the same bounds."""
     (others,) = await notes(fails_in_a_block(5_000))
     lines = others.splitlines()
     assert lines[0] == "as_completed_scoped(): further children failed:"
@@ -282,8 +283,8 @@ async def test_the_notes_of_a_body_are_bounded() -> None:
 
 
 @virtual
-async def test_a_body_that_raises_again_keeps_few_notes() -> None:
-    """One exception object that leaves block after block."""
+async def test_an_exception_that_leaves_many_blocks_keeps_few_notes() -> None:
+    """One exception object leaves block after block."""
     error = FirstError()
 
     async def body(number: int) -> None:

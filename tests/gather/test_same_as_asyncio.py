@@ -1,6 +1,6 @@
-"""What asyncio.gather does, and its users rely on, `gather_structured` does as well.
+"""`gather_structured` does what asyncio.gather does and its users rely on.
 
-Each test runs over both. What is meant to differ is in `test_differences_from_asyncio.py`.
+Each test runs over both. Intended differences are in `test_differences_from_asyncio.py`.
 """
 
 from __future__ import annotations
@@ -8,33 +8,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from support.both_sides import Gather, both_modes, over_both
+from support.both_sides import Awaited, Gather, both_modes, over_both
 from support.virtual_tests import virtual
 from support.virtual_time import after, now, run
-
-
-class Awaited:
-    """An awaitable that is neither a coroutine nor a Future."""
-
-    def __await__(self) -> Generator[Any, None, str]:
-        yield from asyncio.sleep(1).__await__()
-        return "awaited"
-
 
 # Values
 
 
 @over_both
 @both_modes
-def test_values_stand_in_the_order_of_the_arguments(
-    gather: Gather, *, return_exceptions: bool
-) -> None:
-    """The values are a list in the order of the arguments, whoever came first."""
+def test_values_are_in_argument_order(gather: Gather, *, return_exceptions: bool) -> None:
+    """The values are a list in argument order, whichever child finished first."""
 
     async def main() -> None:
         values = await gather(
@@ -49,8 +38,8 @@ def test_values_stand_in_the_order_of_the_arguments(
 
 @over_both
 @both_modes
-def test_nothing_at_all(gather: Gather, *, return_exceptions: bool) -> None:
-    """Without arguments there is an empty list."""
+def test_no_arguments(gather: Gather, *, return_exceptions: bool) -> None:
+    """It returns an empty list."""
 
     async def main() -> Any:
         return await gather(return_exceptions=return_exceptions)
@@ -104,12 +93,12 @@ def test_all_kinds_of_awaitables(gather: Gather) -> None:
     run(main())
 
 
-# Failing
+# Failures
 
 
 @over_both
-def test_the_first_failure_by_time_is_raised_as_it_is(gather: Gather) -> None:
-    """The very object that a child raised comes out, its cause and its context untouched."""
+def test_the_first_failure_by_time_is_raised(gather: Gather) -> None:
+    """It is the object that the child raised, with its cause and context."""
     cause, context = OSError(), KeyError()
     error = ValueError("first")
     error.__cause__, error.__context__ = cause, context
@@ -126,8 +115,8 @@ def test_the_first_failure_by_time_is_raised_as_it_is(gather: Gather) -> None:
 
 
 @over_both
-def test_a_task_that_failed_first_failed_first(gather: Gather) -> None:
-    """Of failures in one turn of the loop the first is raised, also if it is an adopted Task's."""
+def test_a_task_that_failed_first_is_raised(gather: Gather) -> None:
+    """Of failures in one loop iteration the first is raised, also that of an adopted Task."""
 
     async def main() -> None:
         task = asyncio.create_task(after(1, ValueError("first")))
@@ -141,7 +130,7 @@ def test_a_task_that_failed_first_failed_first(gather: Gather) -> None:
 
 @over_both
 def test_return_exceptions(gather: Gather) -> None:
-    """With `return_exceptions` everybody runs to the end, and exceptions stand in their places."""
+    """Every child runs to completion, and exceptions are at their positions."""
     error = ValueError()
 
     async def main() -> None:
@@ -161,7 +150,7 @@ def test_return_exceptions(gather: Gather) -> None:
 
 @over_both
 def test_a_child_that_cancels_itself(gather: Gather) -> None:
-    """A child that ended cancelled has failed with CancelledError; the caller is not cancelled."""
+    """It has failed with CancelledError; the caller is not cancelled."""
 
     async def main() -> None:
         task = asyncio.create_task(asyncio.sleep(5))
@@ -179,7 +168,7 @@ def test_a_child_that_cancels_itself(gather: Gather) -> None:
 @over_both
 @both_modes
 def test_a_cancelled_caller(gather: Gather, *, return_exceptions: bool) -> None:
-    """A cancellation of the caller cancels its children and goes on, with its message."""
+    """Its children are cancelled, and the CancelledError propagates with its message."""
     seen: list[str] = []
 
     async def child() -> None:
@@ -207,7 +196,7 @@ def test_a_cancelled_caller(gather: Gather, *, return_exceptions: bool) -> None:
 @over_both
 @both_modes
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_interrupts_go_through(
+def test_interrupts_propagate(
     gather: Gather, error: type[BaseException], *, return_exceptions: bool
 ) -> None:
     """KeyboardInterrupt and SystemExit end the program."""
@@ -225,8 +214,8 @@ def test_interrupts_go_through(
 
 @over_both
 @virtual
-async def test_a_cancelled_child_cancels_nobody(gather: Gather) -> None:
-    """That somebody cancels one child is a value like any other with `return_exceptions`."""
+async def test_a_cancelled_child_does_not_cancel_its_siblings(gather: Gather) -> None:
+    """With `return_exceptions` the CancelledError of one child is a value like any other."""
     first, second = (asyncio.create_task(after(2, name)) for name in "ab")
     asyncio.get_running_loop().call_later(1, first.cancel)
     values = await gather(first, second, return_exceptions=True)
@@ -238,7 +227,7 @@ async def test_a_cancelled_child_cancels_nobody(gather: Gather) -> None:
 @over_both
 @virtual
 async def test_a_shielded_child_outlives_the_call(gather: Gather) -> None:
-    """`asyncio.shield` keeps a cancellation of the call from what it protects."""
+    """`asyncio.shield` protects its argument from the cancellation of the call."""
     task = asyncio.create_task(after(2, "a"))
 
     async def caller() -> None:
@@ -255,8 +244,8 @@ async def test_a_shielded_child_outlives_the_call(gather: Gather) -> None:
 
 @over_both
 @virtual
-async def test_what_is_over_cannot_be_cancelled(gather: Gather) -> None:
-    """To cancel a call that has raised is refused, and cancels no child."""
+async def test_a_finished_call_cannot_be_cancelled(gather: Gather) -> None:
+    """`cancel()` after it has raised returns False, and cancels no child."""
     protected = asyncio.create_task(after(2, "b"))
     call = asyncio.ensure_future(gather(after(1, ValueError("first")), asyncio.shield(protected)))
     with pytest.raises(ValueError, match="first"):
@@ -268,10 +257,10 @@ async def test_what_is_over_cannot_be_cancelled(gather: Gather) -> None:
 @over_both
 @both_modes
 @virtual
-async def test_a_cancelled_call_does_not_touch_what_is_done(
+async def test_a_cancelled_call_does_not_cancel_finished_children(
     gather: Gather, *, return_exceptions: bool
 ) -> None:
-    """Only children that have not completed are cancelled with the call."""
+    """Only children that are not done are cancelled with the call."""
     done, running = asyncio.create_task(after(1, "a")), asyncio.create_task(after(3, "b"))
     call = asyncio.ensure_future(gather(done, running, return_exceptions=return_exceptions))
     await asyncio.sleep(2)
@@ -284,8 +273,8 @@ async def test_a_cancelled_call_does_not_touch_what_is_done(
 
 @over_both
 @virtual
-async def test_no_failure_is_reported_behind_the_call(gather: Gather) -> None:
-    """What a child raises when the call has failed already is not logged as never retrieved."""
+async def test_a_failure_after_the_call_is_not_reported(gather: Gather) -> None:
+    """An exception of a child after the call has failed is not logged as never retrieved."""
 
     async def fails_twice() -> None:
         await gather(after(1, ValueError("first")), after(1, TypeError("second")))
@@ -293,16 +282,16 @@ async def test_no_failure_is_reported_behind_the_call(gather: Gather) -> None:
     with pytest.raises(ValueError, match="first"):
         await fails_twice()
     await asyncio.sleep(9)
-    gc.collect()  # the loop of these tests fails them if asyncio reports anything
+    gc.collect()  # the test fails if the loop's exception handler is called
 
 
-# What is refused
+# Refused arguments
 
 
 @over_both
 @pytest.mark.parametrize("bad", [3, None, "name", [], print], ids=repr)
 @virtual
-async def test_what_cannot_be_awaited(gather: Gather, bad: Any) -> None:
+async def test_an_argument_that_is_not_awaitable(gather: Gather, bad: Any) -> None:
     """A TypeError."""
     with pytest.raises(TypeError):
         await gather(bad)
@@ -321,8 +310,8 @@ async def test_all_futures_are_of_the_same_loop(gather: Gather) -> None:
 
 
 @over_both
-def test_futures_can_be_gathered_from_outside(gather: Gather) -> None:
-    """`loop.run_until_complete` takes a call that is made before the loop runs."""
+def test_futures_can_be_gathered_outside_the_loop(gather: Gather) -> None:
+    """`loop.run_until_complete` accepts a call made before the loop runs."""
     loop = asyncio.new_event_loop()
     with contextlib.closing(loop):
         futures = [loop.create_future() for _ in range(2)]
@@ -332,7 +321,7 @@ def test_futures_can_be_gathered_from_outside(gather: Gather) -> None:
         assert loop.run_until_complete(call) == [0, 1]
 
 
-# What stands around it
+# Timeouts, shields and Tasks around it
 
 
 async def in_wait_for(call: Any) -> Any:
@@ -356,8 +345,10 @@ async def in_a_shield(call: Any) -> Any:
 @pytest.mark.parametrize(
     "around", [in_wait_for, in_a_timeout, in_a_timeout_within_a_task, in_a_shield]
 )
-def test_what_stands_around_it(gather: Gather, around: Callable[[Any], Awaitable[Any]]) -> None:
-    """Timeouts, shields and Tasks take the call as they take gather's."""
+def test_a_call_in_a_timeout_a_shield_or_a_task(
+    gather: Gather, around: Callable[[Any], Awaitable[Any]]
+) -> None:
+    """They take our call as they take gather's."""
 
     async def main() -> None:
         assert await around(gather(after(1, "a"), after(0, "b"))) == ["a", "b"]

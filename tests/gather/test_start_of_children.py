@@ -1,4 +1,4 @@
-"""When, in which order and in which context children start: as under asyncio.gather."""
+"""When, in which order and in which context children start: as with asyncio.gather."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ variable: ContextVar[str] = ContextVar("variable")
 
 @over_both
 def test_each_child_runs_in_a_copy_of_the_callers_context(gather: Gather) -> None:
-    """A child sees what the caller has set; no other task sees what the child sets."""
+    """A child sees the caller's context variables; no other task sees the child's."""
 
     async def child(name: str) -> str:
         before = variable.get()
@@ -36,14 +36,14 @@ def test_each_child_runs_in_a_copy_of_the_callers_context(gather: Gather) -> Non
 
 @over_both
 def test_children_start_in_order_in_the_same_loop_iteration(gather: Gather) -> None:
-    """No callback that was scheduled later than the call runs between the first steps."""
+    """No callback that was scheduled after the call runs between the first steps."""
     log: list[str] = []
 
     async def child(name: str) -> None:
         log.append(f"{name} starts")
         asyncio.get_running_loop().call_soon(log.append, f"after the first step of {name}")
         await asyncio.sleep(0)
-        log.append(f"{name} goes on")
+        log.append(f"{name} resumes")
         await asyncio.sleep(0)
 
     async def main() -> None:
@@ -59,13 +59,13 @@ def test_children_start_in_order_in_the_same_loop_iteration(gather: Gather) -> N
         *(
             line
             for name in ("task", "a", "b", "c")
-            for line in (f"after the first step of {name}", f"{name} goes on")
+            for line in (f"after the first step of {name}", f"{name} resumes")
         ),
     ]
 
 
 class Loader:
-    """Loads all keys of one loop iteration as one batch, as DataLoaders do."""
+    """Loads all keys of one loop iteration as one batch, as a DataLoader does."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -86,7 +86,7 @@ class Loader:
 
 @over_both
 def test_a_batching_loader_loads_one_batch(gather: Gather) -> None:
-    """The keys of the children of one call, or of calls side by side, are one batch."""
+    """The keys of the children of one call, or of concurrent calls, are one batch."""
     loader = Loader()
 
     async def user(number: int) -> Any:

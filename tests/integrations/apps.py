@@ -1,4 +1,4 @@
-"""Applications whose handler fans out, as people write them, and with the lines to paste."""
+"""Applications whose handler fans out, as they are usually written, and with the README's code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LINES = pasted("A web handler whose client goes away")
 unless_gone, Streamed = LINES["unless_gone"], LINES["Streamed"]
 
 
-# How a handler learns, or not, that its client has gone away.
+# Ways in which a handler learns, or does not, that its client has disconnected.
 
 
 def plain(work: Work) -> Handler:

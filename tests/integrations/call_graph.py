@@ -1,6 +1,6 @@
-"""A program whose children wait: `test_call_graph.py` looks into it from outside.
+"""A program whose children wait: `test_call_graph.py` inspects it from outside.
 
-It says its process id, and ends when its input does.
+It prints its process id, and stops when its input is closed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def turn() -> None:
 
 async def main() -> None:
     running = asyncio.create_task(turn(), name="turn")
-    for _ in range(5):  # each child, and the children of each child, have begun
+    for _ in range(5):  # each child, and the children of each child, have started
         await asyncio.sleep(0)
     sys.stdout.write(f"{os.getpid()}\n")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
-"""Tests beside the real systems. A test is skipped where what it needs isn't installed.
+"""Tests with real frameworks and systems. A test is skipped if a package is not installed.
 
-`.ci/run` has all of it installed, and gives the option `--integrations`: see `skips.py`.
+`.ci/run` installs all of them, and passes the option `--integrations`: see `skips.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ no_skips = pytest.StashKey[NoSkips]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option; it is there where this folder is named on the command line."""
+    """Add the option, which exists if this folder is named on the command line."""
     parser.addoption(
         "--integrations",
         action="store_true",
@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let nothing fail for what others do wrong, and do what the option says."""
+    """Ignore warnings about other packages, and apply the option."""
     for warning in FILTERS:
         config.addinivalue_line("filterwarnings", warning)
     if config.getoption("integrations", default=False):
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Import each file with those warnings off, and judge it if it is skipped as a whole."""
+    """Import each file with those warnings ignored, and judge it if it is skipped as a whole."""
     with warnings.catch_warnings():
         for message, module in DEPRECATIONS:
             pattern = rf"{re.escape(module)}\Z"

@@ -1,4 +1,4 @@
-"""What runs on a worker of Dask's. In a module of its own: workers import it by its name."""
+"""Functions that run on a Dask worker, in a module of their own: workers import it by its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ lock = threading.Lock()
 
 
 def work(name: str, seconds: float, stop: Any = None) -> str:
-    """Work for so many seconds, in small steps, unless it is told to stop."""
+    """Work for so many seconds, in small steps, unless told to stop."""
     with lock:
         started.append(name)
     try:
@@ -33,6 +33,6 @@ def fail(name: str, seconds: float) -> str:
 
 
 def running() -> list[str]:
-    """Name what runs at this moment."""
+    """Return the names of the functions that are running."""
     with lock:
         return [name for name in started if name not in ended]

@@ -1,4 +1,4 @@
-"""What a call has left behind."""
+"""Tasks that a call has left running."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 async def left_running() -> int:
-    """Count the tasks that run beside the caller, and end them."""
+    """Count the tasks that run beside the caller, and cancel and join them."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     for task in left:
         task.cancel()

@@ -1,4 +1,4 @@
-"""The lines to paste, as the tests use them: what the README shows is what is tested."""
+"""The README's code, as the tests use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ README = "tests/integrations/README.md"
 
 
 def pasted(heading: str) -> dict[str, Any]:
-    """Run the first block of Python under a heading of the README, and return what it defines."""
+    """Run the first block of Python under a heading of the README, and return its namespace."""
     lines = (ROOT / README).read_text("utf-8").splitlines()
     start = next(n for n, line in enumerate(lines, 1) if line.lstrip("#") == f" {heading}")
     block = next(b for b in blocks_of(README) if b.line > start and b.language == "python")

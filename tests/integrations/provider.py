@@ -17,7 +17,7 @@ PATH = "/v1/chat/completions"
 
 @dataclass
 class Counted:
-    """A request in the window: since when it counts, and for how many tokens."""
+    """A request in the window: its arrival and its tokens."""
 
     since: float
     tokens: int
@@ -25,7 +25,7 @@ class Counted:
 
 @dataclass
 class Provider:
-    """Counts as strictly as possible: a request from when it arrives, in a sliding window.
+    """Counts as strictly as possible: a request from its arrival, in a sliding window.
 
     Its limits may be changed at any time; it announces them with each response.
     """
@@ -34,7 +34,7 @@ class Provider:
     tokens: int
     concurrent: int
     window: float
-    #: How long an answer takes, and which part of the requested tokens it really uses.
+    #: How long an answer takes, and the fraction of the requested tokens that it uses.
     seconds: float = 0.01
     uses: float = 1.0
     arrivals: list[float] = field(default_factory=list[float])
@@ -74,7 +74,7 @@ class Provider:
         return JSONResponse(answer, headers=announced)
 
     def too_much(self, now: float, tokens: int) -> float | None:
-        """Return in how many seconds to come again, or None if there is room."""
+        """Return after how many seconds to retry, or None if there is room."""
         window = self._in_window
         while window and window[0].since + self.window <= now:
             window.popleft()

@@ -1,4 +1,4 @@
-"""An application that uvicorn really serves, on loopback, and children that keep a record."""
+"""An application served by uvicorn, on loopback, and children that record how they finish."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 async def served(
     app: App, **config: Any
 ) -> AsyncGenerator[tuple[str, Callable[[], Awaitable[None]]]]:
-    """Serve an application in this loop. Yields its address, and what shuts it down."""
+    """Serve an application in this loop; yield its address, and a function that shuts it down."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical", **config))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -38,13 +38,13 @@ async def served(
 
 
 def client(url: str) -> httpx.AsyncClient:
-    """Make a client with patience, and with a connection for each request."""
+    """Create a client with long timeouts, and with a connection for each request."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     return httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False)
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until something is true; a minute is too long."""
+    """Wait until a condition is true, for a minute at most."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - whatever it may be
             await asyncio.sleep(0.001)
@@ -60,7 +60,7 @@ class Record:
 
     @property
     def running(self) -> int:
-        """How many children have not ended, or were torn from their cleanup."""
+        """Count the children that are running, or whose cleanup was interrupted."""
         return len(self.started) - len(self.cleaned_up)
 
     async def child(self, name: str) -> str:
@@ -78,7 +78,7 @@ class Record:
     def children(self) -> list[Any]:
         return [self.child(name) for name in "abc"]
 
-    def assert_ended_once(self) -> None:
+    def assert_finished_once(self) -> None:
         """Fail unless each child was cancelled once and has cleaned up, once."""
         assert sorted(self.started) == ["a", "b", "c"]
         assert sorted(self.cancelled) == ["a", "b", "c"]

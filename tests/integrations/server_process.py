@@ -1,4 +1,4 @@
-"""A process that serves one handler with uvicorn, and says what becomes of its children."""
+"""A process that serves one handler with uvicorn, and prints how its children finish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lines that users paste: "In your stack" shows to the letter what the tests here run."""
+"""The README's code: the README shows the functions that the tests here run, to the letter."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ PAGE = Path(__file__).with_name("README.md")
 
 
 def shown(*functions: Callable[..., Any]) -> bool:
-    """Tell whether the page shows the source of these functions, in one block of Python."""
+    """Tell whether the README shows the source of these functions, in one block of Python."""
     blocks = re.findall(r"(?ms)^```python[^\n]*\n(.*?)^```$", PAGE.read_text("utf-8"))
     return any(all(inspect.getsource(f) in block for f in functions) for block in blocks)

@@ -1,7 +1,7 @@
-"""With `--integrations` a skipped test is a failure, unless pyproject.toml says why.
+"""With `--integrations` a skipped test is a failure, unless pyproject.toml excludes its package.
 
-Its group `integrations` has markers for the packages that can't be had on some Python. Only for
-those may a test be skipped, and at the end each such test is named.
+The group `integrations` there has markers for packages that are not available on some Python. Only
+their tests may be skipped; each one is listed at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
-# What pytest.importorskip says, and Python.
+# The messages of pytest.importorskip and of Python.
 MISSING = re.compile(r"could not import '([\w.]+)'|No module named '([\w.]+)'")
 
 
@@ -35,7 +35,7 @@ def requirements(group: str) -> list[Requirement]:
 
 
 def excluded(group: list[Requirement], python: str | None = None) -> set[str]:
-    """Name the packages that a group does not install, on this Python or another."""
+    """Return the packages that a group excludes, on this Python or another."""
     environment = {"python_version": python} if python else None
     return {
         requirement.name
@@ -45,7 +45,7 @@ def excluded(group: list[Requirement], python: str | None = None) -> set[str]:
 
 
 def package_behind(reason: str) -> str | None:
-    """Tell which package it is whose absence is the reason of a skip."""
+    """Return the package whose absence is the reason of a skip."""
     if (match := MISSING.search(reason)) is None:
         return None
     module: str = match[1] or match[2]
@@ -53,7 +53,7 @@ def package_behind(reason: str) -> str | None:
 
 
 def tests_in(node_id: str) -> list[str]:
-    """Name the tests of a file that was skipped as a whole, or the one test that was skipped."""
+    """Return the tests of a file that was skipped as a whole, or the one test that was skipped."""
     if "::" in node_id:
         return [node_id]
     return [
@@ -65,7 +65,7 @@ def tests_in(node_id: str) -> list[str]:
 
 
 class NoSkips:
-    """Judges each skip, and says at the end what was tested beside what, and what was not."""
+    """Judges each skip, and prints at the end which packages were tested, and what was skipped."""
 
     def __init__(self, python: str | None = None) -> None:
         self.group = requirements("integrations")
@@ -73,7 +73,7 @@ class NoSkips:
         self.skipped: defaultdict[str, list[str]] = defaultdict(list)
 
     def judge(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        """Make a failure of a skip, or remember for which package it is."""
+        """Turn a skip into a failure, or remember its package."""
         if report.outcome != "skipped" or hasattr(report, "wasxfail"):
             return
         reason = str(report.longrepr)
@@ -97,6 +97,6 @@ class NoSkips:
         print_line(f"Python {platform.python_version()} with {', '.join(beside)}")
         for package in sorted(self.excluded):
             skipped = self.skipped[package]
-            print_line(f"{package} cannot be had on this Python; tests skipped: {len(skipped)}")
+            print_line(f"{package} is not available on this Python; tests skipped: {len(skipped)}")
             for test in skipped:
                 print_line(f"  {test}")

@@ -1,4 +1,4 @@
-"""What the SDK's core does around a workflow, in pieces: its instance, its jobs, its replay."""
+"""Parts of the SDK's core around a workflow: its instance, its jobs, its replay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from temporalio.worker import Replayer, WorkflowRunner
 from temporalio.worker._workflow_instance import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox._runner import _fake_info
 
-#: Names of events begin with it.
+#: The names of events begin with it.
 PREFIX = "EVENT_TYPE_"
 SECOND = 10**9
 
@@ -36,7 +36,7 @@ def value(payload: Payload) -> Any:
 
 
 def replay(cls: type, history: WorkflowHistory) -> None:
-    """Replay a history with the SDK's core; it raises if the workflow now does anything else."""
+    """Replay a history with the SDK's core, which raises if the workflow differs from it."""
 
     async def main() -> None:
         await Replayer(workflows=[cls]).replay_workflow(history)
@@ -45,7 +45,7 @@ def replay(cls: type, history: WorkflowHistory) -> None:
 
 
 def swap(history: WorkflowHistory, name: str) -> None:
-    """Exchange what the first two events of a kind tell."""
+    """Exchange the attributes of the first two events of a kind."""
     number = EventType.Value(PREFIX + name)
     first, second = [event for event in history.events if event.event_type == number][:2]
     copy = HistoryEvent()
@@ -81,7 +81,7 @@ def instance_of(cls: type, runner: WorkflowRunner) -> WorkflowInstance:
 
 
 def describe(command: WorkflowCommand) -> str:
-    """Say in few words what a workflow commands."""
+    """Describe the commands of a workflow in few words."""
     match command.WhichOneof("variant"):
         case "start_timer":
             seconds = command.start_timer.start_to_fire_timeout.ToNanoseconds() / SECOND

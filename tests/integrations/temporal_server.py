@@ -1,8 +1,8 @@
-"""What a Temporal server and the SDK's core do for one workflow: in this process, in no time.
+"""Runs one workflow as a Temporal server and the SDK's core do, in this process and virtual time.
 
 The workflow runs on the SDK's own loop and is driven by activations, as the core would make them.
-Its commands become history events; timers fire and activities end in virtual time. The history is
-fit for `temporalio.worker.Replayer`, which has the real core and refuses what is not the same.
+Its commands become history events; timers fire and activities finish in virtual time. The history
+can be replayed with `temporalio.worker.Replayer`, whose real core refuses any difference.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 BEGIN = 1_700_000_000 * SECOND
-#: How long it takes from an event to the workflow task that hears of it.
+#: The latency from an event to its workflow task.
 LATENCY = SECOND // 1_000
 #: A flag of the SDK's core, set in each history that it writes.
 ID_AND_TYPE_DETERMINISM_CHECKS = 1
 
 
 class Activity(NamedTuple):
-    """How an activity ends, and when."""
+    """How an activity finishes, and when."""
 
     seconds: float
-    result: Any = None  #: a value, or an exception with which it fails
-    cleanup: float = 0  #: seconds until it has stopped, where its cancellation is waited for
+    result: Any = None  #: a value, or an exception that it raises
+    cleanup: float = 0  #: seconds until it has stopped, if its cancellation is waited for
 
 
 @dataclass
 class Ended:
-    """What became of a workflow."""
+    """How a workflow finished."""
 
     commands: list[str]
     history: WorkflowHistory
@@ -66,7 +66,7 @@ class Ended:
 
 
 class Server:
-    """One workflow, from its start to its end."""
+    """One workflow, from its start to its finish."""
 
     def __init__(
         self,
@@ -86,11 +86,11 @@ class Server:
         self.commands: list[str] = []
         self.events: list[HistoryEvent] = []
         self.ended: Ended | None = None
-        #: What will happen outside: when, in which order, and what it tells the workflow, if it is
-        #: still of interest then.
+        #: Future events: their times, their order, and the job of each for the workflow if it still
+        #: waits for it.
         self._outside: list[tuple[int, int, Callable[[], Job | None]]] = []
         self._order = 0
-        #: By what the workflow calls them: the events that started what is under way.
+        #: By the workflow's own numbers: the events that started its running timers and activities.
         self._timers: dict[int, int] = {}
         self._running: dict[int, tuple[int, str]] = {}
         self._waits_for_cancellation: set[int] = set()
@@ -98,7 +98,7 @@ class Server:
             self._later(cancelled_at, self._cancel)
 
     def run(self, *, until: float | None = None) -> Ended:
-        """Run the workflow to its end, or leave it at `until` seconds."""
+        """Run the workflow until it finishes, or for `until` seconds."""
         started = self._event(
             "WORKFLOW_EXECUTION_STARTED"
         ).workflow_execution_started_event_attributes
@@ -125,7 +125,7 @@ class Server:
         """Drop the workflow from the worker's cache: it raises if the workflow leaves a task."""
         self._activate([lambda job: job.remove_from_cache.SetInParent()])
 
-    # What happens outside.
+    # Events from outside
 
     def _later(self, seconds: float, happen: Callable[[], Job | None]) -> None:
         self._order += 1
@@ -179,7 +179,7 @@ class Server:
         event.latest_cancel_requested_event_id = requested
         return lambda job: resolve_cancelled(job, seq, name)
 
-    # What the workflow does.
+    # Commands of the workflow
 
     def _activate(self, jobs: list[Job]) -> list[WorkflowCommand]:
         activation = WorkflowActivation(run_id="run")
@@ -208,7 +208,7 @@ class Server:
             scheduled.event_id,
             started.event_id,
         )
-        # Or else the core would compare no names on replay.
+        # Otherwise the core compares no names on replay.
         completed.sdk_metadata.core_used_flags.append(ID_AND_TYPE_DETERMINISM_CHECKS)
         for command in without_what_was_undone(commands):
             self._obey(command, event.event_id)
@@ -216,7 +216,7 @@ class Server:
     def _resolved_at_once(
         self, command: WorkflowCommand, commands: list[WorkflowCommand]
     ) -> list[Job]:
-        # An activity whose cancellation is not waited for ends within the same workflow task.
+        # An activity whose cancellation is not waited for finishes within the same workflow task.
         if not command.HasField("request_cancel_activity"):
             return []
         seq = command.request_cancel_activity.seq

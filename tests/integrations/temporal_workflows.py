@@ -1,4 +1,4 @@
-"""Workflows that fan out under structgather. In a module of their own: the sandbox imports it."""
+"""Workflows that fan out with structgather, in a module of their own: the sandbox imports it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from structgather import (
 
 
 async def activity(name: str, **options: Any) -> Any:
-    """Run an activity as a child: a cancelled one ends in the way that asyncio knows."""
+    """Run an activity as a child; if it is cancelled, raise asyncio's CancelledError."""
     minute = timedelta(minutes=1)
     try:
         return await workflow.execute_activity(name, start_to_close_timeout=minute, **options)
@@ -38,7 +38,7 @@ async def stoppable(name: str) -> Any:
 
 @workflow.defn
 class Gathers:
-    """All of them, at most two at a time, each with its own time."""
+    """All of them, at most two at a time, each with its own timeout."""
 
     @workflow.run
     async def run(self) -> Any:
@@ -71,7 +71,7 @@ class Races:
 
 @workflow.defn
 class Streams:
-    """Until the first that is good enough."""
+    """Until the first result that is good enough."""
 
     @workflow.run
     async def run(self) -> Any:
@@ -86,7 +86,7 @@ class Streams:
 
 @workflow.defn
 class Times:
-    """A late child is named; the workflow fails with what it is told."""
+    """A late child is named in the message with which the workflow fails."""
 
     @workflow.run
     async def run(self) -> Any:
@@ -115,7 +115,7 @@ class Limits:
 
 @workflow.defn
 class GathersAsBefore:
-    """What asyncio.gather does after a failure: nothing."""
+    """The same failure with asyncio.gather, which cancels nothing."""
 
     @workflow.run
     async def run(self) -> Any:
@@ -130,7 +130,7 @@ SHARED = RateLimit(concurrent=1)
 
 @workflow.defn
 class Shares:
-    """A RateLimit of the module: shared by all workflows, where no sandbox keeps them apart."""
+    """A RateLimit at module level: all workflows share it, unless a sandbox separates them."""
 
     @workflow.run
     async def run(self) -> Any:

@@ -1,4 +1,4 @@
-"""The three functions in the cancel scopes and task groups of anyio."""
+"""The three functions in cancel scopes and task groups of anyio."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ pytest.importorskip("anyio", exc_type=ImportError)
 import anyio
 
 Work = Callable[..., Coroutine[Any, Any, None]]
-TURNS = 10
+ITERATIONS = 10
 
 
 class Record:
-    """Children that are cancelled, and then clean up for some turns of the loop."""
+    """Children that are cancelled, and then clean up for some loop iterations."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -35,15 +35,15 @@ class Record:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            for _ in range(TURNS):
+            for _ in range(ITERATIONS):
                 await asyncio.sleep(0)
             self.log.append(name)
 
     def children(self) -> list[Any]:
         return [self.child(name) for name in "abc"]
 
-    def assert_ended_once(self) -> None:
-        """Fail unless each child has cleaned up once, and no cancellation is left over."""
+    def assert_finished_once(self) -> None:
+        """Fail unless each child has cleaned up once, and `cancelling()` is balanced."""
         assert sorted(self.log) == ["a", "b", "c"]
         task = asyncio.current_task()
         assert task is not None
@@ -122,7 +122,7 @@ each_way = pytest.mark.parametrize("cancelled", WAYS, ids=lambda way: way.__name
 @each_call
 @virtual
 async def test_inside_a_scope_that_is_cancelled(cancelled: Any, call: Call) -> None:
-    """Whoever cancels the scope, it ends when each child has cleaned up, once and undisturbed."""
+    """Whatever cancels the scope, it ends when each child has cleaned up, once, uninterrupted."""
     record = Record()
 
     async def work(*more: Awaitable[Any]) -> None:
@@ -132,13 +132,13 @@ async def test_inside_a_scope_that_is_cancelled(cancelled: Any, call: Call) -> N
             assert len(record.log) == 3
 
     await cancelled(work)
-    record.assert_ended_once()
+    record.assert_finished_once()
 
 
 @each_way
 @virtual
-async def test_gather_inside_a_scope_is_torn(cancelled: Any) -> None:
-    """In the same scopes gather hands on each cancellation, and no child's cleanup ends."""
+async def test_gather_inside_a_scope_interrupts_cleanups(cancelled: Any) -> None:
+    """In the same scopes gather forwards each cancellation, and no child's cleanup finishes."""
     record = Record()
 
     async def work(*more: Awaitable[Any]) -> None:
@@ -151,7 +151,7 @@ async def test_gather_inside_a_scope_is_torn(cancelled: Any) -> None:
 @each_call
 @virtual
 async def test_in_a_scope_that_was_cancelled_before(call: Call) -> None:
-    """In a scope that is cancelled already a child ends undisturbed, if it begins at all."""
+    """In a scope that is cancelled already a child, if it starts at all, is not interrupted."""
     record = Record()
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -164,7 +164,7 @@ async def test_in_a_scope_that_was_cancelled_before(call: Call) -> None:
 @each_call
 @virtual
 async def test_in_a_shielded_scope(call: Call) -> None:
-    """In a shielded scope it runs to its end, whatever happens outside."""
+    """In a shielded scope it runs to completion, whatever happens outside."""
     with anyio.move_on_after(1) as outer:
         with anyio.CancelScope(shield=True):
             assert await call(after(2, "a"), after(3, "b")) == ["a", "b"]
@@ -174,14 +174,14 @@ async def test_in_a_shielded_scope(call: Call) -> None:
 
 
 def steps(work: Callable[[Record], Awaitable[Any]]) -> int:
-    """Count the steps that a loop takes for a cancelled scope."""
+    """Count the callbacks that a loop runs for a cancelled scope."""
 
     async def main() -> None:
         record = Record()
         with anyio.CancelScope() as scope:
             asyncio.get_running_loop().call_later(1, scope.cancel)
             await work(record)
-        record.assert_ended_once()
+        record.assert_finished_once()
 
     loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -198,25 +198,25 @@ def test_it_spins_no_more_than_a_task_group(call: Call) -> None:
             for child in record.children():
                 group.create_task(child)
 
-    # The one that runs behind the first steps.
+    # The one after the first steps.
     assert steps(lambda record: call(*record.children())) <= steps(in_a_group) + 1
 
 
-async def after_turns(turns: int, act: Callable[[], object]) -> None:
-    for _ in range(turns):
+async def after_iterations(iterations: int, act: Callable[[], object]) -> None:
+    for _ in range(iterations):
         await asyncio.sleep(0)
     act()
 
 
 @pytest.mark.parametrize("outer", [None, 0, 1, 2, 5, 8, 13, 18])
 @each_call
-def test_a_scope_that_is_cancelled_at_any_turn(call: Call, outer: int | None) -> None:
-    """At whichever turn a scope, and a task as well, is cancelled: all joined, nothing lost."""
+def test_a_scope_that_is_cancelled_in_any_iteration(call: Call, outer: int | None) -> None:
+    """Whenever a scope, and also a task, is cancelled: children are joined, nothing is lost."""
 
-    async def brief(record: Record, turns: int, *, fails: bool = False) -> str:
+    async def brief(record: Record, iterations: int, *, fails: bool = False) -> str:
         record.started.append("brief")
         try:
-            for _ in range(turns):
+            for _ in range(iterations):
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             await asyncio.sleep(0)
@@ -235,19 +235,19 @@ def test_a_scope_that_is_cancelled_at_any_turn(call: Call, outer: int | None) ->
         assert len(record.log) == len(record.started)
         task = asyncio.current_task()
         assert task is not None
-        # What is left is the cancellation of the task, if it came in time.
+        # If the cancellation of the task came in time, it is raised.
         assert task.cancelling() <= (outer is not None)
         await asyncio.sleep(0)
         return "went on"
 
-    async def world(turns: int) -> str:
+    async def world(iterations: int) -> str:
         record, scope = Record(), anyio.CancelScope()
         task = asyncio.create_task(fan_out(record, scope))
         cancelled: list[bool] = []
-        others = [asyncio.create_task(after_turns(turns, scope.cancel))]
+        others = [asyncio.create_task(after_iterations(iterations, scope.cancel))]
         if outer is not None:
             cancel = lambda: cancelled.append(not task.done() and task.cancel())  # noqa: E731
-            others.append(asyncio.create_task(after_turns(outer, cancel)))
+            others.append(asyncio.create_task(after_iterations(outer, cancel)))
         await asyncio.wait([task, *others])
         assert len(record.log) == len(record.started)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -255,5 +255,5 @@ def test_a_scope_that_is_cancelled_at_any_turn(call: Call, outer: int | None) ->
         assert task.cancelled() or task.result() == "went on"
         return "cancelled" if scope.cancelled_caught else "not cancelled"
 
-    ends = [virtual_run(world(turns)) for turns in range(25)]
+    ends = [virtual_run(world(iterations)) for iterations in range(25)]
     assert outer is not None or {*ends} == {"cancelled", "not cancelled"}

@@ -1,4 +1,4 @@
-"""anyio's scopes and task groups inside our children, its runner and its threads."""
+"""Scopes and task groups of anyio inside children, anyio's runner, and its threads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from structgather import TimedOut, first_n_within, gather_structured
 
 @each_way_to_leave
 @virtual
-async def test_a_child_that_is_a_group_of_anyios(leave: Leave) -> None:
-    """A child that runs a task group of anyio's is cancelled, and joined with the whole group."""
+async def test_a_child_that_is_an_anyio_task_group(leave: Leave) -> None:
+    """It is cancelled, and joined with the whole group."""
     log: list[str] = []
 
     async def member(name: str) -> None:
@@ -48,7 +48,7 @@ async def test_a_child_that_is_a_group_of_anyios(leave: Leave) -> None:
 @each_way_to_leave
 @virtual
 async def test_a_shielded_cleanup_of_a_child(leave: Leave) -> None:
-    """A cleanup that a child shields with anyio's scope is waited for."""
+    """A cleanup that a child shields with a scope of anyio is waited for."""
     log: list[str] = []
 
     async def child() -> None:
@@ -66,8 +66,8 @@ async def test_a_shielded_cleanup_of_a_child(leave: Leave) -> None:
 
 @each_call
 @virtual
-async def test_what_anyio_ends_in_a_child_stays_there(call: Call) -> None:
-    """A child's own scope ends the child early or fails it, and nobody else."""
+async def test_a_scope_of_a_child_affects_only_the_child(call: Call) -> None:
+    """Its own scope cancels or fails the child, and no other."""
 
     async def moves_on() -> str:
         with anyio.move_on_after(1):
@@ -94,8 +94,8 @@ async def test_what_anyio_ends_in_a_child_stays_there(call: Call) -> None:
 
 @each_call
 @virtual
-async def test_a_childs_time_is_up_inside_anyios_scope(call: Call) -> None:
-    """`child_timeout` ends a child that waits inside a scope of anyio's own."""
+async def test_a_child_timeout_inside_a_scope(call: Call) -> None:
+    """`child_timeout` cancels a child that waits inside a scope of anyio."""
 
     async def patient() -> str:
         with anyio.move_on_after(60):
@@ -108,12 +108,12 @@ async def test_a_childs_time_is_up_inside_anyios_scope(call: Call) -> None:
     assert now() == 2
 
 
-# What arrived in 3 s
+# The results within 3 s
 
 
 @virtual
-async def test_what_arrived_in_time_without_a_shared_list() -> None:
-    """`first_n_within(within=3)` has what `move_on_after(3)` leaves in a list, and who was late."""
+async def test_results_in_time_without_a_shared_list() -> None:
+    """`first_n_within(within=3)` returns the results, and which children were late."""
 
     async def ask(name: str, seconds: float) -> str:
         await asyncio.sleep(seconds)

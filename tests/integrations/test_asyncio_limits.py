@@ -1,4 +1,4 @@
-"""Layers of timeout, limits, and tools that do not come back."""
+"""Layers of timeouts, limits, and tools that ignore their cancellation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.real_loops import run, stock
 from support.virtual_tests import virtual
 from support.virtual_time import after, now
 
-# Four layers of timeout
+# Four layers of timeouts
 
 TOOL, FAN_OUT, TURN, WORKFLOW = 4.0, 10.0, 30.0, 100.0
 
@@ -45,20 +45,20 @@ async def workflow(*turns: Any) -> list[Any]:
 
 @virtual
 async def test_each_of_four_layers_of_timeout_fires_alone() -> None:
-    """Tool, fan-out, turn, workflow: each is over at its own time, and seen where it belongs."""
-    # A tool takes too long: its outcome says so, the others are not touched.
+    """Tool, fan-out, turn, workflow: each timeout is raised where it belongs."""
+    # A tool takes too long: its outcome is TimedOut, and the others are not affected.
     assert await workflow(turn([1, 60, 3], None, 0)) == [[Ok, TimedOut, Ok]]
     assert now() == TOOL
-    # One after the other, each within its time, they take too long together.
+    # Tools that are each in time take too long in sequence.
     began = now()
     assert await workflow(turn([3, 3, 3, 3], 1, 0)) == [[Ok, Ok, Ok, TimedOut]]
     assert now() - began == FAN_OUT
-    # The turn does, with what it does afterwards.
+    # The turn takes too long, with the work after its tools.
     began = now()
     with pytest.raises(TimeoutError):
         await workflow(turn([1], None, 60))
     assert now() - began == TURN
-    # No turn does, but all of them.
+    # Each turn is in time, but not all of them together.
     began = now()
     turns = [turn([1], None, 28) for _ in range(3)]
     with pytest.raises(TimeoutError):
@@ -72,7 +72,7 @@ async def test_each_of_four_layers_of_timeout_fires_alone() -> None:
 
 @virtual
 async def test_a_semaphore_and_gather() -> None:
-    """A semaphore makes all tasks at once, and a failure leaves them; `limit` does neither."""
+    """A semaphore creates all tasks at once, and a failure leaves them; `limit` does neither."""
 
     class Fetch:
         running = most = 0
@@ -113,7 +113,7 @@ async def test_a_semaphore_and_gather() -> None:
 
 
 class Row:
-    """An input of a batch. `alive` says how many there are, `most` how many there ever were."""
+    """An input of a batch. `alive` counts the instances, `most` is their highest number."""
 
     alive = most = 0
 
@@ -143,7 +143,7 @@ async def rows_from_afar(count: int) -> AsyncIterator[Any]:
 @pytest.mark.parametrize("source", [rows, rows_from_afar])
 @virtual
 async def test_a_batch_over_a_large_input(source: Callable[[int], Any]) -> None:
-    """A batch under gather has all its inputs at once; a stream with a limit has about so many."""
+    """With gather all inputs of a batch exist at once; a stream with a limit has about as many."""
     Row.most = 0
     await asyncio.gather(*rows(1_000))
     assert Row.most >= 1_000
@@ -154,16 +154,16 @@ async def test_a_batch_over_a_large_input(source: Callable[[int], Any]) -> None:
     assert Row.most <= 2 * 10 + 2
 
 
-# Tools that do not come back
+# Tools that ignore their cancellation
 
 
 @each_call
-def test_a_tool_that_blocks_is_given_up_in_its_thread(call: Call) -> None:
-    """A blocking tool in a thread ends as a child at its time; its thread goes on to its end."""
-    goes_on, is_over = threading.Event(), threading.Event()
+def test_a_blocking_tool_in_a_thread_times_out(call: Call) -> None:
+    """The child finishes at its timeout; its thread runs on until the tool returns."""
+    may_return, is_over = threading.Event(), threading.Event()
 
     def blocks() -> None:
-        goes_on.wait(60)
+        may_return.wait(60)
         is_over.set()
 
     async def main() -> None:
@@ -174,15 +174,15 @@ def test_a_tool_that_blocks_is_given_up_in_its_thread(call: Call) -> None:
         assert quick == "a"
         assert time.monotonic() - begin < 30
         assert not is_over.is_set()
-        goes_on.set()
+        may_return.set()
         assert await asyncio.to_thread(is_over.wait, 60)
 
     run(main, stock)
 
 
 @each_call
-def test_a_tool_that_blocks_the_loop_is_late_afterwards(call: Call) -> None:
-    """A tool that blocks the loop itself can't be cut off, nor can it stop the others' times."""
+def test_a_tool_that_blocks_the_loop_is_late(call: Call) -> None:
+    """It can't be cancelled while it blocks, nor can the timeouts of the others fire."""
 
     async def blocks() -> str:
         time.sleep(0.3)  # noqa: ASYNC251 - that is the mistake
@@ -202,7 +202,7 @@ def test_a_tool_that_blocks_the_loop_is_late_afterwards(call: Call) -> None:
 async def test_a_tool_that_ignores_its_cancellation_is_named(
     leave: Leave, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A tool that will not stop holds the turn, but the log says which, since when, and where."""
+    """It keeps the turn waiting; the warning has its name, its line and since when."""
 
     async def stubborn_tool() -> None:
         for _ in range(4):

@@ -1,4 +1,4 @@
-"""What people write with asyncio alone, as they write it, and beside it what replaces it."""
+"""Usual code with asyncio alone, and beside it the code that replaces it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from support.virtual_time import after, now
 
 @virtual
 async def test_a_request_that_times_out() -> None:
-    """With gather the timeout comes amid the children's cleanups, with ours after the last."""
+    """With gather the timeout is raised during the children's cleanups, with ours after them."""
 
     async def cleaned_up_in_time(gather: Callable[..., Awaitable[Any]]) -> list[str]:
         log: list[str] = []
@@ -46,7 +46,7 @@ async def test_a_request_that_times_out() -> None:
 
 
 async def with_a_group(*aws: Any) -> list[Any]:
-    """Results by hand."""
+    """The results are collected by hand."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(aw) for aw in aws]
     return [task.result() for task in tasks]
@@ -66,7 +66,7 @@ async def fails_when_cancelled() -> None:
 @pytest.mark.parametrize("call", [with_a_group, with_one_call])
 @virtual
 async def test_a_handler_of_groups(call: Call) -> None:
-    """`except*` catches the same as from a TaskGroup; the call hands its results back."""
+    """`except*` catches the same as from a TaskGroup, and the call returns the results."""
     assert await call(after(1, "a"), after(2, "b")) == ["a", "b"]
     log: list[str] = []
     caught: list[Any] = []
@@ -83,7 +83,7 @@ async def test_a_handler_of_groups(call: Call) -> None:
 @pytest.mark.parametrize("call", [with_a_group, with_one_call])
 @virtual
 async def test_a_cancellation_that_a_group_loses(call: Call) -> None:
-    """The TaskGroup of 3.11 and 3.12 forgets a cancellation that comes after a child's failure."""
+    """On 3.11 and 3.12 a TaskGroup loses a cancellation that follows a child's failure."""
     log: list[str] = []
 
     async def turn() -> str:
@@ -95,7 +95,7 @@ async def test_a_cancellation_that_a_group_loses(call: Call) -> None:
         return "went on"
 
     task = asyncio.create_task(turn())
-    await asyncio.sleep(1.5)  # amid the join
+    await asyncio.sleep(1.5)  # during the join
     task.cancel()
     await asyncio.wait([task])
     assert log[0] == "cleaned up"
@@ -107,7 +107,7 @@ async def test_a_cancellation_that_a_group_loses(call: Call) -> None:
 
 
 async def race_by_hand(replicas: list[Any]) -> Any:
-    """Return the first answer, as most code does it: the losers are left to themselves."""
+    """Return the first answer, in the usual way: the losers run on."""
     tasks = [asyncio.create_task(replica) for replica in replicas]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     return done.pop().result()
@@ -115,7 +115,7 @@ async def race_by_hand(replicas: list[Any]) -> Any:
 
 @virtual
 async def test_a_race() -> None:
-    """With FIRST_COMPLETED the losers run on, and a failure wins; with `first_n_within` neither."""
+    """With FIRST_COMPLETED losers run on, and a failure wins; `first_n_within` does neither."""
     log: list[str] = []
     assert await race_by_hand([after(1, "a"), stops_slowly(log), stops_slowly(log)]) == "a"
     assert await left_running() == 2
@@ -137,7 +137,7 @@ async def test_a_race() -> None:
 
 @virtual
 async def test_a_page_whose_reader_leaves() -> None:
-    """When the loop is left, as_completed and its `wait_for`s run on; the scoped one does not."""
+    """After a `break` as_completed and its `wait_for`s run on; as_completed_scoped does not."""
     searches = [1, 60, 4, 5]
 
     def fetch(seconds: float) -> Any:
@@ -149,7 +149,7 @@ async def test_a_page_whose_reader_leaves() -> None:
         break
     assert page == [1]
     await asyncio.sleep(0)
-    # Each search has two tasks on 3.11, where `wait_for` makes another.
+    # Each search has two tasks on 3.11, where `wait_for` creates another one.
     assert await left_running() >= 3
 
     begin = now()
@@ -171,7 +171,7 @@ async def test_a_page_whose_reader_leaves() -> None:
 
 @virtual
 async def test_what_failed_in_a_list() -> None:
-    """Failures that gather folds into its list can be had as a group, or raised."""
+    """Failures in gather's list are available as a group, or raised."""
     aws = [after(1, LookupError("a")), after(2, "b"), after(3, OSError("c"))]
     answers = await gather_structured(*aws, return_exceptions=True)
     assert answers[1] == "b"

@@ -1,4 +1,4 @@
-"""asyncio's introspection, from Python 3.14 on: children show under their caller."""
+"""asyncio's introspection, since Python 3.14: children are shown under their caller."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from support.virtual_tests import virtual
 introspection: Any = asyncio  # types are checked as on Python 3.11
 PROGRAM = Path(__file__).with_name("call_graph.py")
 
-# Whoever looks into a process may have to be an ancestor of it: this one starts the program, and
-# then becomes what looks at it.
+# Only an ancestor may be allowed to inspect a process: this script starts the program, and then
+# replaces itself with what inspects it.
 LOOK = """
 import os, subprocess, sys
 program = subprocess.Popen([sys.executable, sys.argv[2]], stdout=subprocess.PIPE, text=True)
@@ -26,7 +26,7 @@ os.execv(sys.executable, [sys.executable, "-m", "asyncio", sys.argv[1], pid])
 
 
 def look(how: str) -> str:
-    """Show what `python -m asyncio` tells of the program."""
+    """Return what `python -m asyncio` prints about the program."""
     command = [sys.executable, "-c", LOOK, how, str(PROGRAM)]
     with subprocess.Popen(  # noqa: S603 - this project's own program
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -35,13 +35,13 @@ def look(how: str) -> str:
         assert looking.stdout is not None
         assert looking.stderr is not None
         shown = looking.stdout.read()
-        looking.stdin.close()  # which ends the program
+        looking.stdin.close()  # which stops the program
         assert looking.stderr.read() == ""
     return shown
 
 
 def paths(tree: str) -> list[tuple[str, ...]]:
-    """Read a tree of calls: for each function of the program, through which it was called."""
+    """Parse a tree of calls: for each function of the program, the functions that called it."""
     found: list[tuple[str, ...]] = []
     open_above: list[tuple[int, str]] = []
     for line in tree.splitlines():
@@ -55,7 +55,7 @@ def paths(tree: str) -> list[tuple[str, ...]]:
 
 
 def callers() -> list[str]:
-    """Name the tasks that wait for the running one, from the inside out."""
+    """Return the names of the tasks that wait for the running one, innermost first."""
     graph = introspection.capture_call_graph()
     names: list[str] = []
     while graph.awaited_by:
@@ -69,7 +69,7 @@ if sys.version_info >= (3, 14):
     @each_call
     @virtual
     async def test_a_child_knows_its_callers(call: Call) -> None:
-        """Each child is awaited by the task that made the call, also where calls are nested."""
+        """Each child is awaited by the calling task, also in nested calls."""
 
         async def child() -> list[str]:
             await asyncio.sleep(1)
@@ -85,24 +85,24 @@ if sys.version_info >= (3, 14):
 
     @each_call
     @virtual
-    async def test_a_task_that_was_handed_over_knows_its_caller(call: Call) -> None:
-        """From when it is handed over, as a child that the call has made."""
+    async def test_an_adopted_task_is_awaited_by_its_caller(call: Call) -> None:
+        """From its adoption on, like a child that the call has created."""
 
         async def child() -> list[str]:
             await asyncio.sleep(1)
             return callers()
 
-        handed = asyncio.create_task(child())
-        turn = asyncio.create_task(call(handed), name="turn")
+        adopted = asyncio.create_task(child())
+        turn = asyncio.create_task(call(adopted), name="turn")
         assert await turn == [["turn", "Task-1"]]
 
     @each_way_to_leave
     @virtual
-    async def test_who_has_left_is_awaited_by_nobody(leave: Leave) -> None:
-        """A Task that was handed over has no awaiter when the call is over."""
-        handed = asyncio.create_task(asyncio.sleep(60))
-        await leave(handed)
-        graph = introspection.capture_call_graph(handed)
+    async def test_an_adopted_task_is_not_awaited_after_the_call(leave: Leave) -> None:
+        """It has no awaiter when the call has returned."""
+        adopted = asyncio.create_task(asyncio.sleep(60))
+        await leave(adopted)
+        graph = introspection.capture_call_graph(adopted)
         assert graph is None or not graph.awaited_by
 
     def test_pstree_shows_children_under_their_caller() -> None:
@@ -123,5 +123,5 @@ if sys.version_info >= (3, 14):
 
 
 def test_each_way_to_leave_is_tested() -> None:
-    """All three functions are looked at; older Pythons have nothing to look with."""
+    """All three functions are covered; older Pythons have no introspection."""
     assert len(LEAVES) == 3

@@ -1,4 +1,4 @@
-"""Dask: children that run on a cluster. A real one, on this machine; here time is real."""
+"""Dask: children that run on a real cluster, on this machine and in real time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from integrations.shown import shown
 
 from structgather import Cancelled, TimedOut, as_completed_scoped, first_n_within, gather_structured
 
-# What the page shows.
+# The README shows these functions.
 
 
 def keys_at_work(dask_worker: Any) -> list[str]:
@@ -33,10 +33,10 @@ async def remote(
     try:
         return await future
     finally:
-        if not future.done():  # then this child is being cancelled
+        if not future.done():  # this child is being cancelled
             if stop is not None:
                 await stop.set()
-            await future.cancel()  # it never starts, if it is still waiting for a worker
+            await future.cancel()  # a task that waits for a worker never starts
             at_work = True
             while at_work:
                 await asyncio.sleep(0.02)
@@ -45,11 +45,11 @@ async def remote(
 
 
 def test_the_page_shows_these_lines() -> None:
-    """What is tested here is what users paste."""
+    """The README shows the code that is tested here."""
     assert shown(keys_at_work, remote)
 
 
-# What it is beside.
+# What they are compared with
 
 LONG = 30.0
 
@@ -68,7 +68,7 @@ async def cluster(threads: int = 4) -> AsyncGenerator[Any]:
         "processes": False,
         "n_workers": 1,
         "threads_per_worker": threads,
-        "dashboard_address": ":0",  # any port, so that two runs do not meet at the default one
+        "dashboard_address": ":0",  # any port, so that two runs do not collide on the default one
         "asynchronous": True,
     }
     dask: Any = distributed  # it has no types
@@ -94,7 +94,7 @@ def long(client: Any, name: str) -> Coroutine[Any, Any, Any]:
     return remote(client, work, name, LONG, stop, stop=stop)
 
 
-def test_values_come_back_in_their_order() -> None:
+def test_values_are_in_argument_order() -> None:
     """Children are computed on the cluster, at most two at a time, like any others."""
 
     async def main() -> None:
@@ -106,7 +106,7 @@ def test_values_come_back_in_their_order() -> None:
 
 
 def test_gather_leaves_a_remote_orphan() -> None:
-    """Awaited under asyncio.gather, a remote task runs on after its sibling's failure."""
+    """Awaited with asyncio.gather, a remote task runs on after its sibling's failure."""
 
     async def main() -> None:
         async with cluster() as client:
@@ -122,7 +122,7 @@ def test_gather_leaves_a_remote_orphan() -> None:
 
 
 def test_a_cancelled_await_leaves_the_remote_task_running() -> None:
-    """To cancel who awaits a Dask future does nothing to what is computed."""
+    """Cancelling the task that awaits a Dask future does not stop the computation."""
 
     async def main() -> None:
         async with cluster() as client:
@@ -158,8 +158,8 @@ def test_a_failure_stops_the_remote_siblings() -> None:
     run(main())
 
 
-def test_a_deadline_stops_what_is_late() -> None:
-    """When first_n_within is over, what was late does not run on the cluster any more."""
+def test_a_deadline_stops_late_tasks() -> None:
+    """When first_n_within returns, late tasks do not run on the cluster any more."""
 
     async def main() -> None:
         async with cluster() as client:
@@ -172,8 +172,8 @@ def test_a_deadline_stops_what_is_late() -> None:
     run(main())
 
 
-def test_a_cancelled_caller_stops_all() -> None:
-    """When a turn that consumes a stream is cut off, nothing runs on the cluster afterwards."""
+def test_a_cancelled_caller_stops_every_task() -> None:
+    """When a turn that consumes a stream times out, nothing runs on the cluster afterwards."""
 
     async def main() -> None:
         async with cluster() as client:
@@ -195,8 +195,8 @@ def test_a_cancelled_caller_stops_all() -> None:
     run(main())
 
 
-def test_what_can_not_be_stopped_is_waited_for() -> None:
-    """Without an event a running task is joined, and one that waits for a worker never starts."""
+def test_a_task_that_cannot_be_stopped_is_joined() -> None:
+    """Without an event a running task is joined; one that waits for a worker never starts."""
 
     async def main() -> None:
         async with cluster(threads=1) as client:

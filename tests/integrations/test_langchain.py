@@ -20,7 +20,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, R
 
 from structgather import Failed, Ok, as_completed_scoped, first_n_within, gather_structured
 
-# What the page shows.
+# The README shows these functions.
 
 
 async def abatch(
@@ -39,7 +39,7 @@ async def abatch_as_completed(
     async with as_completed_scoped(calls, limit=limit) as outcomes:
         async for outcome in outcomes:
             found.append((outcome.index, await outcome))
-            if len(found) == 2:  # enough: to leave is safe
+            if len(found) == 2:  # enough: leaving is safe
                 break
     return found
 
@@ -52,11 +52,11 @@ async def in_parallel(
 
 
 def test_the_page_shows_these_lines() -> None:
-    """What is tested here is what users paste."""
+    """The README shows the code that is tested here."""
     assert shown(abatch, abatch_as_completed, in_parallel)
 
 
-# What they are beside.
+# What they are compared with
 
 
 class Model:
@@ -90,7 +90,7 @@ def orphans() -> int:
 
 @virtual
 async def test_abatch_is_gather_structured() -> None:
-    """The values are the same, in the same order, in the same time, under max_concurrency."""
+    """The same values, in the same order and time, with max_concurrency."""
     config: RunnableConfig = {"max_concurrency": 2}
     for limited in config, None:
         took: list[tuple[list[Any], float, int]] = []
@@ -109,15 +109,15 @@ async def test_abatch_is_gather_structured() -> None:
 
 @virtual
 async def test_a_parallel_is_gather_structured() -> None:
-    """RunnableParallel's dict comes out, in the time of the slowest."""
+    """It returns the dict of RunnableParallel, in the time of the slowest step."""
     steps: dict[str, Runnable[Any, Any]] = {"a": model()[1], "b": model()[1]}
     assert await in_parallel(steps, 1) == await RunnableParallel(steps).ainvoke(1)
     assert now() == 2
 
 
 @virtual
-async def test_failures_may_stay_in_their_places() -> None:
-    """With return_exceptions the list is abatch's, and the failures can be raised from it."""
+async def test_return_exceptions() -> None:
+    """The list equals that of abatch, and `raise_failures()` raises its failures."""
     _, runnable = model()
     theirs = await runnable.abatch([1, 2, 3], return_exceptions=True)
     ours = await gather_structured(
@@ -130,7 +130,7 @@ async def test_failures_may_stay_in_their_places() -> None:
 
 @virtual
 async def test_abatch_leaves_orphans_behind_a_failure() -> None:
-    """After a failure LangChain's calls go on to their end; ours have stopped."""
+    """After a failure LangChain's calls run to completion; ours have stopped."""
     behind, runnable = model()
     with pytest.raises(ConnectionError):
         await runnable.abatch([2, 8, 9])
@@ -146,7 +146,7 @@ async def test_abatch_leaves_orphans_behind_a_failure() -> None:
 
 @virtual
 async def test_a_parallel_leaves_orphans_behind_a_failure() -> None:
-    """After a failure the other step of a RunnableParallel goes on; ours has stopped."""
+    """After a failure the other step of a RunnableParallel runs on; ours has stopped."""
 
     async def fails(_: Any) -> None:
         await asyncio.sleep(1)
@@ -166,7 +166,7 @@ async def test_a_parallel_leaves_orphans_behind_a_failure() -> None:
 
 @virtual
 async def test_abatch_as_completed_leaves_orphans_behind_a_break() -> None:
-    """Who has enough and leaves the loop leaves LangChain's calls running, though he closes it."""
+    """Leaving its loop, even with `aclose`, leaves LangChain's calls running."""
     behind, runnable = model()
     stream: Any = runnable.abatch_as_completed([8, 1, 9, 3])
     found: list[Any] = []
@@ -191,8 +191,8 @@ async def test_abatch_as_completed_leaves_orphans_behind_a_break() -> None:
 
 
 @virtual
-async def test_what_arrives_in_time_is_kept() -> None:
-    """Runnables race against a deadline, which LangChain has no call for."""
+async def test_a_race_against_a_deadline() -> None:
+    """Results in time are kept, for which LangChain has no call."""
     behind, runnable = model()
     found = await first_n_within((runnable.ainvoke(each) for each in [1, 2, 60]), within=5)
     assert found.values == ["after 1 s"]
@@ -202,7 +202,7 @@ async def test_what_arrives_in_time_is_kept() -> None:
 
 
 class Trace(AsyncCallbackHandler):
-    """Remembers which run is whose child."""
+    """Records the parent of each run."""
 
     def __init__(self) -> None:
         self.parents: dict[str, UUID | None] = {}
@@ -219,7 +219,7 @@ USER: ContextVar[str] = ContextVar("USER")
 @pytest.mark.parametrize("way", ["gather_structured", "first_n_within", "as_completed_scoped"])
 @virtual
 async def test_config_and_callbacks_reach_the_children(way: str) -> None:
-    """Within a runnable each child sees the caller's context, tags and callbacks, under its run."""
+    """Within a runnable each child has the caller's context, tags and callbacks, under its run."""
     seen: list[tuple[str, Any]] = []
 
     async def child(_: Any, config: RunnableConfig) -> None:

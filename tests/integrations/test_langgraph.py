@@ -1,4 +1,4 @@
-"""LangGraph: the tool node of an agent, inside a real compiled graph, in virtual time."""
+"""LangGraph: the tool node of an agent, in a real compiled graph, in virtual time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from langgraph.types import Command, interrupt
 
 from structgather import Failed, Ok, Outcome, TimedOut, first_n_within
 
-# What the page shows.
+# The README shows these functions.
 
 
 def tool_node(
@@ -46,7 +46,7 @@ def tool_node(
         match outcome:
             case Ok(answer):
                 return answer
-            case Failed(GraphBubbleUp() as pause):  # interrupt(): the graph's own business
+            case Failed(GraphBubbleUp() as pause):  # interrupt() pauses the graph
                 raise pause
             case TimedOut():
                 text = f"{call['name']} was stopped after {outcome.elapsed:g} s"
@@ -55,23 +55,23 @@ def tool_node(
         return ToolMessage(text, tool_call_id=call["id"], name=call["name"], status="error")
 
     async def node(state: MessagesState) -> dict[str, Any]:
-        asked: Any = state["messages"][-1]
-        calls: list[ToolCall] = asked.tool_calls
+        last: Any = state["messages"][-1]
+        calls: list[ToolCall] = last.tool_calls
         children = [run(call) for call in calls]
-        ended = await first_n_within(
+        found = await first_n_within(
             children, within=within, limit=limit, child_timeout=child_timeout
         )
-        return {"messages": list(map(message, calls, ended.outcomes))}
+        return {"messages": list(map(message, calls, found.outcomes))}
 
     return node
 
 
 def test_the_page_shows_these_lines() -> None:
-    """What is tested here is what users paste."""
+    """The README shows the code that is tested here."""
     assert shown(tool_node)
 
 
-# What it is beside.
+# What they are compared with
 
 
 class Model(FakeMessagesListChatModel):
@@ -103,7 +103,7 @@ async def fails(seconds: int) -> str:
 
 @tool
 async def cancels(seconds: int) -> str:
-    """End cancelled, though nobody has cancelled it."""
+    """Raise CancelledError, although it was not cancelled."""
     await asyncio.sleep(seconds)
     raise asyncio.CancelledError("by a library")
 
@@ -131,7 +131,7 @@ TOOLS: list[BaseTool] = [search, fails, cancels, cleans_up, asks]
 
 
 def agent(node: Any, *calls: tuple[str, int], **options: Any) -> Any:
-    """Compile a graph whose model asks for these tools at once, and then is content."""
+    """Compile a graph whose model first requests these tools, and then stops."""
     stopped.clear()
     asked = [
         ToolCall(name=name, args={"seconds": seconds}, id=f"call {index}", type="tool_call")
@@ -159,7 +159,7 @@ QUESTION = {"messages": [HumanMessage("?")]}
 
 
 async def answers(graph: Any) -> list[tuple[str, str, str]]:
-    """Run the agent, and show what its tools said: which call, how it ended, and what it said."""
+    """Run the agent, and return the tools' messages: the call, the status and the text."""
     messages: list[AnyMessage] = (await graph.ainvoke(QUESTION))["messages"]
     assert messages[-1].content == "done"
     return [
@@ -174,8 +174,8 @@ def orphans() -> int:
 
 
 @virtual
-async def test_answers_come_in_the_order_of_the_calls() -> None:
-    """Where all goes well the messages are those of LangGraph's own node, in the same time."""
+async def test_messages_are_in_the_order_of_the_calls() -> None:
+    """If all succeed the messages are those of LangGraph's own node, in the same time."""
     calls = [("search", 5), ("search", 1), ("search", 3)]
     theirs = await answers(agent(ToolNode(TOOLS), *calls))
     assert now() == 5
@@ -186,8 +186,8 @@ async def test_answers_come_in_the_order_of_the_calls() -> None:
 
 @pytest.mark.parametrize("bad", ["fails", "cancels"])
 @virtual
-async def test_the_own_node_of_langgraph_leaves_tools_running(bad: str) -> None:
-    """One tool that raises, or ends cancelled, ends the whole run; the others go on, unseen."""
+async def test_langgraphs_own_node_leaves_tools_running(bad: str) -> None:
+    """A tool that raises, or cancels itself, fails the whole run; the others run on."""
     with pytest.raises(Exception, match=r"down|CancelledError"):
         await agent(ToolNode(TOOLS), ("search", 9), (bad, 1)).ainvoke(QUESTION)
     assert now() == 1
@@ -199,7 +199,7 @@ async def test_the_own_node_of_langgraph_leaves_tools_running(bad: str) -> None:
 
 @virtual
 async def test_a_failed_tool_is_an_error_message() -> None:
-    """A tool that raises or ends cancelled, and one that isn't there, are told to the model."""
+    """The model is told of a tool that raises, cancels itself or does not exist."""
     graph = agent(tool_node(TOOLS), ("fails", 1), ("search", 3), ("cancels", 1), ("no_such", 1))
     assert await answers(graph) == [
         ("call 0", "error", "fails failed: ConnectionError('down')"),
@@ -212,7 +212,7 @@ async def test_a_failed_tool_is_an_error_message() -> None:
 
 @virtual
 async def test_a_late_tool_is_named() -> None:
-    """Each tool has its own time; what the others found is kept."""
+    """Each tool has its own timeout; results of the others are kept."""
     graph = agent(tool_node(TOOLS, child_timeout=4), ("search", 60), ("search", 3))
     assert await answers(graph) == [
         ("call 0", "error", "search was stopped after 4 s"),
@@ -223,7 +223,7 @@ async def test_a_late_tool_is_named() -> None:
 
 @virtual
 async def test_the_tools_of_a_turn_share_a_deadline() -> None:
-    """With a limit and a deadline, what never started is told to the model as well."""
+    """With a limit and a deadline, the model is told of tools that never started, too."""
     graph = agent(tool_node(TOOLS, limit=1, within=5), *[("search", n) for n in (3, 3, 3)])
     assert await answers(graph) == [
         ("call 0", "success", "found after 3 s"),
@@ -234,8 +234,8 @@ async def test_the_tools_of_a_turn_share_a_deadline() -> None:
 
 
 @virtual
-async def test_when_the_turn_is_over_all_tools_have_stopped() -> None:
-    """A turn that is cancelled from outside waits for the cleanup of each tool, then is over."""
+async def test_a_cancelled_turn_joins_its_tools() -> None:
+    """A turn that is cancelled waits for the cleanup of each tool."""
     graph = agent(tool_node(TOOLS), ("search", 60), ("cleans_up", 2))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(5):
@@ -246,7 +246,7 @@ async def test_when_the_turn_is_over_all_tools_have_stopped() -> None:
 
 @virtual
 async def test_a_tool_may_ask_a_human() -> None:
-    """interrupt() in a tool pauses the graph when the others have ended, and resumes as ever."""
+    """interrupt() in a tool pauses the graph when the others have finished; it resumes as usual."""
     graph = agent(tool_node(TOOLS), ("asks", 1), ("search", 3), checkpointer=InMemorySaver())
     thread = {"configurable": {"thread_id": "1"}}
     paused = await graph.ainvoke(QUESTION, thread)

@@ -1,7 +1,7 @@
-"""LLMCompiler's task-fetching unit: a plan of tool calls, each started when what it needs is there.
+"""LLMCompiler's task-fetching unit: each tool call of a plan starts when its inputs are there.
 
-Its own unit starts each call in a task of which it keeps no reference, and polls until all have
-said that they are done. One that raises never says so: the unit polls for ever.
+The published unit starts each call in a task that it keeps no reference to, and polls until all
+calls have set a flag. A call that raises never sets it, so the unit polls forever.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from structgather import as_completed_scoped
 from support.virtual_tests import virtual
 from support.virtual_time import now
 
-# What the page shows.
+# The README shows these functions.
 
 Plan = Mapping[int, tuple[Callable[..., Awaitable[Any]], list[Any]]]
 
 
 async def run_plan(plan: Plan, **options: Any) -> dict[int, Any]:
     results: dict[int, Any] = {}
-    numbers: dict[int, int] = {}  # of the child: which call it is
+    numbers: dict[int, int] = {}  # of the calls, by the index of the child
     waiting = {
         number: {int(needed) for needed in re.findall(r"\$(\d+)", str(arguments))}
         for number, (_, arguments) in plan.items()
@@ -40,31 +40,31 @@ async def run_plan(plan: Plan, **options: Any) -> dict[int, Any]:
     nothing: list[Awaitable[Any]] = []
     async with as_completed_scoped(nothing, **options) as outcomes:
 
-        def start_what_can() -> None:
+        def start_ready() -> None:
             for number in [n for n, needs in waiting.items() if needs <= results.keys()]:
                 del waiting[number]
                 tool, arguments = plan[number]
                 numbers[outcomes.add(tool(*map(filled_in, arguments)))] = number
 
-        start_what_can()
+        start_ready()
         async for outcome in outcomes:
             results[numbers[outcome.index]] = await outcome
-            start_what_can()
+            start_ready()
     if waiting:
-        raise ValueError(f"these wait for each other, or for what is not there: {sorted(waiting)}")
+        raise ValueError(f"calls that wait for each other or do not exist: {sorted(waiting)}")
     return results
 
 
 def test_the_page_shows_these_lines() -> None:
-    """What is tested here is what users paste."""
+    """The README shows the code that is tested here."""
     assert shown(run_plan)
 
 
-# What it is beside, in little.
+# What it is compared with, reduced
 
 
 async def fetching_unit(plan: Plan) -> dict[int, Any]:
-    """Do what the published unit does: poll, start what can be started, forget the tasks."""
+    """Do what the published unit does: poll, start calls that are ready, drop the tasks."""
     results: dict[int, Any] = {}
     done = {number: asyncio.Event() for number in plan}
     remaining = set(plan)
@@ -86,7 +86,7 @@ async def fetching_unit(plan: Plan) -> dict[int, Any]:
 
 
 def run_to_a_deadlock(main: Any) -> None:
-    """Run what can never end, and leave nothing of it."""
+    """Run a plan that can't finish, and leave no task."""
     loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
     loop.set_exception_handler(lambda _loop, _context: None)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
@@ -128,8 +128,8 @@ PLAN: Plan = {
 
 
 @virtual
-async def test_each_call_starts_when_what_it_needs_is_there() -> None:
-    """The plan takes 7 s, the time of its longest path; one call after the other it takes 18 s."""
+async def test_each_call_starts_when_its_inputs_are_there() -> None:
+    """The plan takes 7 s, the time of its longest path; in sequence it would take 18 s."""
     assert (await run_plan(PLAN))[10] == "A < B < C < D < E < F"
     assert now() == 7
 
@@ -142,21 +142,21 @@ async def test_each_call_starts_when_what_it_needs_is_there() -> None:
 
 @virtual
 async def test_a_limit_holds_for_the_plan() -> None:
-    """With two calls at a time the plan takes 11 s, and gives the same."""
+    """With two calls at a time the plan takes 11 s, and the result is the same."""
     assert (await run_plan(PLAN, limit=2))[10] == "A < B < C < D < E < F"
     assert now() == 11
 
 
 @virtual
 async def test_no_time_is_lost_by_polling() -> None:
-    """The unit that polls each 10 ms finds each end late: the same plan takes 7.03 s."""
+    """The unit polls every 10 ms and notices each result late: the same plan takes 7.03 s."""
     await fetching_unit(PLAN)
     assert now() == pytest.approx(7.03)
 
 
 @virtual
-async def test_a_failing_tool_ends_the_plan_with_its_error() -> None:
-    """The error of the tool is raised, bare, when the others have stopped."""
+async def test_a_failing_tool_fails_the_plan() -> None:
+    """The tool's exception is raised, bare, when the others have stopped."""
     error = ConnectionError("b is down")
     plan = {**PLAN, 2: (search, ["b", 1.5, error])}
     with pytest.raises(ConnectionError) as raised:
@@ -165,24 +165,24 @@ async def test_a_failing_tool_ends_the_plan_with_its_error() -> None:
     assert (now(), RUNNING, len(asyncio.all_tasks())) == (1.5, set(), 1)
 
 
-def test_the_unit_that_polls_hangs_for_ever() -> None:
-    """With the same failing tool the unit polls on: the deterministic loop says that it spins."""
+def test_the_unit_that_polls_hangs() -> None:
+    """After the same failure the unit polls on: the deterministic loop reports that it spins."""
     plan: Plan = {1: (search, ["a", 2, ConnectionError()]), 2: (compare, ["$1"])}
     with pytest.raises(Deadlock, match=r"still spinning after .*fetching_unit"):
         run_to_a_deadlock(fetching_unit(plan))
 
 
 @virtual
-async def test_a_late_tool_ends_the_plan_with_its_name() -> None:
-    """The error of a tool that takes too long names it."""
+async def test_a_late_tool_fails_the_plan() -> None:
+    """The TimeoutError names the tool."""
     with pytest.raises(TimeoutError, match="child 1, search"):
         await run_plan({1: (search, ["a"]), 2: (search, ["b", 60])}, child_timeout=5)
     assert (now(), RUNNING) == (5, set())
 
 
 @virtual
-async def test_calls_that_wait_for_each_other_are_named() -> None:
-    """A plan that can't be carried out ends too, and says where it stands."""
+async def test_calls_that_wait_for_each_other_are_reported() -> None:
+    """A plan that can't be completed raises an error with its state."""
     circle: Plan = {
         1: (search, ["a"]),
         2: (search, ["$3"]),

@@ -1,4 +1,4 @@
-"""OpenTelemetry: the span of a child is the child's own, under the span of the caller."""
+"""OpenTelemetry: each child has its own span, under the span of the caller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from structgather import Ok, RateLimit, as_completed_scoped
 
 
 class Traced:
-    """A tracer, and what became of its spans."""
+    """A tracer, and its finished spans."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -38,7 +38,7 @@ class Traced:
         return self.exporter.get_finished_spans()
 
     def parents(self) -> dict[str, str | None]:
-        """Name the parent of each span that has ended; each has a name of its own."""
+        """Return the parent of each finished span, by name."""
         names = {span.context.span_id: span.name for span in self.ended if span.context}
         return {
             span.name: None if span.parent is None else names[span.parent.span_id]
@@ -55,7 +55,7 @@ class Traced:
 
 @pytest.fixture
 def traced(caplog: pytest.LogCaptureFixture) -> Iterator[Traced]:
-    """A tracer; nothing may be logged, as it is where a context ends up in a foreign task."""
+    """Yield a tracer; nothing may be logged, as it is if a context is detached in another task."""
     with caplog.at_level(logging.WARNING, "opentelemetry"):
         yield Traced()
     assert caplog.records == []
@@ -64,7 +64,7 @@ def traced(caplog: pytest.LogCaptureFixture) -> Iterator[Traced]:
 @each_call
 @with_and_without_limit
 def test_each_child_is_under_its_caller(traced: Traced, call: Call, limit: int | None) -> None:
-    """Children that run at the same time, or wait for their turn, share the caller's span."""
+    """Children that run concurrently, or are queued, have the caller's span as parent."""
 
     @virtual
     async def main() -> None:
@@ -81,7 +81,7 @@ def test_each_child_is_under_its_caller(traced: Traced, call: Call, limit: int |
 @each_call
 @with_and_without_limit
 @virtual
-async def test_what_a_child_attaches_stays_its_own(call: Call, limit: int | None) -> None:
+async def test_what_a_child_attaches_is_local_to_it(call: Call, limit: int | None) -> None:
     """Baggage that a child attaches and never detaches reaches neither siblings nor the caller."""
 
     async def child(name: str) -> object:
@@ -96,8 +96,8 @@ async def test_what_a_child_attaches_stays_its_own(call: Call, limit: int | None
 
 
 @each_way_to_leave
-def test_the_spans_of_the_cancelled_have_ended(traced: Traced, leave: Leave) -> None:
-    """When the call is over each span of its children has ended, that of a slow cleanup too."""
+def test_spans_of_cancelled_children_have_ended(traced: Traced, leave: Leave) -> None:
+    """When the call returns each span of its children has ended, also that of a slow cleanup."""
 
     async def cleans_up() -> Any:
         with traced.tracer.start_as_current_span("cleans up"):
@@ -113,8 +113,8 @@ def test_the_spans_of_the_cancelled_have_ended(traced: Traced, leave: Leave) -> 
     assert traced.parents() == {"a": "turn", "cleans up": "turn", "turn": None}
 
 
-def test_what_the_body_of_a_stream_adds_is_under_its_span(traced: Traced) -> None:
-    """A dependent call is a child of the span in which it was added, not of what ran meanwhile."""
+def test_an_added_child_is_under_the_span_of_the_add(traced: Traced) -> None:
+    """Its parent is the span in which it was added, not that of the child that made room."""
 
     @virtual
     async def main() -> None:
@@ -132,8 +132,8 @@ def test_what_the_body_of_a_stream_adds_is_under_its_span(traced: Traced) -> Non
 
 
 @each_call
-def test_a_wait_for_the_rate_limit_mixes_no_spans(traced: Traced, call: Call) -> None:
-    """Who is admitted by the end of another's call goes on in its own span."""
+def test_a_wait_for_the_rate_limit_keeps_the_span(traced: Traced, call: Call) -> None:
+    """A call that is admitted when another one finishes runs in its own span."""
     llm = RateLimit(concurrent=1)
 
     async def limited(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Progress bars of tqdm and rich over `as_completed_scoped`; beside them tqdm's own gather."""
+"""Progress bars of tqdm and rich over `as_completed_scoped`, compared with tqdm's own gather."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bar:
 
 
 class Children:
-    """One is done each second, or fails. Each says when it is over."""
+    """One finishes each second, or fails. Each logs that it has finished."""
 
     def __init__(self, fails: int | None = None) -> None:
         self.over = 0
@@ -81,7 +81,7 @@ each_bar = pytest.mark.parametrize("with_bar", [with_tqdm, with_rich])
 @each_bar
 @virtual
 async def test_the_count_reaches_the_total(with_bar: Any) -> None:
-    """The bar knows the total at once, counts each child, the failed one too, and gets to 100%."""
+    """The bar knows the total at once, counts each child, also failed ones, and reaches 100%."""
     bar = await with_bar(Children(fails=6))
     assert (bar.done, bar.total) == (20, 20)
     assert "100%" in bar.text
@@ -90,10 +90,10 @@ async def test_the_count_reaches_the_total(with_bar: Any) -> None:
 @each_bar
 @virtual
 async def test_leaving_early_leaves_no_orphan(with_bar: Any) -> None:
-    """When the loop over a bar is left, what still runs is cancelled and joined."""
+    """When the loop over a bar is left, running children are cancelled and joined."""
     children = Children()
     bar = await with_bar(children, leave_after=3)
-    # tqdm counts an item when the next one is asked for.
+    # tqdm counts an item when the next one is requested.
     assert bar.done in {2, 3}
     assert bar.total == 20
     assert children.over == 20
@@ -110,7 +110,7 @@ async def cancelled_after_three_seconds() -> AsyncGenerator[None]:
 @each_bar
 @virtual
 async def test_a_cancelled_bar_leaves_no_orphan(with_bar: Any) -> None:
-    """When the caller is cancelled, all children have ended before the cancellation goes on."""
+    """All children have finished before the caller's CancelledError propagates."""
     children = Children()
     async with cancelled_after_three_seconds():
         await with_bar(children)
@@ -119,7 +119,7 @@ async def test_a_cancelled_bar_leaves_no_orphan(with_bar: Any) -> None:
 
 @virtual
 async def test_tqdms_gather_leaves_orphans_when_it_is_cancelled() -> None:
-    """`tqdm.gather` hands its cancellation to no child: they all run on to their own ends."""
+    """Cancelling `tqdm.gather` cancels no child: they all run to completion."""
     children = Children()
     async with cancelled_after_three_seconds():
         await tqdm.gather(*children.all, file=StringIO())
@@ -142,7 +142,7 @@ async def test_tqdms_gather_leaves_orphans_when_a_child_fails() -> None:
 
 @virtual
 async def test_a_total_that_grows() -> None:
-    """Where children are added, what is done and what is to come make the total."""
+    """If children are added, the total is updated from `len()` and the outcomes taken."""
     async with as_completed_scoped([after(1, n) for n in range(3)]) as outcomes:
         with tqdm(total=len(outcomes), file=StringIO()) as bar:
             async for outcome in outcomes:

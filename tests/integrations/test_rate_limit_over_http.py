@@ -1,4 +1,4 @@
-"""A strict provider, called through httpx: under `RateLimit`, and without it."""
+"""A strict provider, called through httpx, with and without `RateLimit`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ANSWERS = [question.upper() for question in QUESTIONS]
 SIZE = len(QUESTIONS[0])
 
 
-# Under `RateLimit`
+# With `RateLimit`
 
 WINDOW = 0.5
 MARGIN = 0.4
@@ -65,7 +65,7 @@ MARGIN = 0.4
 def test_no_request_is_refused_and_the_rate_is_used(
     requests: int, tokens: int, uses: float
 ) -> None:
-    """Where `per` is longer by as much as delays vary: not one 429, and the whole rate is used."""
+    """If `per` exceeds the window by the variation of delays, no 429; the whole rate is used."""
 
     async def fan_out() -> tuple[Provider, float, float]:
         provider = Provider(requests, tokens, 8, WINDOW, uses=uses)
@@ -80,16 +80,16 @@ def test_no_request_is_refused_and_the_rate_is_used(
             http.event_hooks["request"].append(note)
             begin = now()
             assert await gather_structured(*(ask(http, q, 100) for q in QUESTIONS)) == ANSWERS
-        # Paired in order of time: how much the delays vary, at least.
+        # Paired in order of time: a lower bound for how much the delays vary.
         pairs = zip(sorted(sent), sorted(provider.arrivals), strict=True)
         ways = [arrived - left for left, arrived in pairs]
         return provider, max(ways) - min(ways), sent[-1] - begin
 
     async def main() -> None:
-        # Three windows of ten requests, if no tokens are returned: the last is due after two.
+        # Three windows of ten requests, if no tokens are returned: the last starts after two.
         due = 2 * (WINDOW + MARGIN)
         latest = due + 0.9 * (WINDOW + MARGIN) if uses == 1 else due
-        for _ in range(5):  # a machine that is too busy proves nothing
+        for _ in range(5):  # a busy machine proves nothing
             provider, variation, took = await fan_out()
             assert provider.served == len(QUESTIONS)
             assert uses < 1 or took >= due
@@ -123,8 +123,11 @@ def asking(provider: Provider, delay: Callable[[], float] = lambda: 0.0) -> http
 
 @pytest.mark.parametrize(("margin", "refused"), [(0.21, False), (0.0, True)])
 @virtual
-async def test_per_must_be_longer_by_as_much_as_delays_vary(margin: float, refused: bool) -> None:  # noqa: FBT001
-    """Where they vary by 0.2 s, it must exceed the provider's window by that."""
+async def test_per_must_exceed_the_window_by_the_jitter_of_delays(
+    margin: float,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    """With delays that vary by 0.2 s, `per` must exceed the provider's window by 0.2 s."""
     provider = Provider(10, 2_000, 20, 1.0)
     ask = lines(RateLimit(concurrent=20, requests=10, tokens=2_000, per=1.0 + margin))
     chance = random.Random(0)
@@ -139,7 +142,7 @@ async def test_per_must_be_longer_by_as_much_as_delays_vary(margin: float, refus
 
 
 class Pausing:
-    """A limit that records its pauses, and what a client sends."""
+    """A limit that records its pauses, and the requests of a client."""
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
@@ -164,14 +167,14 @@ class Pausing:
         return ask
 
     def kept(self) -> bool:
-        """Whether nothing was sent during a pause."""
+        """Tell whether no request was sent during a pause."""
         return not any(
             begin < at < begin + seconds for at in self.sent for begin, seconds in self.pauses
         )
 
 
 def test_after_a_429_nothing_is_sent_before_retry_after_is_over() -> None:
-    """The limit believes in more than the provider allows: refused requests pause all calls."""
+    """A limit above that of the provider: each refused request pauses all calls."""
 
     async def main() -> None:
         provider = Provider(10, 1_000_000, 1_000, WINDOW)
@@ -188,7 +191,7 @@ def test_after_a_429_nothing_is_sent_before_retry_after_is_over() -> None:
 
 @virtual
 async def test_after_a_429_all_requests_wait_for_the_longest_retry_after() -> None:
-    """In each of three windows at most the four that run are refused."""
+    """In each of three windows at most the four running requests are refused."""
     provider = Provider(10, 1_000_000, 1_000, 10.0, seconds=1.0)
     limit = Pausing(RateLimit(concurrent=4))
     ask = limit.lines()
@@ -212,14 +215,14 @@ async def test_after_a_429_all_requests_wait_for_the_longest_retry_after() -> No
     ],
 )
 def test_retry_after_is_a_number_or_a_date(retry_after: str | None, seconds: float) -> None:
-    """It may be missing, too; a date that is over is no wait."""
+    """It may be missing; a date in the past is no wait."""
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     seconds_to_wait = pasted("After a 429 with `Retry-After`")["seconds_to_wait"]
     assert seconds_to_wait(httpx.Response(429, headers=headers)) == seconds
 
 
-def test_retry_after_may_be_a_date_to_come() -> None:
-    """Up to which the seconds are counted."""
+def test_retry_after_may_be_a_date_in_the_future() -> None:
+    """The wait is the time until then."""
     at = datetime.now(UTC) + timedelta(hours=1)
     response = httpx.Response(429, headers={"Retry-After": format_datetime(at, usegmt=True)})
     seconds_to_wait = pasted("After a 429 with `Retry-After`")["seconds_to_wait"]
@@ -228,7 +231,7 @@ def test_retry_after_may_be_a_date_to_come() -> None:
 
 @virtual
 async def test_after_some_429s_the_last_one_is_raised() -> None:
-    """As the exception of httpx, after five attempts."""
+    """As an exception of httpx, after five attempts."""
     provider = Provider(0, 0, 0, 1.0, seconds=2.0)
     async with asking(provider) as http:
         with pytest.raises(httpx.HTTPStatusError) as caught:
@@ -262,7 +265,7 @@ async def test_announced_limits_are_followed() -> None:
 
 @virtual
 async def test_a_waiting_call_larger_than_an_announced_limit_raises() -> None:
-    """The others go on."""
+    """The other calls are admitted."""
     found = pasted("Limits that the provider announces")
     limit = found["llm"] = RateLimit(concurrent=1, requests=10, tokens=10_000, per=10.0)
     ask = lines(limit)
@@ -280,7 +283,7 @@ async def test_a_waiting_call_larger_than_an_announced_limit_raises() -> None:
 
 
 def test_threads_share_a_limit() -> None:
-    """Those with and without event loops; a caller that is cancelled frees its place."""
+    """With and without event loops; a caller that is cancelled frees its place."""
     found = pasted("One limit for several threads")
     limit = found["llm"] = RateLimit(concurrent=2)
     running, most, hangs = 0, 0, asyncio.Event()
@@ -316,11 +319,11 @@ def test_threads_share_a_limit() -> None:
     assert (running, most) == (0, 2)
 
 
-# Without: full jitter
+# Without `RateLimit`: full jitter
 
 
 def test_refused_requests_are_retried_until_they_are_served() -> None:
-    """Without a limit on this side, with full jitter."""
+    """With full jitter, and no limit on this side."""
 
     async def main() -> None:
         provider = Provider(10, 1_000_000, 1_000, 0.5)
@@ -349,7 +352,7 @@ async def second_attempts(wait: Any) -> list[float]:
 
 @virtual
 async def test_full_jitter_spreads_retries() -> None:
-    """Over the whole time; without it they all come at one instant."""
+    """Over the whole time; without jitter they all come at the same instant."""
     assert len({*await second_attempts(wait_exponential(multiplier=1))}) == 1
     tenths = Counter(int(10 * t) for t in await second_attempts(wait_random_exponential(1)))
     assert len(tenths) == 10
@@ -360,8 +363,8 @@ async def test_full_jitter_spreads_retries() -> None:
 
 
 @virtual
-async def test_a_deadline_ends_all_retries() -> None:
-    """When the group's time is over while its children wait to retry, none retries."""
+async def test_a_deadline_stops_all_retries() -> None:
+    """If the deadline of the call passes while its children wait to retry, none retries."""
     provider = Provider(0, 0, 0, 1.0)
     ask = lines(NO_LIMIT, wait=wait_random_exponential(multiplier=1, max=5))
     async with asking(provider) as http:
@@ -378,7 +381,7 @@ async def test_a_deadline_ends_all_retries() -> None:
 
 
 def test_a_cancelled_request_is_never_retried() -> None:
-    """Neither in its request nor in its wait: a cancelled child sends no other."""
+    """Neither during the request nor during the wait: a cancelled child sends no other."""
 
     async def main() -> None:
         provider = Provider(3, 1_000_000, 1_000, 60.0, seconds=60)  # three hang, three are refused
@@ -401,7 +404,7 @@ def test_a_cancelled_request_is_never_retried() -> None:
 
 @virtual
 async def test_a_child_that_cancels_itself_is_not_retried() -> None:
-    """For tenacity a CancelledError is no failure."""
+    """For tenacity a CancelledError is not a failure."""
     asked = count()
 
     class Cancels:
@@ -416,8 +419,8 @@ async def test_a_child_that_cancels_itself_is_not_retried() -> None:
 
 
 @virtual
-async def test_a_retry_of_anything_retries_a_cancellation() -> None:
-    """For a `retry` that names what not to retry it is a failure: the call waits."""
+async def test_a_retry_of_every_exception_retries_a_cancellation() -> None:
+    """A `retry` that excludes exceptions by type includes CancelledError: the call waits."""
     provider = Provider(10, 1_000_000, 1_000, 60.0, seconds=10)
     stubborn = lines(NO_LIMIT, retry=retry_if_not_exception_type(ValueError), wait=wait_none())
     async with asking(provider) as http:
@@ -444,7 +447,7 @@ async def test_other_failures_are_not_retried() -> None:
 
 
 @virtual
-async def test_a_childs_time_counts_all_its_attempts() -> None:
+async def test_child_timeout_includes_all_attempts() -> None:
     """`child_timeout` bounds all attempts of a child together, and its waits."""
     provider = Provider(0, 0, 0, 1.0)
     ask = lines(NO_LIMIT, wait=wait_random_exponential(multiplier=1, max=5))

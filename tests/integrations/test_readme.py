@@ -1,4 +1,4 @@
-"""The lines to paste, run beside the packages that they are for."""
+"""The README's code, run with the packages that it is for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DOCUMENT = "tests/integrations/README.md"
 
 
 @pytest.mark.parametrize("block", blocks_of(DOCUMENT), ids=str)
-def test_the_lines_to_paste_do_what_they_show(
+def test_the_readmes_code_does_what_it_shows(
     block: Block,
 ) -> None:
     """Each block of "In your stack" does what it shows."""

@@ -1,4 +1,4 @@
-"""Replacing gather in a running service: what it leaves behind today can be seen, and is gone."""
+"""Replacing gather in a running service: the tasks that it leaves can be seen, and are gone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from structgather import gather_structured
 from support.virtual_tests import virtual
 from support.virtual_time import now
 
-# What the page shows.
+# The README shows these functions.
 
 logger = logging.getLogger("orphans")
 REQUEST: ContextVar[object] = ContextVar("REQUEST", default=None)
@@ -26,14 +26,14 @@ REQUEST: ContextVar[object] = ContextVar("REQUEST", default=None)
 
 @contextlib.asynccontextmanager
 async def report_orphans(name: str) -> AsyncGenerator[None]:
-    """Log which tasks the block leaves running: those that were made in it."""
+    """Log the tasks that were created in the block and still run after it."""
     before, request = asyncio.all_tasks(), object()
     token = REQUEST.set(request)
     try:
         yield
     finally:
         for task in asyncio.all_tasks() - before:
-            # Tasks inherit the context. On Python 3.11 they don't tell: there, all new ones count.
+            # Tasks inherit the context. On Python 3.11 it can't be read: all new tasks count.
             context = getattr(task, "get_context", copy_context)()
             if context.get(REQUEST) is request:
                 logger.warning("%s left running: %r", name, task)
@@ -41,11 +41,11 @@ async def report_orphans(name: str) -> AsyncGenerator[None]:
 
 
 def test_the_page_shows_these_lines() -> None:
-    """What is tested here is what users paste."""
+    """The README shows the code that is tested here."""
     assert shown(report_orphans)
 
 
-# What it is beside.
+# What they are compared with
 
 Gather = Callable[..., Awaitable[Any]]
 
@@ -69,7 +69,7 @@ async def quiet_request(gather: Gather, name: str = "GET /") -> None:
 
 @virtual
 async def test_the_orphans_of_gather_are_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """A request that gathers leaves two tasks behind, and each is named."""
+    """A request that gathers leaves two tasks running, and each is named."""
     await quiet_request(asyncio.gather)
     messages = sorted(record.getMessage() for record in caplog.records)
     assert len(messages) == 2
@@ -81,8 +81,8 @@ async def test_the_orphans_of_gather_are_reported(caplog: pytest.LogCaptureFixtu
 
 
 @virtual
-async def test_no_orphan_is_left_to_report(caplog: pytest.LogCaptureFixture) -> None:
-    """The same request under gather_structured leaves none, and is over when all have stopped."""
+async def test_no_orphans_are_left_to_report(caplog: pytest.LogCaptureFixture) -> None:
+    """The same request with gather_structured leaves none, and returns when all have stopped."""
     await quiet_request(gather_structured)
     assert caplog.records == []
     assert now() == 1
@@ -90,7 +90,7 @@ async def test_no_orphan_is_left_to_report(caplog: pytest.LogCaptureFixture) -> 
 
 @virtual
 async def test_a_request_reports_its_own_tasks_only(caplog: pytest.LogCaptureFixture) -> None:
-    """While others are served, a request names what it has left itself; 3.11 names theirs too."""
+    """While others are served, a request reports only its own tasks; on 3.11 theirs, too."""
     others = asyncio.create_task(asyncio.sleep(30))
     one = asyncio.create_task(quiet_request(asyncio.gather, "one"))
     await asyncio.sleep(0.5)
@@ -101,16 +101,16 @@ async def test_a_request_reports_its_own_tasks_only(caplog: pytest.LogCaptureFix
     assert len(caplog.records) == (2 if sys.version_info >= (3, 12) else 6)
 
 
-# What to look out for.
+# What to watch out for
 
 
 @virtual
-async def test_a_task_that_others_use_is_shielded() -> None:
-    """A Task that is handed over is ended with the call; under a shield it stays its owner's."""
-    handed_over = asyncio.create_task(call("cache", 9))
+async def test_a_shared_task_is_shielded() -> None:
+    """An adopted Task is cancelled with the call; in a shield it runs on."""
+    shared = asyncio.create_task(call("cache", 9))
     with pytest.raises(ConnectionError):
-        await gather_structured(handed_over, call("broken", 1))
-    assert handed_over.cancelled()
+        await gather_structured(shared, call("broken", 1))
+    assert shared.cancelled()
 
     shared = asyncio.create_task(call("cache", 9))
     with pytest.raises(ConnectionError):
@@ -119,8 +119,8 @@ async def test_a_task_that_others_use_is_shielded() -> None:
 
 
 @virtual
-async def test_all_are_closed_before_a_failure_is_raised() -> None:
-    """A teardown that must reach every client lets each of them end, and then raises."""
+async def test_all_clients_are_closed_before_a_failure_is_raised() -> None:
+    """A teardown with `return_exceptions` lets each client finish, and then raises."""
     closed: list[str] = []
 
     async def close(client: str, seconds: float) -> None:
@@ -139,8 +139,8 @@ async def test_all_are_closed_before_a_failure_is_raised() -> None:
 
 
 @virtual
-async def test_what_must_happen_all_the_same_has_an_owner() -> None:
-    """What is to be done even if a sibling fails is a task of somebody who waits for it."""
+async def test_work_that_must_finish_runs_in_an_outer_scope() -> None:
+    """Work that must finish even if a sibling fails is a task of a longer-lived TaskGroup."""
     sent: list[str] = []
 
     async def send_receipt() -> None:

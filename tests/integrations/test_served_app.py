@@ -1,4 +1,4 @@
-"""Starlette and FastAPI, served by uvicorn: a handler fans out, and its client goes away."""
+"""Starlette and FastAPI, served by uvicorn: a handler fans out, and its client disconnects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ each_app = pytest.mark.parametrize("make_app", [starlette, fastapi, with_middlew
 
 
 async def get_and_leave(url: str, record: Record) -> None:
-    """Make a request, and go away when all children have started."""
+    """Make a request, and disconnect when all children have started."""
 
     async def get() -> None:
         async with client(url) as http, http.stream("GET", "/") as response:
@@ -56,7 +56,7 @@ async def get_and_leave(url: str, record: Record) -> None:
 
 
 def watched(record: Record, work: Work) -> tuple[Work, list[int]]:
-    """Wrap what a handler does. The list gets how many children run when it is over."""
+    """Wrap a handler. The list gets the number of children running when it has returned."""
     running: list[int] = []
 
     async def watch() -> None:
@@ -71,8 +71,8 @@ def watched(record: Record, work: Work) -> tuple[Work, list[int]]:
 @each_app
 @each_handler
 @each_call
-def test_the_client_goes_away(make_app: MakeApp, make_handler: MakeHandler, call: Call) -> None:
-    """When a client disconnects, the handler's call ends when each child has cleaned up, once."""
+def test_the_client_disconnects(make_app: MakeApp, make_handler: MakeHandler, call: Call) -> None:
+    """The handler's call returns when each child has cleaned up, once."""
 
     async def main() -> None:
         record = Record()
@@ -81,17 +81,17 @@ def test_the_client_goes_away(make_app: MakeApp, make_handler: MakeHandler, call
             await get_and_leave(url, record)
             await until(lambda: running)
         assert running == [0]
-        record.assert_ended_once()
+        record.assert_finished_once()
 
     run(main, stock)
 
 
 @each_app
 @pytest.mark.parametrize("make_handler", [in_a_group, streaming])
-def test_with_gather_the_client_tears_the_cleanups(
+def test_with_gather_a_disconnect_interrupts_cleanups(
     make_app: MakeApp, make_handler: MakeHandler
 ) -> None:
-    """In the same application gather hands on each of anyio's cancellations: no cleanup ends."""
+    """In the same application gather forwards each cancellation of anyio: no cleanup finishes."""
 
     async def main() -> None:
         record = Record()
@@ -111,7 +111,7 @@ async def fails_when_all_run(record: Record) -> str:
 
 
 @each_app
-def test_a_failed_child_is_answered_when_its_siblings_are_over(make_app: MakeApp) -> None:
+def test_a_failure_is_answered_after_the_siblings_have_finished(make_app: MakeApp) -> None:
     """When one child fails, the server's error is sent after the others have cleaned up."""
 
     async def main() -> None:
@@ -123,13 +123,13 @@ def test_a_failed_child_is_answered_when_its_siblings_are_over(make_app: MakeApp
 
         async with served(make_app(handler)) as (url, _), client(url) as http:
             assert (await http.get("/")).status_code == 500
-            record.assert_ended_once()
+            record.assert_finished_once()
 
     run(main, stock)
 
 
 @each_app
-def test_with_gather_its_siblings_run_on_for_nobody(make_app: MakeApp) -> None:
+def test_with_gather_siblings_run_on_after_the_answer(make_app: MakeApp) -> None:
     """In the same application gather's siblings still run when the client has its answer."""
 
     async def main() -> None:
@@ -156,7 +156,7 @@ def test_with_gather_its_siblings_run_on_for_nobody(make_app: MakeApp) -> None:
 @pytest.mark.parametrize("make_handler", [plain, watching, in_a_group, streaming])
 @each_call
 def test_the_server_shuts_down(make_app: MakeApp, make_handler: MakeHandler, call: Call) -> None:
-    """When the server cancels what still runs at its end, each child cleans up, once."""
+    """When the server cancels its handlers at shutdown, each child cleans up, once."""
 
     async def main() -> None:
         record = Record()
@@ -171,10 +171,10 @@ def test_the_server_shuts_down(make_app: MakeApp, make_handler: MakeHandler, cal
             await shut_down()
             await until(lambda: running)
             await asyncio.wait([request])
-            # It is answered, with what was written until then, or the connection is closed.
+            # It is answered, with what was written so far, or the connection is closed.
             assert request.exception() is None or isinstance(request.exception(), HTTPError)
         assert running == [0]
-        record.assert_ended_once()
+        record.assert_finished_once()
 
     run(main, stock)
 
@@ -204,14 +204,14 @@ def test_a_page_is_streamed_as_its_parts_arrive(make_app: MakeApp) -> None:
                 assert await anext(response.aiter_text()) == "quick"
                 assert record.cancelled == []
             await until(lambda: not record.running)
-        record.assert_ended_once()
+        record.assert_finished_once()
 
     run(main, stock)
 
 
 @each_app
-def test_a_failure_comes_out_as_it_is(make_app: MakeApp) -> None:
-    """What fails while the client waits is raised in the handler, in no group."""
+def test_a_failure_propagates_unchanged(make_app: MakeApp) -> None:
+    """A failure while the client waits is raised in the handler, not in a group."""
 
     async def main() -> None:
         async def fails() -> None:
@@ -231,8 +231,8 @@ def test_a_failure_comes_out_as_it_is(make_app: MakeApp) -> None:
     run(main, stock)
 
 
-def test_the_answers_reach_a_client_that_stays() -> None:
-    """The lines to paste change nothing for a client that waits: it gets the whole answer."""
+def test_a_client_that_stays_gets_the_whole_answer() -> None:
+    """The README's code changes nothing for a client that waits."""
 
     async def main() -> None:
         async def value(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A server's process that is asked to end while a handler's children run."""
+"""A server process that is asked to terminate while a handler's children run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRAM = Path(__file__).with_name("server_process.py")
 
 
 def request_to(port: int) -> socket.socket:
-    """Make a request as soon as the server is there, and do not wait for the answer."""
+    """Make a request as soon as the server accepts it, and do not wait for the answer."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -34,7 +34,7 @@ def request_to(port: int) -> socket.socket:
             return connection
 
 
-def what_became_of_the_children(lifespan: str, ends: signal.Signals) -> list[str]:
+def how_the_children_finished(lifespan: str, ends: signal.Signals) -> list[str]:
     with socket.create_server(("127.0.0.1", 0)) as found:
         port: int = found.getsockname()[1]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
@@ -54,13 +54,13 @@ def what_became_of_the_children(lifespan: str, ends: signal.Signals) -> list[str
 
 
 @pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGINT])
-def test_a_lifespan_that_waits_lets_cleanups_end(ends: signal.Signals) -> None:
-    """With the lines to paste, the process ends when each child has cleaned up, once."""
-    said = what_became_of_the_children("waits", ends)
+def test_a_lifespan_that_waits_lets_cleanups_finish(ends: signal.Signals) -> None:
+    """With the README's code, the process exits when each child has cleaned up, once."""
+    said = how_the_children_finished("waits", ends)
     assert said == ["started"] * 2 + ["cancelled"] * 2 + ["cleaned up"] * 2
 
 
-def test_without_it_the_process_ends_amid_the_cleanups() -> None:
-    """Uvicorn waits for nothing that it has cancelled, whoever has fanned out."""
-    said = what_became_of_the_children("ends", signal.SIGTERM)
+def test_without_it_the_process_exits_during_the_cleanups() -> None:
+    """Uvicorn waits for nothing that it has cancelled, whatever function fans out."""
+    said = how_the_children_finished("ends", signal.SIGTERM)
     assert said == ["started"] * 2 + ["cancelled"] * 2

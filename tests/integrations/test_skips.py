@@ -1,4 +1,4 @@
-"""What `--integrations` lets pass, and what not."""
+"""Which skips `--integrations` accepts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HERE = "tests/integrations/test_skips.py"
 
 
 def collected(reason: str) -> pytest.CollectReport:
-    """Stand for this file, skipped as a whole."""
+    """Represents this file, skipped as a whole."""
     return pytest.CollectReport(HERE, "skipped", (HERE, 1, reason), [])
 
 
@@ -21,8 +21,8 @@ def collected(reason: str) -> pytest.CollectReport:
         "Skipped: needs it: No module named 'langchain_core.runnables'",
     ],
 )
-def test_a_package_that_cannot_be_had_may_be_missing(reason: str) -> None:
-    """A skip is let pass, and its tests are named, where pyproject.toml leaves the package out."""
+def test_a_package_that_is_not_available_may_be_missing(reason: str) -> None:
+    """A skip is accepted, and its tests are listed, if pyproject.toml excludes the package."""
     no_skips, report = NoSkips("3.15"), collected(reason)
     no_skips.judge(report)
     assert report.outcome == "skipped"
@@ -40,7 +40,7 @@ def test_a_package_that_cannot_be_had_may_be_missing(reason: str) -> None:
     ],
 )
 def test_any_other_skip_is_a_failure(python: str, reason: str) -> None:
-    """A package that could be had, a misspelt one and any other reason to skip are failures."""
+    """A missing package that is available, a misspelt one and any other reason are failures."""
     no_skips, report = NoSkips(python), collected(reason)
     no_skips.judge(report)
     assert report.outcome == "failed"
@@ -48,8 +48,8 @@ def test_any_other_skip_is_a_failure(python: str, reason: str) -> None:
     assert not no_skips.skipped
 
 
-def test_what_cannot_be_had_is_three_packages_on_the_newest_python() -> None:
-    """The list of packages that a Python has to do without does not grow unnoticed."""
+def test_three_packages_are_not_available_on_the_newest_python() -> None:
+    """The list of packages that a Python lacks does not grow unnoticed."""
     assert {python: NoSkips(python).excluded for python in EVERY} == {
         **{python: set() for python in EVERY},
         "3.15": {"distributed", "langchain-core", "langgraph"},

@@ -1,4 +1,4 @@
-"""On uvloop each promise holds, for each of the three functions, as on asyncio's own loop."""
+"""The three functions on uvloop, with the same promises as on asyncio's own loop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ each_loop = pytest.mark.parametrize("loop", [stock, uvloop])
 
 
 class Record:
-    """Children that wait for long, and then clean up for a moment."""
+    """Children that wait for a long time, and then clean up for a moment."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -42,8 +42,8 @@ class Record:
             await asyncio.sleep(0.01)
             self.cleaned_up += 1
 
-    def assert_ended(self, children: int = 3) -> None:
-        """Fail unless each child has cleaned up, and nothing else runs."""
+    def assert_finished(self, children: int = 3) -> None:
+        """Fail unless each child has cleaned up, and no other task runs."""
         assert self.started == self.cleaned_up == children
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -56,7 +56,7 @@ async def value(seconds: float, value: Any) -> Any:
 @each_loop
 @each_call
 def test_the_caller_is_cancelled(loop: Loop, call: Call) -> None:
-    """A cancellation goes on, with its message, when it has ended each child."""
+    """The CancelledError propagates with its message when each child has finished."""
 
     async def main() -> None:
         record = Record()
@@ -65,7 +65,7 @@ def test_the_caller_is_cancelled(loop: Loop, call: Call) -> None:
         task.cancel("the user left")
         with pytest.raises(asyncio.CancelledError, match="the user left"):
             await task
-        record.assert_ended()
+        record.assert_finished()
 
     run(main, loop)
 
@@ -86,14 +86,14 @@ def test_a_timeout_around_it(loop: Loop, call: Call) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(None) as deadline:
                 await call(record.child(), record.child(), last())
-        record.assert_ended()
+        record.assert_finished()
 
     run(main, loop)
 
 
 @each_loop
-def test_leaving_children_behind(loop: Loop) -> None:
-    """A failed child, enough values, a deadline and a `break` leave nothing that runs."""
+def test_no_child_is_left_running(loop: Loop) -> None:
+    """After a failure, n values, a deadline or a `break` no child runs."""
 
     async def main() -> None:
         record = Record()
@@ -104,29 +104,29 @@ def test_leaving_children_behind(loop: Loop) -> None:
 
         with pytest.raises(LookupError):
             await gather_structured(record.child(), fails())
-        record.assert_ended(1)
+        record.assert_finished(1)
         found = await first_n_within([record.child(), value(0.01, "a")], 1)
         assert (found.values, found.reason) == (["a"], "met")
-        record.assert_ended(2)
+        record.assert_finished(2)
         found = await first_n_within([record.child(), value(0.01, "a")], within=1)
         assert (found.values, found.reason) == (["a"], "deadline")
-        record.assert_ended(3)
+        record.assert_finished(3)
         async with as_completed_scoped([record.child(), value(0.01, "a")]) as outcomes:
             async for outcome in outcomes:
                 assert await outcome == "a"
                 break
-        record.assert_ended(4)
+        record.assert_finished(4)
         with pytest.raises(TimeoutError):
             async with as_completed_scoped([record.child()], timeout=0.5) as outcomes:
                 await anext(outcomes)
-        record.assert_ended(5)
+        record.assert_finished(5)
 
     run(main, loop)
 
 
 @each_call
 def test_limit_and_child_timeout(call: Call) -> None:
-    """No more children than the limit run at a time, and each has its own time."""
+    """At most `limit` children run at a time, and each is timed from its own start."""
 
     async def main() -> None:
         running = most = 0
@@ -175,7 +175,7 @@ def test_input_is_pulled_lazily(loop: Loop) -> None:
 
 @each_loop
 def test_a_rate_is_kept(loop: Loop) -> None:
-    """In no window of the loop's clock is more admitted than the limit says."""
+    """No window of the loop's clock exceeds the limit."""
 
     async def main() -> None:
         limit, admitted = RateLimit(requests=5, per=0.1), list[float]()
@@ -195,7 +195,7 @@ def test_a_rate_is_kept(loop: Loop) -> None:
 
 @each_loop
 def test_a_deadline_is_not_early(loop: Loop) -> None:
-    """`within` and `child_timeout` are over when they should be, not before."""
+    """`within` and `child_timeout` do not fire early."""
 
     async def main() -> None:
         begin = time.perf_counter()
@@ -211,8 +211,8 @@ def test_a_deadline_is_not_early(loop: Loop) -> None:
 
 
 @each_way_to_leave
-def test_a_cancellation_amid_the_join(leave: Leave) -> None:
-    """A cancellation that comes while the rest is joined disturbs no cleanup, and is not lost."""
+def test_a_cancellation_during_the_join(leave: Leave) -> None:
+    """A cancellation during the join interrupts no cleanup, and is not lost."""
 
     async def main() -> None:
         log: list[str] = []
@@ -269,7 +269,7 @@ def test_threads_processes_and_sockets(loop: Loop, call: Call) -> None:
 
 @each_loop
 @each_call
-def test_nothing_is_kept(loop: Loop, call: Call) -> None:
+def test_nothing_is_kept_alive(loop: Loop, call: Call) -> None:
     """With the collector off no value outlives the call."""
 
     class Value:

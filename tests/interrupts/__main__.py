@@ -1,22 +1,22 @@
 """Interrupt every line: structgather, `asyncio.gather` and TaskGroup side by side, as Markdown.
 
     python tests/interrupts                        on this Python: a minute or two
-    python tests/interrupts python3.11 python3.13  on these, one after the other
+    python tests/interrupts python3.11 python3.13  on these, in sequence
     python tests/interrupts --each                 one row for each scenario of structgather
 
 A KeyboardInterrupt and a MemoryError are raised at line event 1, 2, 3, ... of
 
     structgather        the package
-    asyncio.gather      its function in asyncio/tasks.py, and the code of the user who calls it
-    asyncio.TaskGroup   asyncio/taskgroups.py, and the code of the user who calls it
-    ... in TaskGroup    asyncio/taskgroups.py, while structgather uses it: what is in C, and what
-                        the event loop runs, can't be interrupted
+    asyncio.gather      its function in asyncio/tasks.py, and the user's code that calls it
+    asyncio.TaskGroup   asyncio/taskgroups.py, and the user's code that calls it
+    ... in TaskGroup    asyncio/taskgroups.py, while structgather uses it: C code, and callbacks of
+                        the event loop, can't be interrupted
 
 "cancel" raises nothing: the caller is cancelled between two lines, as by the signal handler of
-`asyncio.run`. An orphan is a child that is not done when the call is over; in brackets, those at
-the first line of a context manager's `__aexit__`. In "by itself" are scenarios which have orphans
-without any interrupt. A call hangs that does not end when its caller is cancelled; one that waits
-ends then. The exit code is 1 if structgather has other orphans than these, or hangs.
+`asyncio.run`. An orphan is a child that is not done when the call has returned; in brackets, those
+at the first line of a context manager's `__aexit__`. "by itself" counts scenarios with orphans even
+without an interrupt. A call hangs if it does not finish when its caller is cancelled, and waits if
+it finishes only then. The exit code is 1 if structgather has other orphans than these, or hangs.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Row:
         self.unprotected += sum(run.place == UNPROTECTED for run in orphans)
 
     def is_broken(self) -> bool:
-        """Tell whether there is an orphan that could have been helped, or a call hangs."""
+        """Tell whether there is an orphan that code could prevent, or a call hangs."""
         return self.orphans > self.unprotected or self.hangs > 0
 
     def __str__(self) -> str:

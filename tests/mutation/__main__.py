@@ -2,9 +2,9 @@
 
     python tests/mutation                     hours: every mutant of the calls, a sample of the rest
     python tests/mutation _gate.py _scope.py  these modules
-    python tests/mutation --report            try nothing; print what is known
+    python tests/mutation --report            try nothing; print the known results
 
-Stopped at any time, it goes on from there: what it knows is in .mutation_cache. A mutant that was
+It can be stopped at any time, and resumes from .mutation_cache. A mutant that was
 killed is not tried again until its function changes; one that survived, until a test changes. The
 exit code is 1 if one survives that equivalent.toml does not explain, or if that file explains one
 that does not exist.

@@ -1,4 +1,4 @@
-"""What is tried, what is known of it, and what is published."""
+"""Which mutants are tried, their verdicts, and the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key: TypeAlias = tuple[str, ...]
 
 
 def say(line: str) -> None:
-    """Progress goes where it does not mix with the table."""
+    """Print progress to stderr, apart from the table."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201 - it is a command
 
 
@@ -30,7 +30,7 @@ def digest(*texts: str) -> str:
 
 
 def mutants_of(name: str) -> list[Mutant]:
-    """The mutants of a module, or of all that are in a folder."""
+    """Return the mutants of a module, or of all modules in a folder."""
     found = PACKAGE / name
     paths = sorted(found.glob("*.py")) if found.is_dir() else [found]
     modules = [path.relative_to(PACKAGE).as_posix() for path in paths]
@@ -38,17 +38,17 @@ def mutants_of(name: str) -> list[Mutant]:
 
 
 def is_in(module: str, name: str) -> bool:
-    """Tell whether a module is the one of that name, or in the folder of that name."""
+    """Tell whether a module has that name, or is in the folder of that name."""
     return Path(module).is_relative_to(name)
 
 
 def drawn(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:
-    """A sample in which the others stay when some come or go with a change of the code."""
+    """Draw a sample. If the code changes, mutants that remain stay in the sample."""
     return sorted(mutants, key=lambda mutant: digest(str(seed), *mutant.key))[:count]
 
 
 def explanations() -> dict[Key, str]:
-    """Why no test can kill a mutant, by its key."""
+    """Return why no test can kill a mutant, by its key."""
     found: dict[Key, str] = {}
     listed = tomllib.loads((HERE / "equivalent.toml").read_text("utf-8"))
     for entry in listed.get("equivalent", []):
@@ -66,7 +66,7 @@ class Campaign:
         self._stages = stages
         self._path = CACHE / "{}.{}.jsonl".format(*sys.version_info)
         self.mutants: list[Mutant] = []
-        #: All that there are, by what plan.toml names; of some only a sample is tried.
+        #: All mutants, by the names in plan.toml; of some only a sample is tried.
         self.of: dict[str, list[Mutant]] = {}
         for name in modules or self._plan["modules"]:
             self.of[name] = found = mutants_of(name)
@@ -86,7 +86,7 @@ class Campaign:
                 known[key] = entry
 
     def last(self, mutant: Mutant) -> dict[str, Any] | None:
-        """How a mutant ended: killed on some Python, or else survived on one."""
+        """Return the last result of a mutant: killed on some Python, or else survived on one."""
         entries = [known.get(mutant.key) for known in (self._here, self._elsewhere)]
         found = [
             entry
@@ -96,7 +96,7 @@ class Campaign:
         return max(found, key=lambda entry: bool(entry["killed"]), default=None)
 
     def is_known(self, mutant: Mutant) -> bool:
-        """Tell whether it was killed, or has survived here all the tests that there are."""
+        """Tell whether it was killed, or has survived all current tests on this Python."""
         last, here = self.last(mutant), self._here.get(mutant.key)
         if last is None or here is None:
             return last is not None and bool(last["killed"])
@@ -104,7 +104,7 @@ class Campaign:
         return bool(last["killed"]) or (same and here["stages"] >= self._stages)
 
     def stages(self, module: str) -> list[Stage]:
-        """The tests that a mutant of the module must survive."""
+        """Return the tests that a mutant of the module must survive."""
         found: list[Stage] = []
         done: set[str] = set()
         planned = next(plan for of, plan in self._plan["modules"].items() if is_in(module, of))
@@ -117,7 +117,7 @@ class Campaign:
         return found[: self._stages]
 
     def run(self, jobs: int, *, survivors: bool = False) -> None:
-        """Try what is not known; or of that only what has survived before."""
+        """Try the mutants that are not known, or of these only those that survived before."""
         CACHE.mkdir(exist_ok=True)
         plots = [Plot(CACHE / f"plot{number}") for number in range(jobs)]
         wanted = [
@@ -127,7 +127,7 @@ class Campaign:
             and mutant.key not in self.explained
             and (not survivors or self._has_survived(mutant))
         ]
-        random.Random(1).shuffle(wanted)  # so that what was tried, wherever it stops, is a sample
+        random.Random(1).shuffle(wanted)  # so that it has tried a sample wherever it stops
         self._check_that_all_pass({mutant.module for mutant in wanted}, plots)
         work = (
             Work(mutant, mutant.module, text_of(mutant, PACKAGE), self.stages(mutant.module))
@@ -149,7 +149,7 @@ class Campaign:
         return last is not None and not last["killed"]
 
     def _check_that_all_pass(self, modules: set[str], plots: list[Plot]) -> None:
-        """The tests must pass before a mutant can be killed by one that fails."""
+        """Check that the tests pass without a change."""
         stages = [stage for module in modules for stage in self.stages(module)]
         tests = tuple(sorted({test for stage in stages for test in stage.tests}))
         work = [Work(None, "__init__.py", None, [Stage("unchanged", tests, 1800)])]
@@ -172,7 +172,7 @@ class Campaign:
         return entry
 
     def unexplained(self) -> list[Mutant]:
-        """The survivors that nobody has explained."""
+        """Return the survivors without an explanation."""
         found: list[Mutant] = []
         for mutant in self.mutants:
             entry = self.last(mutant)
@@ -181,13 +181,13 @@ class Campaign:
         return found
 
     def stale(self) -> list[Key]:
-        """Explanations of what is no mutant."""
+        """Return the explanations of mutants that do not exist."""
         keys = {mutant.key for found in self.of.values() for mutant in found}
         mine = [key for key in self.explained if any(is_in(key[0], name) for name in self.of)]
         return [key for key in mine if key not in keys]
 
     def report(self) -> str:
-        """The score as Markdown, and what is to be done."""
+        """Return the score as Markdown, and what is left to do."""
         lines = [f"| module | {' | '.join(COLUMNS)} |", "|---" + "|---:" * len(COLUMNS) + "|"]
         total = [0] * len(COLUMNS)
         for name, every in self.of.items():

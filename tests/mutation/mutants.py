@@ -1,7 +1,7 @@
 """The mutants of a module: cosmic-ray's operators, and one more that deletes a statement.
 
-What only type checkers read is left alone: annotations, overloads, imports for types. So is a
-mutant that does not compile, or that compiles to what another one, or the module, compiles to.
+Code for type checkers only is left alone: annotations, overloads, imports for types. So is a mutant
+that does not compile, or that compiles to the same code as another one, or as the module.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _nodes: Any = importlib.import_module("parso.python.tree")
 
 Position: TypeAlias = tuple[int, int]
 
-#: One replacement for each comparison that shifts its boundary, and one that turns it round; one
-#: for each arithmetic operator. The others of cosmic-ray's two hundred die of the same tests.
+#: Of each comparison one replacement that shifts its boundary and one that inverts it, of each
+#: arithmetic operator one. The same tests kill the others of cosmic-ray's two hundred.
 OPERATORS = re.compile(
     r"""core/(?:
       AddNot | ExceptionReplacer | NumberReplacer | RemoveDecorator | ZeroIterationForLoop
@@ -43,7 +43,7 @@ FOR_TYPES = {"overload", "final", "override"}
 
 
 class DeleteStatement:
-    """An operator of cosmic-ray's kind: puts `pass` in the place of a statement of a function."""
+    """An operator for cosmic-ray: replaces a statement of a function by `pass`."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[Position, Position]]:
         of_a_function = node.type == "simple_stmt" and node.search_ancestor("funcdef") is not None
@@ -60,7 +60,7 @@ def _is_deletable(statement: Any) -> bool:
     if statement.type in {"string", "import_name", "import_from"}:
         return False
     if statement.type == "expr_stmt" and statement.children[1].type == "annassign":
-        return len(statement.children[1].children) > 2  # it has a value
+        return len(statement.children[1].children) > 2  # it is an assignment with a value
     code: str = statement.get_code().strip()
     return code not in {"pass", "..."} and not code.startswith("raise NotImplementedError")
 
@@ -73,12 +73,12 @@ class Mutant(NamedTuple):
     operator: str
     before: str
     after: str
-    #: Which one it is of those that are alike in all of these.
+    #: Its number among mutants that are alike in all of these.
     which: int
     line: int
-    #: The function in which it is, as it was: while that stays, so does a verdict.
+    #: The original function: while it stays the same, so does the verdict.
     function: str
-    #: Which one it is of those that the operator makes of the module.
+    #: Its number among those that the operator makes of the module.
     occurrence: int
 
     @property
@@ -98,7 +98,7 @@ def text_of(mutant: Mutant, package: Path) -> str:
 
 
 def known_mutants(package: Path, module: str, cache: Path) -> list[Mutant]:
-    """The mutants of a module; to make them takes a while, so they are kept in a folder."""
+    """Return the mutants of a module, from the cache if it has them: making them takes a while."""
     key = hashlib.sha256((package / module).read_bytes() + Path(__file__).read_bytes()).hexdigest()
     path = cache / f"{Path(module).stem}-{key[:16]}.json"
     if not path.exists():
@@ -122,7 +122,7 @@ def mutants(package: Path, module: str) -> Iterator[Mutant]:
         )
         for occurrence, (node, (start, end)) in enumerate(positions):
             if node.parent is not None and node.parent.type in {"parameters", "param"}:
-                continue  # the star of keyword-only arguments is no multiplication
+                continue  # the star of keyword-only arguments is not a multiplication
             if any(first <= start and end <= last for first, last in skipped):
                 continue
             text: str = _mutating.mutate_code(source, operator, occurrence)
@@ -165,7 +165,7 @@ def _changed(before: str, after: str) -> tuple[str, str]:
 
 
 def _essence(code: CodeType) -> tuple[Any, ...]:
-    """What a code object does, wherever its lines are."""
+    """Return what a code object does, whatever its line numbers."""
     constants = tuple(
         _essence(constant)
         if isinstance(constant, CodeType)
@@ -186,7 +186,7 @@ def _essence(code: CodeType) -> tuple[Any, ...]:
 
 
 def _read_by_type_checkers(source: str) -> list[tuple[Position, Position]]:
-    """Where a module has what is never looked at when it runs."""
+    """Return the parts of a module that are not used at run time."""
     return [
         ((part.lineno, part.col_offset), (part.end_lineno or 0, part.end_col_offset or 0))
         if not isinstance(part, _Decorator)
@@ -201,7 +201,7 @@ class _Decorator(NamedTuple):
 
 
 def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorator]:
-    """Yield the parts of a node, or itself, that only type checkers read."""
+    """Yield the parts of a node, or the node itself, that only type checkers read."""
     match node:
         case ast.arg(annotation=ast.expr() as annotation):
             yield annotation
@@ -212,7 +212,7 @@ def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorat
         case ast.If(test=test) if "TYPE_CHECKING" in ast.unparse(test):
             yield node
         case ast.BoolOp(values=[ast.Attribute(attr="end_lineno" | "end_col_offset"), default]):
-            yield default  # what was parsed has an end
+            yield default  # a parsed node has an end
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             decorators = {ast.unparse(each): each for each in node.decorator_list}
             for name in FOR_TYPES & decorators.keys():

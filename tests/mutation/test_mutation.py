@@ -1,4 +1,4 @@
-"""What mutation testing tries where it does not try all."""
+"""Mutation testing of a sample."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ def mutants(module: str, *numbers: int) -> list[Mutant]:
 
 
 def test_a_sample_changes_only_where_the_code_does() -> None:
-    """The same seed draws the same mutants, also of a module in which something was deleted."""
+    """The same seed draws the same mutants, also of a module from which code was deleted."""
     every = mutants("m.py", *range(100))
     sample = campaign.drawn(every, 10, seed=1)
     assert campaign.drawn([*reversed(every)], 10, seed=1) == sample
@@ -29,8 +29,8 @@ def test_a_sample_changes_only_where_the_code_does() -> None:
     assert campaign.drawn(rest, 9, seed=1) == sample[1:]
 
 
-def test_the_report_says_what_is_a_sample(monkeypatch: Any) -> None:
-    """Of the migration only a sample is tried, and the table says so."""
+def test_the_report_names_samples(monkeypatch: Any) -> None:
+    """The table says of which modules only a sample was tried."""
 
     def known(_package: Any, module: str, _cache: Any) -> list[Mutant]:
         return mutants(module, *range(100))

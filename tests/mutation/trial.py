@@ -1,6 +1,6 @@
 """Trials of mutants, each in a fork of this process, which has imported what all of them need.
 
-A trial that takes too long is killed by its alarm; so is one that would eat the machine's memory.
+A trial that takes too long is killed by its alarm; its memory is limited.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mutation.mutants import Mutant
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "structgather"
-#: What a trial may allocate.
+#: How much memory a trial may allocate.
 BYTES = 3 << 30
-#: The exit code of a trial that could not begin.
+#: The exit code of a trial that could not start.
 BROKEN = 70
 
-importlib.import_module("hypothesis.strategies")  # which each trial would import
+importlib.import_module("hypothesis.strategies")  # each trial would import it
 
-# That a mutant dies is enough to know. Otherwise as in conftest.py.
+# The failure of one example is enough. Otherwise as in conftest.py.
 hypothesis.settings.register_profile(
     "mutation",
     derandomize=True,
@@ -45,16 +45,16 @@ hypothesis.settings.register_profile(
 
 
 class Verdict(NamedTuple):
-    """How a trial ended."""
+    """The result of a trial."""
 
     killed: bool
-    #: The test that failed first; or what else happened.
+    #: The test that failed first, or what happened instead.
     by: str
     seconds: float
 
 
 class Stage(NamedTuple):
-    """Tests to run, one after the other until one fails, and how long they may take in all."""
+    """Tests that run in sequence until one fails, and the total time that they may take."""
 
     name: str
     tests: tuple[str, ...]
@@ -62,7 +62,7 @@ class Stage(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A text to try in the place of a module's, which may be the same."""
+    """The text to try as a module, possibly unchanged."""
 
     what: Mutant | None
     module: str
@@ -71,7 +71,7 @@ class Work(NamedTuple):
 
 
 class Plot:
-    """A copy of the repository in which one mutant at a time lives."""
+    """A copy of the repository with one mutant at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,14 +97,14 @@ class Plot:
         return process
 
     def restore(self, module: str) -> None:
-        """Make a module what it is in the repository."""
+        """Restore a module as it is in the repository."""
         self._write(module, self._texts[module])
 
     def _write(self, module: str, text: str) -> None:
         path = self.folder / "structgather" / module
         path.write_text(text, "utf-8")
         for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
-            stale.unlink()  # in the same second, of the same size: Python would take it
+            stale.unlink()  # written in the same second, and of the same size, Python would use it
 
     def _run(self, stage: Stage) -> None:
         code = BROKEN
@@ -126,7 +126,7 @@ class Plot:
             code = int(pytest.main([*options, *files], plugins=[witness]))
         except BaseException:  # noqa: BLE001 - the parent is told
             traceback.print_exc()
-            if witness.has_begun:  # a complaint at the very end
+            if witness.has_begun:  # a failure at the very end
                 code = 1
         finally:
             sys.stdout.flush()
@@ -134,9 +134,9 @@ class Plot:
             os._exit(code)
 
     def verdict(self, process: int, status: int, seconds: float) -> Verdict:
-        """Say how a trial ended that has ended."""
+        """Return the result of a finished trial."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process, signal.SIGKILL)  # what it has left behind
+            os.killpg(process, signal.SIGKILL)  # processes that it left running
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
             by = "timeout" if number == signal.SIGALRM else f"signal {number}"

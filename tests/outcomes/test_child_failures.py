@@ -25,7 +25,7 @@ from structgather import (
 from support.virtual_tests import forever, virtual
 from support.virtual_time import after
 
-#: A call of which some children fail, and which raises all failures.
+#: A call in which some children fail, and which raises all failures.
 Raises: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -48,7 +48,7 @@ async def first(*children: Any, **options: Any) -> None:
 each_call = pytest.mark.parametrize(
     "call", [gather, gather_all, first], ids=lambda call: call.__name__
 )
-# Those in which a failure cancels no sibling.
+# The calls in which a failure cancels no sibling.
 each_call_of_all = pytest.mark.parametrize(
     "call", [gather_all, first], ids=lambda call: call.__name__
 )
@@ -71,7 +71,7 @@ BROKEN = ChargeError("declined")
 @each_call
 @virtual
 async def test_the_outcome_of_every_child_is_kept(call: Raises) -> None:
-    """What a sibling has returned, the id of its charge, is not lost with the failure."""
+    """The value of a sibling, such as the id of a charge, is not lost with the failure."""
     failures = await raised(call(after(1, "charge 1"), after(2, BROKEN), after(1, "charge 3")))
     assert failures.outcomes == (
         Ok("charge 1", 0, 1.0),
@@ -83,7 +83,7 @@ async def test_the_outcome_of_every_child_is_kept(call: Raises) -> None:
 
 @virtual
 async def test_siblings_that_were_cancelled_have_an_outcome() -> None:
-    """They are no failures, unless they fail while they are cancelled."""
+    """They are not failures, unless they raise while they are cancelled."""
 
     async def fails_in_cleanup() -> None:
         try:
@@ -127,7 +127,7 @@ async def test_elapsed_is_the_childs_own_time(call: Raises, limit: int) -> None:
 
 @virtual
 async def test_a_child_that_was_never_started_is_cancelled() -> None:
-    """A failure kept it from starting: it is no success."""
+    """It was queued when a sibling failed, and has not succeeded."""
     failures = await raised(gather(after(1, BROKEN), after(1, "b"), after(1, "c"), limit=1))
     started, *others = failures.outcomes
     assert started == Failed(BROKEN, 0, 1.0)
@@ -149,7 +149,7 @@ async def test_a_duplicate_has_its_outcome_at_each_position() -> None:
 @each_call
 @virtual
 async def test_adopted_tasks_have_outcomes(call: Raises) -> None:
-    """Those that were done before the call as well."""
+    """Tasks that were done before the call, too."""
     done, running = asyncio.create_task(after(1, "a")), asyncio.create_task(after(5, BROKEN))
     await asyncio.sleep(2)
     failures = await raised(call(done, running, after(1, "c")))
@@ -171,7 +171,7 @@ async def test_it_is_an_exception_group(call: Raises) -> None:
     except* KeyError as group:
         caught += map(repr, group.exceptions)
     assert caught == ["declined", "KeyError('other')"]
-    with pytest.raises(Exception, match=r"failed|only 1 of 2"):
+    with pytest.raises(Exception, match=r"failed|1 of 2 values"):
         await call(after(1, BROKEN), after(2, "b"))
 
 
@@ -191,7 +191,7 @@ async def test_a_base_exception_makes_it_a_base_exception_group() -> None:
 @each_call_of_all
 @virtual
 async def test_split_subgroup_and_derive_keep_the_outcomes(call: Raises) -> None:
-    """The parts are of the same class, also a part that can be an ExceptionGroup again."""
+    """The parts are ChildFailures, a part that can be an ExceptionGroup is one."""
     other = KeyError("other")
     failures = await raised(call(after(1, BROKEN), after(1, other), after(1, "c")))
     matched, rest = failures.split(ChargeError)
@@ -207,7 +207,7 @@ async def test_split_subgroup_and_derive_keep_the_outcomes(call: Raises) -> None
 
 @virtual
 async def test_split_of_a_base_exception_group() -> None:
-    """What is left without the CancelledError is an ExceptionGroup."""
+    """The part without the CancelledError is an ExceptionGroup."""
     failures = await raised(gather_all(after(1, asyncio.CancelledError()), after(1, BROKEN)))
     assert not isinstance(failures, Exception)
     cancelled, rest = failures.split(asyncio.CancelledError)
@@ -239,8 +239,8 @@ def pickled(failures: Any) -> Any:
 @each_call
 @pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
 @virtual
-async def test_a_copy_has_all(call: Raises, again: Callable[[Any], Any]) -> None:
-    """Message, failures, outcomes, notes."""
+async def test_a_copy_is_complete(call: Raises, again: Callable[[Any], Any]) -> None:
+    """It has the message, failures, outcomes and notes."""
     failures = await raised(call(after(1, ChargeError("declined")), after(0, "b")))
     failures.add_note("for the support")
     twin = again(failures)
@@ -254,7 +254,7 @@ async def test_a_copy_has_all(call: Raises, again: Callable[[Any], Any]) -> None
 
 @virtual
 async def test_its_traceback_shows_its_name() -> None:
-    """Whichever of its classes it is an instance of."""
+    """Both classes have the public name."""
     for error in (BROKEN, asyncio.CancelledError()):
         failures = await raised(gather(after(1, error)))
         text = "".join(traceback.format_exception(failures))
@@ -274,7 +274,7 @@ async def test_its_traceback_shows_its_name() -> None:
 )
 @virtual
 async def test_the_message_is_bounded(count: int, said: str) -> None:
-    """It lists the children that failed, up to twenty of them, whatever their number."""
+    """It lists at most twenty of the children that failed, and counts the others."""
     failures = await raised(gather_all(*[after(1, KeyError(n)) for n in range(count)]))
     assert failures.message == f"gather_structured(): {said}"
     assert len(failures.exceptions) == len(failures.outcomes) == count
@@ -298,7 +298,7 @@ async def test_a_group_in_a_group() -> None:
 
 @virtual
 async def test_gathered_has_the_outcomes() -> None:
-    """In the order of the arguments, those that succeeded included."""
+    """In argument order, those of children that succeeded, too."""
     values = await gathered(after(1, "a"), after(2, BROKEN), after(9, "late"), child_timeout=5)
     assert isinstance(values, Gathered)
     a, broken, late = values.outcomes
@@ -308,7 +308,7 @@ async def test_gathered_has_the_outcomes() -> None:
 
 
 @virtual
-async def test_gathered_has_outcomes_where_nothing_failed() -> None:
+async def test_gathered_has_outcomes_without_failures() -> None:
     """And none without children."""
     values = await gathered(after(1, "a"), after(1, "b"))
     assert values.outcomes == (Ok("a", 0, 1.0), Ok("b", 1, 1.0))
@@ -330,7 +330,7 @@ async def test_a_returned_exception_is_a_value() -> None:
 
 @virtual
 async def test_outcomes_do_not_change_with_the_list() -> None:
-    """They are of the call; the list is the user's."""
+    """They belong to the call; the list is the caller's."""
     values = await gathered(after(1, "a"), after(1, BROKEN))
     values.reverse()
     values.pop()
@@ -339,7 +339,7 @@ async def test_outcomes_do_not_change_with_the_list() -> None:
 
 @virtual
 async def test_first_n_has_a_group_with_outcomes() -> None:
-    """A new one each time, with the outcome of every child, losers included."""
+    """A new group each time, with the outcome of every child, losers included."""
     found = await first_n_within([after(1, BROKEN), after(2, "b"), forever()], 1)
     group = found.exception_group()
     assert isinstance(group, ChildFailures)
@@ -349,11 +349,12 @@ async def test_first_n_has_a_group_with_outcomes() -> None:
 
 
 @virtual
-async def test_raise_if_short_says_what_was_short() -> None:
-    """By its message; the failures and the outcomes are those of the children."""
+async def test_raise_if_short_says_why() -> None:
+    """The message does; the failures and outcomes are those of the children."""
     found = await first_n_within([after(1, BROKEN), after(2, "b")], 2)
     failures = await raised(short(found))
-    assert failures.message == "first_n_within(): only 1 of 2 values, no child is left"
+    told = "1 of 2 values arrived before all children had finished"
+    assert failures.message == f"first_n_within(): {told}"
     assert failures.exceptions == (BROKEN,)
     assert failures.outcomes == (Failed(BROKEN, 0, 1.0), Ok("b", 1, 2.0))
 

@@ -1,4 +1,4 @@
-"""Ok, Failed, TimedOut, Cancelled: how one child ended."""
+"""Ok, Failed, TimedOut, Cancelled: how one child finished."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ each_outcome = pytest.mark.parametrize("outcome", EACH, ids=lambda outcome: type
 
 
 def outcomes_of(*children: Any, **options: Any) -> list[Outcome[Any]]:
-    """How the children end, in the order of the arguments."""
+    """Return the outcomes of the children, in argument order."""
 
     async def main() -> list[Outcome[Any]]:
         made = [child() for child in children]
@@ -56,8 +56,8 @@ def what(outcome: Outcome[str]) -> str:
             assert_never(outcome)
 
 
-def test_match_takes_them_apart() -> None:
-    """A `match` statement sees which one it is, and what is in it."""
+def test_match_unpacks_an_outcome() -> None:
+    """A `match` statement tells the types apart and binds their content."""
     found = [what(outcome) for outcome in EACH]
     assert found == ["value", "failed: broken", "timed out: late", "cancelled: stop"]
     match EACH[1]:
@@ -68,7 +68,7 @@ def test_match_takes_them_apart() -> None:
 
 
 @each_outcome
-def test_nothing_about_it_can_be_changed(outcome: Outcome[str]) -> None:
+def test_an_outcome_is_immutable(outcome: Outcome[str]) -> None:
     """No attribute can be set, added or deleted, and there is no `__dict__`."""
     for attribute in (*outcome.__match_args__, "other"):
         with pytest.raises(AttributeError, match=attribute):
@@ -79,13 +79,13 @@ def test_nothing_about_it_can_be_changed(outcome: Outcome[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", [Ok, Failed, TimedOut, Cancelled])
-def test_it_is_final(kind: Any) -> None:
-    """Type checkers refuse subclasses: that is what makes a `match` exhaustive."""
+def test_the_classes_are_final(kind: Any) -> None:
+    """So type checkers know that a `match` is exhaustive."""
     assert kind.__final__
 
 
-def test_equality_is_by_what_they_say() -> None:
-    """Equal are two of one kind with the same content, index and time; equal ones hash equally."""
+def test_equality() -> None:
+    """Outcomes of one type with the same content, index and time are equal, and hash equally."""
     assert Ok("value", 0, 0.5) == EACH[0]
     assert hash(Ok("value", 0, 0.5)) == hash(EACH[0])
     assert Failed(BROKEN, 1, 1.5) == EACH[1]
@@ -95,8 +95,8 @@ def test_equality_is_by_what_they_say() -> None:
     assert len({*EACH, *EACH}) == 4
 
 
-def test_repr_tells_it_all() -> None:
-    """The repr names the kind, the content, the place and the time."""
+def test_repr() -> None:
+    """The repr has the type, the content, the index and the time."""
     assert [repr(outcome) for outcome in EACH] == [
         "Ok('value', index=0, elapsed=0.500)",
         "Failed(ValueError('broken'), index=1, elapsed=1.500)",
@@ -107,14 +107,14 @@ def test_repr_tells_it_all() -> None:
 
 @each_outcome
 def test_it_can_be_pickled_and_copied(outcome: Outcome[str]) -> None:
-    """Pickling and copying give one of the same kind, with the same content."""
+    """A copy is equal and of the same type."""
     for twin in (pickle.loads(pickle.dumps(outcome)), copy.deepcopy(outcome)):  # noqa: S301
         assert type(twin) is type(outcome)
         assert repr(twin) == repr(outcome)
     assert copy.copy(outcome) == outcome
 
 
-# The Future's language.
+# The methods of a Future
 
 
 def finished_task(outcome: Outcome[str]) -> asyncio.Future[str]:
@@ -139,8 +139,8 @@ def says(thing: Any, name: str) -> tuple[str, object]:
 
 @each_outcome
 @virtual
-async def test_it_speaks_as_a_finished_task_does(outcome: Outcome[str]) -> None:
-    """Its result(), exception(), cancelled() and done() say what those of a finished Task say."""
+async def test_it_has_the_methods_of_a_finished_task(outcome: Outcome[str]) -> None:
+    """result(), exception(), cancelled() and done() do what those of a finished Task do."""
     task = finished_task(outcome)
     for name in ("result", "exception", "cancelled", "done"):
         assert says(outcome, name) == says(task, name)
@@ -148,43 +148,43 @@ async def test_it_speaks_as_a_finished_task_does(outcome: Outcome[str]) -> None:
 
 @each_outcome
 @virtual
-async def test_awaiting_it_is_awaiting_a_finished_task(outcome: Outcome[str]) -> None:
-    """`await outcome` gives the value or raises the error, as often as you like, without a wait."""
-    turns: list[str] = []
-    asyncio.get_running_loop().call_soon(turns.append, "the loop had its turn")
+async def test_awaiting_it_is_like_awaiting_a_finished_task(outcome: Outcome[str]) -> None:
+    """`await outcome` returns the value or raises the exception, any number of times, at once."""
+    ran: list[str] = []
+    asyncio.get_running_loop().call_soon(ran.append, "the loop ran a callback")
     for _ in range(2):
         try:
             assert await outcome == "value"
         except (ValueError, TimeoutError, asyncio.CancelledError) as error:
             assert error is outcome.error  # type: ignore[union-attr]  # noqa: PT017
-    assert turns == []
+    assert ran == []
 
 
 @each_outcome
-def test_it_raises_when_it_is_awaited_and_not_before(outcome: Outcome[str]) -> None:
-    """As coroutines do: what collects awaitables can take it."""
+def test_it_raises_when_it_is_awaited(outcome: Outcome[str]) -> None:
+    """And not before, like a coroutine: code that collects awaitables can take it."""
     steps = outcome.__await__()
     with pytest.raises((StopIteration, ValueError, TimeoutError, asyncio.CancelledError)):
         next(steps)
 
 
 @virtual
-async def test_it_goes_wherever_an_awaitable_goes() -> None:
-    """What takes an awaitable takes an outcome: wait_for, gather, ensure_future."""
+async def test_it_can_be_passed_where_an_awaitable_is_expected() -> None:
+    """wait_for, gather and ensure_future take an outcome."""
     assert await asyncio.wait_for(EACH[0], 1) == "value"
     results = await asyncio.gather(*EACH[:2], return_exceptions=True)
     assert results == ["value", BROKEN]
 
 
-# The error.
+# The exception
 
 
 class CustomError(Exception):
     pass
 
 
-def test_the_error_is_the_childs_own_object() -> None:
-    """The very object that the child raised is in the outcome, and is what comes out of it."""
+def test_the_exception_is_the_childs_own_object() -> None:
+    """The outcome has, and raises, the object that the child raised."""
     error = CustomError("broken")
     (outcome,) = outcomes_of(lambda: after(0, error))
     assert outcome.exception() is error
@@ -193,8 +193,8 @@ def test_the_error_is_the_childs_own_object() -> None:
     assert caught.value is error
 
 
-def test_cause_and_context_stay_as_the_child_made_them() -> None:
-    """Raising it while another exception is handled doesn't make that one its context."""
+def test_cause_and_context_are_unchanged() -> None:
+    """Raising it in an `except` block does not set its context."""
 
     async def child() -> None:
         try:
@@ -229,7 +229,7 @@ async def outermost() -> None:
 
 
 def test_the_traceback_shows_the_child_and_does_not_grow() -> None:
-    """Each time it is raised, the traceback has the raising line and the child's frames, once."""
+    """It has the line that raises it and the child's frames, once, each time it is raised."""
     (outcome,) = outcomes_of(outermost)
     error = outcome.exception()
     assert error is not None
@@ -241,8 +241,8 @@ def test_the_traceback_shows_the_child_and_does_not_grow() -> None:
         assert frames(caught.value).count("result") == 1
 
 
-def test_a_frozen_exception_is_no_hindrance() -> None:
-    """An exception whose attributes can't be set comes out like any other."""
+def test_an_exception_that_cannot_be_changed_is_raised() -> None:
+    """An exception whose attributes can't be set is raised like any other."""
 
     @dataclass(frozen=True)
     class Frozen(Exception):  # noqa: N818
@@ -254,7 +254,7 @@ def test_a_frozen_exception_is_no_hindrance() -> None:
 
 
 class CustomCancelledError(asyncio.CancelledError):
-    """Can be referred to weakly."""
+    """Supports weak references."""
 
 
 async def await_it(outcomes: list[Outcome[Any]]) -> None:
@@ -270,7 +270,7 @@ USES: list[Callable[[list[Outcome[Any]]], object]] = [
 
 @pytest.mark.parametrize("use", USES, ids=["result", "exception", "await"])
 def test_there_is_no_reference_cycle(use: Callable[[list[Outcome[Any]]], object]) -> None:
-    """With the collector off, the error is gone when nobody refers to the outcome any more."""
+    """With the collector off, the exception is freed when the outcome is dropped."""
     gc.collect()
     gc.disable()
     try:
@@ -286,7 +286,7 @@ def test_there_is_no_reference_cycle(use: Callable[[list[Outcome[Any]]], object]
 
 
 def test_there_is_no_reference_cycle_through_a_cancellation() -> None:
-    """Nor when `exception()` raises, as that of a cancelled Task does."""
+    """Nor if `exception()` raises, as it does for a cancelled Task."""
     gc.collect()
     gc.disable()
     try:
@@ -302,11 +302,11 @@ def test_there_is_no_reference_cycle_through_a_cancellation() -> None:
         gc.enable()
 
 
-# Which child, and when.
+# `index` and `elapsed`
 
 
-def test_index_is_the_place_in_the_input() -> None:
-    """`index` is the place in the input, whoever comes first."""
+def test_index_is_the_position_in_the_input() -> None:
+    """`index` does not depend on which child finishes first."""
 
     async def main() -> list[tuple[int, str]]:
         children = [after(3, "a"), after(1, "b"), after(2, "c")]
@@ -317,7 +317,7 @@ def test_index_is_the_place_in_the_input() -> None:
 
 
 def test_elapsed_is_exact() -> None:
-    """`elapsed` counts from the child's own start to its end, to the tick of the clock."""
+    """`elapsed` counts from the child's own start to its finish, to the tick of the clock."""
     children = [lambda: after(2, "a"), lambda: after(3, "b"), lambda: after(5, CustomError())]
     for options in ({}, {"limit": 1}, {"child_timeout": 9}, {"timeout": 10}):
         assert [outcome.elapsed for outcome in outcomes_of(*children, **options)] == [2, 3, 5]
@@ -326,7 +326,7 @@ def test_elapsed_is_exact() -> None:
 
 
 def test_a_late_child_is_named() -> None:
-    """TimedOut holds a TimeoutError that names the child and its time; its cause shows the line."""
+    """TimedOut has a TimeoutError that names the child and its time; its cause has the line."""
     (outcome,) = outcomes_of(forever, child_timeout=2)
     assert isinstance(outcome, TimedOut)
     assert str(outcome.error).startswith("as_completed_scoped(): child 0, forever (Task-")
@@ -338,7 +338,7 @@ def test_a_late_child_is_named() -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
 def test_eager_children_have_the_same_outcomes() -> None:
-    """A child that ends in its eager first step has an outcome like any other."""
+    """A child that finishes in its eager first step has an outcome like any other."""
 
     async def main() -> list[Outcome[str]]:
         children = [after(0, "a"), after(0, BROKEN)]

@@ -19,7 +19,7 @@ from support.virtual_time import now
 
 @virtual
 async def test_a_debt_made_step_by_step_is_as_large_as_one_made_at_once() -> None:
-    """A stream may settle with each chunk."""
+    """A stream may settle after each chunk."""
     waited: list[float] = []
     for settled in ((250,), (100, 200, 250), range(10, 251, 10)):
         limit = RateLimit(tokens=100, per=60)
@@ -40,7 +40,7 @@ async def test_a_debt_made_step_by_step_is_as_large_as_one_made_at_once() -> Non
 async def test_callers_that_always_estimate_too_little_use_at_most_the_limit(
     estimate: int, used: int, callers: int
 ) -> None:
-    """In the long run: later calls repay in full."""
+    """Over time, because later calls repay in full."""
     limit = RateLimit(tokens=100, per=60)
     admitted: list[float] = []
 
@@ -52,7 +52,7 @@ async def test_callers_that_always_estimate_too_little_use_at_most_the_limit(
                 call.settle(tokens=used)
 
     await gather_structured(*(caller() for _ in range(callers)))
-    # What the last ones used is not repaid yet.
+    # The overuse of the last calls is not repaid yet.
     settled = [at for at in admitted if at < admitted[-1] - 1]
     assert used * len(settled) <= 100 * (admitted[-1] / 60 + 1)
 
@@ -71,7 +71,7 @@ async def test_a_debt_leaves_room_for_calls_that_fit_beside_it() -> None:
 
 @virtual
 async def test_the_fast_path_is_open_while_no_tokens_are_owed() -> None:
-    """Before a debt, with one that found room at once, and when it is repaid."""
+    """Before a debt, with one that had room at once, and when it is repaid."""
     limit = RateLimit(tokens=100, per=60)
     window = window_of(limit)
     async with limit() as call:
@@ -86,7 +86,7 @@ async def test_the_fast_path_is_open_while_no_tokens_are_owed() -> None:
 
 @virtual
 async def test_a_debt_does_not_delay_an_older_one() -> None:
-    """That one counts from 60 to 120, although the window is looked at only at 61."""
+    """The older one counts from 60 to 120, although the window is next checked at 61."""
     limit = RateLimit(tokens=100, per=60)
     async with limit() as small, limit(tokens=90), limit() as late:
         small.settle(tokens=95)  # 10 now, 85 when the large one leaves
@@ -124,13 +124,13 @@ async def test_settling_for_what_fits_ends_the_debt() -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "message"),
-    [(math.inf, "tokens must be finite"), (1e300, r"1e\+300 tokens can't be what one call used")],
+    [(math.inf, "tokens must be finite"), (1e300, r"tokens=1e\+300 would take more than 10,000")],
 )
 @virtual
 async def test_a_settlement_that_no_call_can_have_used_is_refused(
     tokens: float, message: str
 ) -> None:
-    """It would never be repaid. What was settled before still counts."""
+    """It could never be repaid. Earlier settlements still count."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=10) as call:
         with pytest.raises(ValueError, match=message):
@@ -140,7 +140,7 @@ async def test_a_settlement_that_no_call_can_have_used_is_refused(
 
 @virtual
 async def test_the_largest_debt() -> None:
-    """It takes ten thousand windows to repay. More is taken for a mistake."""
+    """It takes ten thousand windows to repay; a larger one is refused as a mistake."""
     limit = RateLimit(tokens=2, per=60)
     async with limit() as call:
         with pytest.raises(ValueError, match="would take more than 10,000 windows"):
@@ -196,7 +196,7 @@ async def test_a_call_that_finishes_while_the_head_waits_for_tokens_changes_noth
 
 
 def test_a_call_of_a_closed_loop_leaves_no_place_behind() -> None:
-    """It is collected while calls of the next loop run; their number stays what it is."""
+    """It is collected while calls of the next loop run, and does not change their number."""
     limit = RateLimit(concurrent=1)
 
     async def hold() -> None:
@@ -223,7 +223,7 @@ async def _step(coroutine: Any) -> None:
 
 
 class _PlainHandles(asyncio.SelectorEventLoop):
-    """As loops of GUI toolkits are: the handles of `call_at` can be cancelled, and no more."""
+    """Like loops of GUI toolkits: handles of `call_at` have only `cancel()`."""
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, **named: Any
@@ -238,7 +238,7 @@ class _PlainHandles(asyncio.SelectorEventLoop):
 
 
 def test_a_loop_whose_timer_handles_have_no_when() -> None:
-    """They are only cancelled."""
+    """`when()` is not used."""
 
     async def main() -> None:
         limit = RateLimit(requests=1, per=0.01)

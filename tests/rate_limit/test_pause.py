@@ -1,4 +1,4 @@
-"""`RateLimit.pause`: no call is admitted before the time is over."""
+"""`RateLimit.pause`: no call is admitted before it is over."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from structgather import RateLimit
+from support.rate_limits import admitted
 from support.virtual_tests import virtual
 from support.virtual_time import now, run, timers_from_now_on
 
@@ -22,16 +23,10 @@ each_layer = pytest.mark.parametrize(
 )
 
 
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return when."""
-    async with limit(**weights):
-        return now()
-
-
 @each_layer
 @virtual
 async def test_no_call_is_admitted_before_the_pause_is_over(layers: dict[str, Any]) -> None:
-    """Neither one that comes during the pause nor one that is waiting already."""
+    """Neither a call that arrives during the pause nor one that is waiting already."""
     limit = RateLimit(**layers, per=60)
     await admitted(limit)
     limit.pause(10)
@@ -44,7 +39,7 @@ async def test_no_call_is_admitted_before_the_pause_is_over(layers: dict[str, An
 @each_layer
 @virtual
 async def test_after_the_pause_calls_are_admitted_at_once(layers: dict[str, Any]) -> None:
-    """Also where no call waited, so that no timer was set."""
+    """Also if no call was waiting, so that no timer was set."""
     limit = RateLimit(**layers, per=60)
     limit.pause(10)
     await asyncio.sleep(12)
@@ -59,7 +54,7 @@ async def test_after_the_pause_calls_are_admitted_at_once(layers: dict[str, Any]
 async def test_pauses_extend_and_never_shorten_each_other(
     pauses: list[tuple[float, float]], until: float
 ) -> None:
-    """The one that ends last counts, whether it was asked for first or last."""
+    """The pause that ends last counts, whether it was requested first or last."""
     limit = RateLimit(concurrent=1)
     limit.pause(1)
     waiting = asyncio.create_task(admitted(limit))
@@ -71,7 +66,7 @@ async def test_pauses_extend_and_never_shorten_each_other(
 
 @virtual
 async def test_a_pause_does_not_affect_running_calls() -> None:
-    """They run on and settle; what they return is there when the pause is over."""
+    """They run on and settle; returned tokens are available when the pause is over."""
     limit = RateLimit(concurrent=1, tokens=100, per=60)
     async with limit(tokens=100) as call:
         limit.pause(10)
@@ -84,7 +79,7 @@ async def test_a_pause_does_not_affect_running_calls() -> None:
 
 @virtual
 async def test_a_call_admitted_in_the_same_iteration_does_not_start() -> None:
-    """Leaving a block admits the next call, before the code behind the block asks for the pause."""
+    """Leaving a block admits the next call, before the code after the block requests the pause."""
     limit = RateLimit(concurrent=1, requests=2, tokens=10, per=60)
     async with limit(tokens=5):
         waiting = [asyncio.create_task(admitted(limit, tokens=5)) for _ in range(2)]
@@ -98,7 +93,7 @@ async def test_a_call_admitted_in_the_same_iteration_does_not_start() -> None:
 
 @virtual
 async def test_calls_put_back_by_a_pause_keep_their_order() -> None:
-    """They are ahead of those that were behind them."""
+    """They are ahead of the calls that were behind them."""
     limit = RateLimit(requests=3, per=60, burst=3)
     order: list[int] = []
 
@@ -115,7 +110,7 @@ async def test_calls_put_back_by_a_pause_keep_their_order() -> None:
 
 @pytest.mark.parametrize("layers", [{"concurrent": 1}, {"requests": 1}], ids=str)
 @virtual
-async def test_a_call_cancelled_after_it_was_put_back_has_taken_nothing(
+async def test_a_call_cancelled_after_it_was_put_back_has_consumed_nothing(
     layers: dict[str, Any],
 ) -> None:
     """It leaves the queue, and the next one is admitted when the pause is over."""
@@ -134,8 +129,8 @@ async def test_a_call_cancelled_after_it_was_put_back_has_taken_nothing(
 
 
 @virtual
-async def test_a_waiter_cancelled_during_a_pause_has_taken_nothing() -> None:
-    """Neither its request, nor its place, nor the order of the others."""
+async def test_a_waiter_cancelled_during_a_pause_has_consumed_nothing() -> None:
+    """Neither its request nor its place, and the order of the others is unchanged."""
     limit = RateLimit(concurrent=1, requests=2, per=60)
     limit.pause(10)
     waiting = [asyncio.create_task(admitted(limit)) for _ in range(4)]
@@ -148,7 +143,7 @@ async def test_a_waiter_cancelled_during_a_pause_has_taken_nothing() -> None:
 
 @virtual
 async def test_a_pause_with_all_waiters_cancelled_keeps_no_timer() -> None:
-    """And the next call still waits for its end."""
+    """The next call still waits for the pause."""
     limit = RateLimit(concurrent=1)
     limit.pause(10)
     waiting = asyncio.create_task(admitted(limit))
@@ -160,8 +155,8 @@ async def test_a_pause_with_all_waiters_cancelled_keeps_no_timer() -> None:
 
 
 @virtual
-async def test_a_window_counts_on_during_a_pause() -> None:
-    """A pause is no amnesty, and it costs nothing: room appears as it would without it."""
+async def test_a_window_moves_on_during_a_pause() -> None:
+    """Room appears as it would without the pause."""
     limit = RateLimit(requests=2, per=60)
     await admitted(limit)
     await asyncio.sleep(30)
@@ -173,7 +168,7 @@ async def test_a_window_counts_on_during_a_pause() -> None:
 
 @virtual
 async def test_owed_tokens_are_repaid_during_a_pause() -> None:
-    """250 of 100 used at 0 are repaid at 120, paused until then or not."""
+    """250 of 100 used at 0 are repaid at 120, with or without a pause."""
     limit = RateLimit(tokens=100, per=60)
     async with limit() as call:
         call.settle(tokens=250)
@@ -183,7 +178,7 @@ async def test_owed_tokens_are_repaid_during_a_pause() -> None:
 
 @virtual
 async def test_a_burst_is_free_again_after_a_pause() -> None:
-    """The even pace starts anew: two at once, then one a second."""
+    """The even pace starts again: two at once, then one a second."""
     limit = RateLimit(requests=60, per=60, burst=2)
     assert [await admitted(limit) for _ in range(3)] == [0, 0, 1]
     limit.pause(10)
@@ -193,7 +188,7 @@ async def test_a_burst_is_free_again_after_a_pause() -> None:
 
 @virtual
 async def test_a_pause_of_zero_changes_nothing() -> None:
-    """A `Retry-After: 0` holds up no call, admitted or coming."""
+    """A `Retry-After: 0` delays no call, admitted or new."""
     limit = RateLimit(concurrent=1)
     async with limit():
         waiting = asyncio.create_task(admitted(limit))
@@ -221,7 +216,7 @@ async def test_the_fast_path_is_open_again_after_a_pause(layers: dict[str, Any])
 
 @virtual
 async def test_a_pause_needs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many calls wait, and however often a shorter pause is asked for."""
+    """However many calls wait, and however many shorter pauses are requested."""
     limit = RateLimit(concurrent=100)
     timers = timers_from_now_on(monkeypatch)
     limit.pause(10)
@@ -256,19 +251,19 @@ async def test_a_place_is_needed_after_the_pause_too() -> None:
     assert await waiting == 20
 
 
-# Loops and threads.
+# Loops and threads
 
 
 @virtual
 async def test_a_pause_may_come_before_the_first_call() -> None:
-    """The limit belongs to the running loop from then on."""
+    """From then on the limit belongs to the running loop."""
     limit = RateLimit(requests=1)
     limit.pause(10)
     assert await admitted(limit) == 10
 
 
 def test_a_pause_needs_a_running_event_loop() -> None:
-    """By which clock the seconds count is not known elsewhere: it is refused, and has no effect."""
+    """Without a loop it is not known which clock counts: it is refused, and has no effect."""
     limit = RateLimit(concurrent=1)
     with pytest.raises(
         RuntimeError, match=r"pause\(\): no running event loop; from another thread"
@@ -278,7 +273,7 @@ def test_a_pause_needs_a_running_event_loop() -> None:
 
 
 def test_a_pause_from_another_thread() -> None:
-    """It is refused there, and the error says how it is done."""
+    """It is refused, and the error says how to do it."""
     errors: list[str] = []
 
     async def main() -> None:
@@ -306,7 +301,7 @@ def test_a_pause_from_another_thread() -> None:
 
 
 def test_a_pause_on_another_loop_is_refused() -> None:
-    """While the one that uses the limit is open."""
+    """While the loop that uses the limit is open."""
     limit = RateLimit(concurrent=1)
 
     async def use() -> None:
@@ -327,7 +322,7 @@ def test_a_pause_on_another_loop_is_refused() -> None:
 def test_a_pause_outlasts_its_loop(
     layers: dict[str, Any], asked_at: float, begins_at: float, due: float
 ) -> None:
-    """The next program waits for the rest of it, by a clock that goes on or begins anew."""
+    """The next program waits for the rest of it, whether its clock continues or starts again."""
     limit = RateLimit(**layers, per=60)
 
     async def pause() -> None:
@@ -344,7 +339,7 @@ def test_a_pause_outlasts_its_loop(
 
 
 def test_a_pause_of_a_former_loop_moves_no_later_clock() -> None:
-    """What the second program used still counts in the third."""
+    """The usage of the second program still counts in the third."""
     limit = RateLimit(requests=1, per=60)
 
     async def pause() -> None:
@@ -359,7 +354,7 @@ def test_a_pause_of_a_former_loop_moves_no_later_clock() -> None:
     assert [run(use(0)), run(use(2))] == [1, 61]
 
 
-# Bad input.
+# Bad input
 
 
 @pytest.mark.parametrize(
@@ -377,10 +372,10 @@ def test_a_pause_of_a_former_loop_moves_no_later_clock() -> None:
     ],
 )
 @virtual
-async def test_a_pause_that_makes_no_sense_is_refused(
+async def test_an_invalid_pause_is_refused(
     seconds: Any, error: type[Exception], message: str
 ) -> None:
-    """It says what was given, and pauses nothing."""
+    """The message has the value, and nothing is paused."""
     limit = RateLimit(concurrent=1)
     with pytest.raises(error, match=message):
         limit.pause(seconds)

@@ -1,8 +1,8 @@
 """`RateLimit` under random loads with pauses, updates, settlements and cancellations.
 
-A model beside it judges each admission when it starts, and looks between all events whether a call
-waits that could be admitted. It shares no code with the package: it remembers everything, one by
-one, and adds up.
+A model checks each admission when it starts, and checks between all events whether a waiting call
+could be admitted. It shares no code with the package: it remembers every entry, one by one, and
+adds them up.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from structgather import RateLimit
 from support.virtual_time import now, run
 
 LITTLE = 1e-9
-#: When the model looks whether a call could start: no event is due at such a time.
+#: When the model checks whether a call could start: no event is due at such a time.
 BETWEEN = 0.2357
 
 
@@ -46,7 +46,7 @@ class Change(NamedTuple):
 
 @dataclass
 class Admitted:
-    """What counts for one call, and since when."""
+    """The weights of one call, and since when they count."""
 
     name: int
     since: float
@@ -56,18 +56,18 @@ class Admitted:
 
 @dataclass
 class Model:
-    """What the limit promises."""
+    """The promises of the limit."""
 
     limits: dict[str, float]
     per: float
     burst: float
-    #: Calls that wait, in the order in which they came.
+    #: Waiting calls, in order of arrival.
     waiting: dict[int, Call] = field(default_factory=dict[int, Call])
     to_refuse: set[int] = field(default_factory=set[int])
     admitted: list[Admitted] = field(default_factory=list[Admitted])
     running: int = 0
     paused_until: float = -math.inf
-    #: Requests of the burst that are taken, and when that was worked out.
+    #: Requests of the burst that are taken, and when that was computed.
     level: float = 0
     level_at: float = 0
 
@@ -132,7 +132,7 @@ async def moment(at: float, hops: int) -> None:
 
 @dataclass
 class Trial:
-    """One random load: fails where the limit does what the model does not allow."""
+    """One random load: fails if the limit does what the model does not allow."""
 
     limit: RateLimit
     model: Model
@@ -246,7 +246,7 @@ def limits(draw: st.DrawFn) -> dict[str, Any]:
 def test_random_loads_with_pauses_and_updates(
     given: dict[str, Any], load: list[Call], changes: list[Change]
 ) -> None:
-    """No limit in force is exceeded; first come, first served; no call waits for nothing."""
+    """No limit in force is exceeded; first come, first served; no call waits in vain."""
     limit = RateLimit(**given)
     in_force = {name: most for name, most in given.items() if name in layers}
     model = Model(in_force, given["per"], given.get("burst") or math.inf)

@@ -11,15 +11,9 @@ import pytest
 
 from structgather import RateLimit
 from structgather._gate import Gate
-from support.rate_limits import undone
+from support.rate_limits import admitted, cancelled_admission
 from support.virtual_tests import virtual
 from support.virtual_time import now, run, timers_from_now_on
-
-
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return when."""
-    async with limit(**weights):
-        return now()
 
 
 def gates() -> int:
@@ -47,7 +41,7 @@ async def test_a_waiter_is_woken_although_another_was_cancelled() -> None:
 
 @virtual
 async def test_a_waiter_is_woken_earlier_when_a_large_call_is_cancelled() -> None:
-    """It was behind one that had to wait longer."""
+    """It was behind a call that had to wait longer."""
     limit = RateLimit(tokens=100, per=60)
     await admitted(limit, tokens=50)
     await asyncio.sleep(10)
@@ -61,7 +55,7 @@ async def test_a_waiter_is_woken_earlier_when_a_large_call_is_cancelled() -> Non
 
 @virtual
 async def test_a_timer_that_fires_early_is_set_again() -> None:
-    """Timers of asyncio may, by the resolution of its clock."""
+    """Timers of asyncio may fire early, by the resolution of the clock."""
     limit = RateLimit(requests=1, per=60)
     await admitted(limit)
     waiting = asyncio.create_task(admitted(limit))
@@ -76,7 +70,7 @@ async def test_a_timer_that_fires_early_is_set_again() -> None:
 @virtual
 @pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
 async def test_nothing_refers_to_a_limit_without_waiters(options: dict[str, Any]) -> None:
-    """No timer, once the last one was cancelled: the loop may run for days."""
+    """No timer does after the last waiter was cancelled: the loop may run for days."""
     before = gates()
     limit = RateLimit(**options, per=3600)
     async with limit():
@@ -103,7 +97,7 @@ async def test_a_cancelled_call_does_not_count_as_waiting() -> None:
 
 @virtual
 async def test_the_first_call_that_still_waits_is_admitted() -> None:
-    """Past one that was cancelled in this iteration and has not resumed."""
+    """After one that was cancelled in this iteration and has not resumed."""
     limit = RateLimit(concurrent=1)
     async with limit():
         waiting = [asyncio.create_task(admitted(limit)) for _ in range(2)]
@@ -166,7 +160,7 @@ async def test_cancelled_calls_leave_the_middle_of_the_queue() -> None:
 
 
 def test_cancelling_waiters_behind_the_head_is_cheap() -> None:
-    """When the head is due is not worked out for each."""
+    """The head's time is not computed again for each."""
 
     class Loop(asyncio.SelectorEventLoop):
         asked = 0
@@ -194,7 +188,7 @@ def test_cancelling_waiters_behind_the_head_is_cheap() -> None:
 
 @virtual
 async def test_waiters_need_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However often calls settle: cancelled timers stay for a while."""
+    """However often calls settle: a cancelled timer stays in the loop for a while."""
     limit = RateLimit(tokens=1000, per=3600)
     timers = timers_from_now_on(monkeypatch)
     async with limit(tokens=1000) as call:
@@ -234,15 +228,15 @@ async def test_a_coroutine_closed_while_it_waits_takes_no_place() -> None:
 
 
 @virtual
-async def test_an_admission_that_was_undone_frees_one_place() -> None:
-    """And its part of the pace with it."""
+async def test_a_cancelled_admission_frees_one_place() -> None:
+    """And its step of the even pace."""
     limit = RateLimit(concurrent=1, requests=60, per=60, burst=1)
-    await undone(limit, 1)
+    await cancelled_admission(limit, 1)
     assert "0 running" in repr(limit)
     assert [await admitted(limit), await admitted(limit)] == [1, 2]
 
 
-# The next event loop.
+# The next event loop
 
 
 def left_behind(limit: RateLimit) -> tuple[Any, Any]:
@@ -254,7 +248,7 @@ def left_behind(limit: RateLimit) -> tuple[Any, Any]:
         waiting = waits.__aenter__()
         waiting.send(None)
         (waiter,) = limit._gate.queue.values()
-        waiter.add_done_callback(print)  # a task's callback would be there
+        waiter.add_done_callback(print)  # it would be a task's callback
         return call, waiting
 
     return run(enter())
@@ -262,7 +256,7 @@ def left_behind(limit: RateLimit) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("options", [{"requests": 1}, {"concurrent": 1}], ids=str)
 def test_the_next_loop_starts_without_the_calls_of_the_last(options: dict[str, Any]) -> None:
-    """Their places are free, no call waits behind them, and the timer is one of its own."""
+    """Their places are free, no call waits behind them, and the timer is a new one."""
     limit = RateLimit(**options, per=60)
     left = left_behind(limit)
 
@@ -303,8 +297,8 @@ def test_an_even_pace_moves_to_a_new_clock() -> None:
     assert run(two(0)) == [1, 2]
 
 
-def test_an_even_pace_of_another_clock_makes_no_call_wait_for_ever() -> None:
-    """The window of the last program was over: at most the whole burst is taken."""
+def test_an_even_pace_of_another_clock_makes_no_call_wait_forever() -> None:
+    """The window of the last program is over: at most the whole burst is taken."""
     limit = RateLimit(requests=60, tokens=100, per=60, burst=2)
 
     async def use() -> None:
@@ -321,7 +315,7 @@ def test_an_even_pace_of_another_clock_makes_no_call_wait_for_ever() -> None:
 
 
 def test_a_call_that_finishes_after_its_loop_admits_no_other() -> None:
-    """None could resume: the queue is dropped."""
+    """No call could resume: the queue is dropped."""
     limit = RateLimit(concurrent=1)
     call, waiting = left_behind(limit)
     ends = call.__aexit__(None, None, None)

@@ -1,4 +1,4 @@
-"""`RateLimit`: no window exceeds a limit, no call starves, a cancelled call takes nothing."""
+"""`RateLimit`: no window exceeds a limit, no call starves, a cancelled call consumes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.virtual_time import now, run
 
 
 class Admitted(NamedTuple):
-    """One admission: which call, when, and what it counted for."""
+    """One admission: the call, its time and its weights."""
 
     name: Any
     at: float
@@ -50,7 +50,7 @@ class Provider:
                 await asyncio.sleep(takes)
                 if used is not None:
                     admission.settle(tokens=used)
-                    if used < tokens:  # only so much has counted, from the beginning
+                    if used < tokens:  # this much has counted from the start
                         self.log[place] = self.log[place]._replace(tokens=used)
             finally:
                 self.running -= 1
@@ -63,7 +63,7 @@ class Provider:
 
 
 def most_in_any_window(log: list[Admitted], per: float, what: str) -> float:
-    """Return the most in a window of `per` seconds that begins with one of the admissions."""
+    """Return the maximum of any window of `per` seconds that begins with an admission."""
     return max(
         (
             sum(getattr(other, what) for other in log if 0 <= other.at - first.at < per)
@@ -73,7 +73,7 @@ def most_in_any_window(log: list[Admitted], per: float, what: str) -> float:
     )
 
 
-# The layers.
+# The layers
 
 
 def test_at_most_concurrent_calls_run_at_a_time() -> None:
@@ -158,11 +158,11 @@ def test_a_call_may_count_for_several_requests() -> None:
     assert run(main()).times() == [0, 0, 10]
 
 
-# Fairness.
+# Fairness
 
 
 def test_a_large_call_is_not_overtaken_by_small_ones() -> None:
-    """First come, first served: those behind a large call wait, although they would fit."""
+    """First come, first served: calls behind a large one wait, although they would fit."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(tokens=100, per=60))
@@ -207,7 +207,7 @@ def test_the_whole_rate_is_used_under_load() -> None:
     assert tokens / 1000 - 1 <= seconds <= tokens / 1000 * 1.01
 
 
-# Settling.
+# Settling
 
 
 def test_unused_tokens_are_returned() -> None:
@@ -226,7 +226,7 @@ def test_unused_tokens_are_returned() -> None:
 
 
 def test_tokens_used_beyond_the_estimate_are_repaid_by_later_calls() -> None:
-    """Estimated 10, used 90: the other 80 count from their settlement on."""
+    """Estimated 10, used 90: the other 80 count from their settlement."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(tokens=100, per=60))
@@ -267,11 +267,11 @@ def test_the_last_settlement_counts() -> None:
     assert "20 tokens" in run(main())
 
 
-# Cancellation.
+# Cancellation
 
 
-def test_a_cancelled_waiter_leaves_the_queue_and_takes_nothing() -> None:
-    """Those behind it are admitted at once, as if it had never come."""
+def test_a_cancelled_waiter_leaves_the_queue_and_consumes_nothing() -> None:
+    """Calls behind it are admitted at once, as if it had never waited."""
 
     async def main() -> Provider:
         provider = Provider(RateLimit(tokens=100, per=60))
@@ -286,7 +286,7 @@ def test_a_cancelled_waiter_leaves_the_queue_and_takes_nothing() -> None:
     assert run(main()).log == [Admitted("first", 0, 60), Admitted("small", 1, 40)]
 
 
-def test_a_waiter_cancelled_in_the_iteration_of_its_admission_takes_nothing() -> None:
+def test_a_waiter_cancelled_in_the_iteration_of_its_admission_consumes_nothing() -> None:
     """The next one is admitted in its place."""
 
     async def main() -> Provider:
@@ -303,7 +303,7 @@ def test_a_waiter_cancelled_in_the_iteration_of_its_admission_takes_nothing() ->
     assert run(main()).log == [Admitted("next", 1, 9)]
 
 
-# Properties.
+# Properties
 
 
 class Call(NamedTuple):
@@ -351,7 +351,7 @@ def most(limit: dict[str, Any], what: str) -> float:
 
 @given(load=loads, given=limits())
 def test_no_limit_is_exceeded_and_no_call_starves(load: list[Call], given: dict[str, Any]) -> None:
-    """Under any load: first come, first served, and every call that stays is admitted."""
+    """Under any load, first come, first served, every call that is not cancelled is admitted."""
     limit = RateLimit(**given)
     provider = Provider(limit)
     entered: list[int] = []
@@ -383,7 +383,7 @@ def test_no_limit_is_exceeded_and_no_call_starves(load: list[Call], given: dict[
     assert limit._gate.waiting == 0
 
 
-# Bad input.
+# Bad input
 
 
 @pytest.mark.parametrize(
@@ -403,14 +403,14 @@ def test_no_limit_is_exceeded_and_no_call_starves(load: list[Call], given: dict[
         ({"concurrent": -(10**5000)}, ValueError, "concurrent must be at least 0"),
         ({"tokens": 1, "per": 0}, ValueError, "per must be more than 0"),
         ({"tokens": 1, "per": math.inf}, ValueError, "per must be finite"),
-        ({"tokens": 1, "burst": 1}, ValueError, "burst spaces requests"),
+        ({"tokens": 1, "burst": 1}, ValueError, "burst requires requests"),
         ({"requests": 1, "burst": 1.5}, TypeError, "burst must be a whole number"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_refused(
+def test_an_invalid_limit_is_refused(
     arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """At once, naming the argument."""
+    """At once, with the name of the argument."""
     with pytest.raises(error, match=message):
         RateLimit(**arguments)
 
@@ -434,14 +434,14 @@ def test_a_limit_that_makes_no_sense_is_refused(
 def test_a_weight_that_can_never_fit_is_refused(
     weights: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """At once: it would wait for ever."""
+    """At once: it would wait forever."""
     limit = RateLimit(tokens=100, requests=10, burst=3 if weights.get("requests") == 4 else None)
     with pytest.raises(error, match=message):
         limit(**weights)
 
 
 def test_a_burst_may_exceed_any_float() -> None:
-    """It stands for all that the window holds."""
+    """It stands for everything that the window admits."""
 
     async def main() -> None:
         provider = Provider(RateLimit(requests=3, per=60, burst=10**400, concurrent=10**400))
@@ -461,7 +461,7 @@ def test_a_rate_of_less_than_one_request_gets_a_hint() -> None:
 
 @pytest.mark.parametrize(("most", "weight"), [(1, 2), (1, 1.5), (2, 3), (1.5, 2)])
 def test_a_weight_beyond_a_rate_of_one_or_more_gets_no_hint(most: float, weight: float) -> None:
-    """A longer `per` would be no help there."""
+    """A longer `per` would not help."""
     message = (
         f"^RateLimit: a call with requests={weight} can never be admitted: the limit is {most}$"
     )
@@ -470,21 +470,21 @@ def test_a_weight_beyond_a_rate_of_one_or_more_gets_no_hint(most: float, weight:
 
 
 def test_entering_a_limit_that_was_not_called_raises() -> None:
-    """`async with limit:` would not say which call it admits."""
+    """`async with limit:` lacks the weights of the call."""
 
     async def main() -> None:
         limit: Any = RateLimit(concurrent=1)
-        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+        with pytest.raises(TypeError, match=r"not a context manager: use `async with limit\(\):`"):
             async with limit:
                 pytest.fail("it was entered")
-        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+        with pytest.raises(TypeError, match=r"not a context manager: use `async with limit\(\):`"):
             await contextlib.AsyncExitStack().enter_async_context(limit)
 
     run(main())
 
 
 def test_an_admission_is_entered_once_and_settled_afterwards() -> None:
-    """Errors that say what to do."""
+    """The errors say what to do."""
 
     async def main() -> None:
         call = RateLimit(tokens=100)(tokens=5)
@@ -493,7 +493,7 @@ def test_an_admission_is_entered_once_and_settled_afterwards() -> None:
         async with call:
             with pytest.raises(ValueError, match="at least 0"):
                 call.settle(tokens=-1)
-        with pytest.raises(RuntimeError, match="entered before"):
+        with pytest.raises(RuntimeError, match="can be entered only once"):
             await call.__aenter__()
 
     run(main())
@@ -501,7 +501,7 @@ def test_an_admission_is_entered_once_and_settled_afterwards() -> None:
 
 @pytest.mark.parametrize("limited", ["concurrent", "requests", "tokens"])
 def test_no_admission_is_entered_twice(limited: str) -> None:
-    """Neither one of many that run, nor one that waits."""
+    """Neither a running one nor a waiting one."""
 
     async def main() -> None:
         limit = RateLimit(**{limited: 5})
@@ -510,7 +510,7 @@ def test_no_admission_is_entered_twice(limited: str) -> None:
         await asyncio.sleep(0)
         assert [task.done() for task in entering] == [True] * 5 + [False]
         for call in calls:
-            with pytest.raises(RuntimeError, match="entered before"):
+            with pytest.raises(RuntimeError, match="can be entered only once"):
                 await call.__aenter__()
         assert "5 running, 1 waiting" in repr(limit)
         await calls[0].__aexit__(None, None, None)
@@ -520,7 +520,7 @@ def test_no_admission_is_entered_twice(limited: str) -> None:
 
 
 def test_another_loop_is_refused_while_the_first_one_is_open() -> None:
-    """When it is closed, what was admitted still counts, on a clock that goes on."""
+    """When that is closed, its admissions still count, on a clock that continues."""
     limit = RateLimit(requests=2, per=60)
 
     async def use() -> None:

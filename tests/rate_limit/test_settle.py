@@ -1,4 +1,4 @@
-"""`RateLimit`: settled tokens count once, for one window, from their settlement on."""
+"""`RateLimit`: settled tokens count once, for one window, from their settlement."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 
 from structgather import RateLimit
-from support.rate_limits import window_of
+from support.rate_limits import admitted, window_of
 from support.virtual_tests import virtual
-from support.virtual_time import now
-
-
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return when."""
-    async with limit(**weights):
-        return now()
 
 
 @virtual
@@ -74,8 +67,8 @@ async def test_less_than_one_token_is_returned() -> None:
 
 
 @virtual
-async def test_a_debt_is_no_request() -> None:
-    """It counts for tokens alone."""
+async def test_a_debt_is_not_a_request() -> None:
+    """Only its tokens count."""
     limit = RateLimit(tokens=100, requests=2, per=60)
     async with limit(tokens=10) as call:
         call.settle(tokens=90)
@@ -84,7 +77,7 @@ async def test_a_debt_is_no_request() -> None:
 
 @virtual
 async def test_settling_again_takes_no_memory() -> None:
-    """A call that used what was estimated has one entry, however often it settles."""
+    """A call that used its estimate has one entry, however often it settles."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=10) as call:
         for _ in range(100):
@@ -95,7 +88,7 @@ async def test_settling_again_takes_no_memory() -> None:
 
 @virtual
 async def test_settling_without_a_limit_of_tokens_does_nothing() -> None:
-    """It is allowed, so that one limit can replace another."""
+    """It is allowed, so that limits can be exchanged."""
     limit = RateLimit(concurrent=1)
     async with limit(tokens=10) as call:
         for tokens in (50, 5):
@@ -127,14 +120,14 @@ async def test_debts_are_repaid_in_the_order_of_their_settlements() -> None:
 
 @virtual
 async def test_an_even_pace_other_than_one_a_second() -> None:
-    """30 a minute, and each counts for two: one in four seconds."""
+    """30 a minute, and each counts for two: one every four seconds."""
     limit = RateLimit(requests=30, per=60, burst=2)
     assert [await admitted(limit, requests=2) for _ in range(3)] == [0, 4, 8]
 
 
 @virtual
-async def test_by_default_a_call_is_one_request_and_no_token() -> None:
-    """And the window is a minute."""
+async def test_by_default_a_call_is_one_request_and_no_tokens() -> None:
+    """And `per` is a minute."""
     limit = RateLimit(requests=9, tokens=9)
     await admitted(limit)
     assert "1 requests and 0 tokens in 60 s" in repr(limit)
@@ -142,7 +135,7 @@ async def test_by_default_a_call_is_one_request_and_no_token() -> None:
 
 @virtual
 async def test_tokens_are_settled_by_name() -> None:
-    """A number alone does not say what it counts."""
+    """A number alone does not say what it is."""
     async with RateLimit(tokens=100)(tokens=5) as call:
         settle: Any = call.settle
         with pytest.raises(TypeError):

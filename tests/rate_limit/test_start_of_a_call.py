@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Blocked(asyncio.SelectorEventLoop):
-    """A loop that is blocked for as long as a test says: no other time passes."""
+    """A loop that is blocked for as long as a test says; no other time passes."""
 
     blocked = 0.0
 
@@ -35,7 +35,7 @@ def on_a_blocked_loop(
 
 
 async def about_to_resume(limit: RateLimit, tokens: float = 0) -> asyncio.Task[Admission]:
-    """Let a call be admitted that waited, and that resumes in the next loop iteration."""
+    """Let a waiting call be admitted, which resumes in the next loop iteration."""
     held = await limit(requests=0).__aenter__()
     waiting = asyncio.create_task(limit(tokens=tokens).__aenter__())
     await asyncio.sleep(0)
@@ -123,7 +123,7 @@ def test_owed_tokens_that_share_the_entry_of_a_late_call_leave_with_it() -> None
 
 
 def test_entries_are_dropped_although_a_call_has_not_resumed() -> None:
-    """Where many wait, there may always be one."""
+    """With many waiting calls there may always be one."""
 
     async def main(loop: Blocked) -> None:
         limit = RateLimit(concurrent=2, requests=2, per=60)

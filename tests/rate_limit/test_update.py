@@ -12,18 +12,13 @@ import pytest
 
 from structgather import RateLimit
 from structgather._gate import Gate
+from support.rate_limits import admitted
 from support.virtual_tests import virtual
 from support.virtual_time import now, run
 
 
-async def admitted(limit: RateLimit, **weights: float) -> float:
-    """Be admitted, and return when."""
-    async with limit(**weights):
-        return now()
-
-
 async def takes(limit: RateLimit, seconds: float, **weights: float) -> float:
-    """Be admitted, run for so many seconds, and return when it was admitted."""
+    """Be admitted, run for so many seconds, and return the time of the admission."""
     async with limit(**weights):
         at = now()
         await asyncio.sleep(seconds)
@@ -34,13 +29,13 @@ def tasks(*calls: Any) -> list[asyncio.Task[Any]]:
     return [asyncio.create_task(call) for call in calls]
 
 
-# More room.
+# Higher limits
 
 
 @pytest.mark.parametrize("layer", ["concurrent", "requests", "tokens"])
 @virtual
-async def test_more_room_admits_waiting_calls_at_once(layer: str) -> None:
-    """As many as there is room for, in their order; the others wait on."""
+async def test_a_higher_limit_admits_waiting_calls_at_once(layer: str) -> None:
+    """As many as there is room for, in order; the others wait on."""
     limit = RateLimit(**{layer: 2}, per=60)
     waiting = tasks(*(takes(limit, 100, tokens=1) for _ in range(5)))
     await asyncio.sleep(5)
@@ -50,7 +45,7 @@ async def test_more_room_admits_waiting_calls_at_once(layer: str) -> None:
 
 
 @virtual
-async def test_more_room_for_new_calls() -> None:
+async def test_a_higher_limit_for_new_calls() -> None:
     """A call that was too large before is admitted now."""
     limit = RateLimit(tokens=10, per=60)
     with pytest.raises(ValueError, match="the limit is 10"):
@@ -60,7 +55,7 @@ async def test_more_room_for_new_calls() -> None:
 
 
 @virtual
-async def test_more_room_goes_to_owed_tokens_first() -> None:
+async def test_a_higher_limit_goes_to_owed_tokens_first() -> None:
     """Of 250 used of 100, the other 150 count from 5; then a waiting call fits beside them."""
     limit = RateLimit(tokens=100, per=60)
     async with limit() as call:
@@ -74,7 +69,7 @@ async def test_more_room_goes_to_owed_tokens_first() -> None:
 
 @virtual
 async def test_owed_tokens_come_before_new_calls_after_an_update() -> None:
-    """Also where no call was waiting: 250 count, and 900 more do not fit into 1,000."""
+    """Also if no call was waiting: 250 count, and 900 more do not fit into 1,000."""
     limit = RateLimit(tokens=100, per=60)
     async with limit() as call:
         call.settle(tokens=250)
@@ -93,12 +88,12 @@ async def test_owed_tokens_that_were_due_before_an_update_keep_their_time() -> N
     assert await admitted(limit, tokens=250) == 150
 
 
-# Less room.
+# Lower limits
 
 
 @pytest.mark.parametrize("layer", ["requests", "tokens"])
 @virtual
-async def test_less_room_holds_back_until_the_window_has_come_down(layer: str) -> None:
+async def test_a_lower_limit_holds_calls_back_until_the_window_has_room(layer: str) -> None:
     """Admitted at 0, 10, 20, 30; with 2 at a time there is room when two have left."""
     limit = RateLimit(**{layer: 4}, per=60)
     for at in (0, 10, 20, 30):
@@ -110,7 +105,7 @@ async def test_less_room_holds_back_until_the_window_has_come_down(layer: str) -
 
 
 @virtual
-async def test_less_concurrency_holds_back_until_enough_calls_have_finished() -> None:
+async def test_a_lower_concurrency_holds_calls_back_until_enough_have_finished() -> None:
     """Four run until 10, 20, 30, 40; with one at a time the next starts when all have."""
     limit = RateLimit(concurrent=4)
     running = tasks(*(takes(limit, seconds) for seconds in (10, 20, 30, 40)))
@@ -122,8 +117,8 @@ async def test_less_concurrency_holds_back_until_enough_calls_have_finished() ->
 
 
 @virtual
-async def test_less_concurrency_holds_back_new_calls() -> None:
-    """Two of four run, no call waits, and now two are the most."""
+async def test_a_lower_concurrency_holds_new_calls_back() -> None:
+    """Two of four run, no call waits, and now at most two may run."""
     limit = RateLimit(concurrent=4)
     running = tasks(takes(limit, 10), takes(limit, 20))
     await asyncio.sleep(1)
@@ -133,8 +128,8 @@ async def test_less_concurrency_holds_back_new_calls() -> None:
 
 
 @virtual
-async def test_less_room_keeps_back_calls_that_have_not_resumed() -> None:
-    """Admitted as a block was left, they go back to the queue if they do not fit any more."""
+async def test_a_lower_limit_puts_back_calls_that_have_not_resumed() -> None:
+    """Admitted when a block was left, they go back to the queue if they do not fit any more."""
     limit = RateLimit(concurrent=3, requests=10, per=60)
     async with limit(), limit():
         running = asyncio.create_task(takes(limit, 10))
@@ -148,7 +143,7 @@ async def test_less_room_keeps_back_calls_that_have_not_resumed() -> None:
 
 @virtual
 async def test_an_even_pace_becomes_slower_and_faster() -> None:
-    """The burst that is taken stays taken: it comes back at the new pace."""
+    """The part of the burst that is used stays used, and comes back at the new pace."""
     limit = RateLimit(requests=60, per=60, burst=2)
     assert [await admitted(limit) for _ in range(2)] == [0, 0]
     limit.update(requests=6)
@@ -158,7 +153,7 @@ async def test_an_even_pace_becomes_slower_and_faster() -> None:
 
 
 def test_an_even_pace_that_changes_without_a_loop() -> None:
-    """The burst that the last program took is still taken."""
+    """The part of the burst that the last program used is still used."""
     limit = RateLimit(requests=60, per=60, burst=2)
 
     async def two(at: float) -> list[float]:
@@ -174,7 +169,7 @@ def test_an_even_pace_that_changes_without_a_loop() -> None:
 
 
 def test_an_even_pace_that_changes_after_its_window() -> None:
-    """The last program has seen its window pass; the next one has a pace."""
+    """The window of the last program is over; the next one has an even pace."""
     limit = RateLimit(requests=60, tokens=100, per=60, burst=2)
 
     async def use() -> None:
@@ -192,8 +187,8 @@ def test_an_even_pace_that_changes_after_its_window() -> None:
 
 
 @virtual
-async def test_the_most_of_one_call_is_the_burst_or_the_limit() -> None:
-    """Whichever is less, also after an update."""
+async def test_the_maximum_of_one_call_is_the_burst_or_the_limit() -> None:
+    """The lower of the two, also after an update."""
     limit = RateLimit(requests=60, per=60, burst=5)
     limit.update(requests=3)
     with pytest.raises(ValueError, match=r"requests=4 can never be admitted: the limit is 3$"):
@@ -205,7 +200,7 @@ async def test_the_most_of_one_call_is_the_burst_or_the_limit() -> None:
 
 @virtual
 async def test_less_than_one_request() -> None:
-    """A plain call does not fit, and learns why."""
+    """A plain call does not fit, and the error says why."""
     limit = RateLimit(requests=1)
     limit.update(requests=0.5)
     with pytest.raises(
@@ -216,7 +211,7 @@ async def test_less_than_one_request() -> None:
     assert await admitted(limit) == 0
 
 
-# Calls that can never be admitted any more.
+# Calls that can never be admitted any more
 
 
 @pytest.mark.parametrize(
@@ -252,7 +247,7 @@ async def test_a_waiter_that_can_never_fit_raises_and_those_behind_move_up(
 
 @virtual
 async def test_a_call_made_before_an_update_is_refused_when_it_is_entered() -> None:
-    """It would wait for ever. It may be entered when there is room for it again."""
+    """It would wait forever. It may be entered when the limit is higher again."""
     limit = RateLimit(tokens=10, requests=10)
     calls = [limit(tokens=8), limit(requests=8)]
     limit.update(tokens=7, requests=7)
@@ -288,7 +283,7 @@ async def test_each_refused_waiter_has_an_error_of_its_own() -> None:
 
 @virtual
 async def test_a_waiter_refused_and_cancelled_in_the_same_iteration() -> None:
-    """Its cancellation is not lost, and no exception is left that was never retrieved."""
+    """Its cancellation is not lost, and no exception is "never retrieved"."""
     limit = RateLimit(tokens=10)
     await admitted(limit, tokens=10)
     for cancel_first in (True, False):
@@ -306,7 +301,7 @@ async def test_a_waiter_refused_and_cancelled_in_the_same_iteration() -> None:
 
 @virtual
 async def test_a_call_that_was_refused_is_refused_though_the_limit_rises_again() -> None:
-    """Those behind it have moved up: the error names the limit that it met."""
+    """Calls behind it have moved up: the error has the limit at that time."""
     limit = RateLimit(tokens=10, per=60)
     await admitted(limit, tokens=10)
     (waiting,) = tasks(admitted(limit, tokens=9))
@@ -331,12 +326,12 @@ async def test_a_call_that_was_admitted_and_has_not_resumed_may_be_refused() -> 
     assert "0 running, 0 waiting; 2 requests and 4 tokens" in repr(limit)
 
 
-# Settling.
+# Settling
 
 
 @virtual
 async def test_more_tokens_than_the_new_limit_are_settled_and_repaid() -> None:
-    """200 used, 80 estimated, and now the limit is 50: the 120 are repaid in their order."""
+    """200 used, 80 estimated, and now the limit is 50: the 120 are repaid in order."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=80) as call:
         limit.update(tokens=50)
@@ -358,7 +353,7 @@ async def test_tokens_owed_before_an_update_are_repaid_by_the_new_limit() -> Non
 
 @virtual
 async def test_unused_tokens_are_returned_under_the_new_limit() -> None:
-    """Of 80, 20 were used: there is room for 30 at once, and no sum is wrong later."""
+    """20 of 80 were used: there is room for 30 at once, and the sums stay right."""
     limit = RateLimit(tokens=100, per=60)
     async with limit(tokens=80) as call:
         limit.update(tokens=50)
@@ -370,8 +365,8 @@ async def test_unused_tokens_are_returned_under_the_new_limit() -> None:
 
 
 @virtual
-async def test_a_settlement_within_the_estimate_is_right_under_any_limit() -> None:
-    """Only what is to be repaid is compared with the limit."""
+async def test_a_settlement_within_the_estimate_is_valid_under_any_limit() -> None:
+    """Only tokens to be repaid are compared with the limit."""
     limit = RateLimit(tokens=1_000_000, per=60)
     async with limit(tokens=1_000_000) as call:
         limit.update(tokens=1)
@@ -380,12 +375,12 @@ async def test_a_settlement_within_the_estimate_is_right_under_any_limit() -> No
     assert await admitted(limit, tokens=1) == 60
 
 
-# Pauses and the same again.
+# Pauses, and an update that changes nothing
 
 
 @virtual
-async def test_more_room_during_a_pause_admits_no_call() -> None:
-    """It is there when the pause is over."""
+async def test_a_higher_limit_during_a_pause_admits_no_call() -> None:
+    """The room is available when the pause is over."""
     limit = RateLimit(concurrent=1, requests=1, per=60)
     await admitted(limit)
     waiting = tasks(*(takes(limit, 5) for _ in range(3)))
@@ -396,7 +391,7 @@ async def test_more_room_during_a_pause_admits_no_call() -> None:
 
 
 @virtual
-async def test_an_update_to_the_same_limits_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_update_to_the_same_limits_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider may announce them with each response, while thousands of calls wait."""
     limit = RateLimit(concurrent=1, requests=10, tokens=10)
     updates: list[Any] = []
@@ -411,7 +406,7 @@ async def test_an_update_to_the_same_limits_is_no_work(monkeypatch: pytest.Monke
     assert updates == [(1, 11, 10)]
 
 
-# Loops and threads.
+# Loops and threads
 
 
 def test_an_update_needs_no_loop_while_none_is_in_use() -> None:
@@ -427,8 +422,8 @@ def test_an_update_needs_no_loop_while_none_is_in_use() -> None:
     assert run(three()) == [60, 120, 180]
 
 
-def test_an_update_after_a_loop_was_closed_touches_no_call_of_it() -> None:
-    """Those that waited can't resume."""
+def test_an_update_after_a_loop_was_closed_affects_no_call_of_it() -> None:
+    """Its waiting calls can't resume."""
     limit = RateLimit(concurrent=1, tokens=10)
 
     async def leave() -> Any:
@@ -436,7 +431,7 @@ def test_an_update_after_a_loop_was_closed_touches_no_call_of_it() -> None:
             waiting = limit(tokens=8).__aenter__()
             waiting.send(None)
             (waiter,) = limit._gate.queue.values()
-            waiter.add_done_callback(print)  # a task's callback would be there
+            waiter.add_done_callback(print)  # it would be a task's callback
             return waiting
 
     waiting = run(leave())
@@ -446,7 +441,7 @@ def test_an_update_after_a_loop_was_closed_touches_no_call_of_it() -> None:
 
 
 def test_an_update_from_another_thread_is_refused() -> None:
-    """The error says how it is done, and no limit was changed."""
+    """The error says how to do it, and no limit was changed."""
     errors: list[str] = []
 
     async def main() -> None:
@@ -468,7 +463,7 @@ def test_an_update_from_another_thread_is_refused() -> None:
     assert "call_soon_threadsafe" in errors[0]
 
 
-# Bad input.
+# Bad input
 
 
 @pytest.mark.parametrize(
@@ -495,7 +490,7 @@ def test_an_update_from_another_thread_is_refused() -> None:
     ids=str,
 )
 @virtual
-async def test_an_update_that_makes_no_sense_changes_nothing(
+async def test_an_invalid_update_changes_nothing(
     layers: dict[str, Any], update: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     """All or nothing: a bad value for one layer leaves the others as they were."""
@@ -511,7 +506,7 @@ async def test_an_update_that_makes_no_sense_changes_nothing(
 
 
 @virtual
-async def test_an_update_is_made_by_name() -> None:
+async def test_update_takes_keyword_arguments_only() -> None:
     """A number alone does not say what it limits."""
     update: Any = RateLimit(requests=1).update
     with pytest.raises(TypeError):

@@ -1,4 +1,4 @@
-"""The tables of differences in the documentation are true: each row is printed, and is proved."""
+"""The documentation's tables of differences are complete, and tests prove each row."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def printed_table(text: str, heading: str) -> list[list[str]]:
 
 @each_table
 def test_the_documentation_prints_each_row(table: Table) -> None:
-    """The table in the documentation is this one, row for row and cell for cell."""
+    """The table in the documentation has these rows and cells, and no others."""
     text = (ROOT / table.document).read_text("utf-8")
     assert printed_table(text, table.heading) == table.printed
 
@@ -46,7 +46,7 @@ def find(proof: str) -> Any:
 
 
 def runs_over_both(test: Any) -> bool:
-    """Tell whether a test is run once for each side, and not left out."""
+    """Tell whether a test runs once for each function, and is not skipped."""
     marks = getattr(test, "pytestmark", [])
     names: list[Any] = [mark.kwargs.get("ids") for mark in marks]
     twice = any(isinstance(ids, list) and ids[: len(SIDES)] == SIDES for ids in names)
@@ -54,7 +54,7 @@ def runs_over_both(test: Any) -> bool:
 
 
 def claims() -> Iterator[tuple[str, Row | Said]]:
-    """Yield all that is claimed, each with a name."""
+    """Yield every row and statement, with a name."""
     for table in TABLES:
         for row in table.rows:
             yield f"{table.ours}, {row.what}", row
@@ -63,14 +63,14 @@ def claims() -> Iterator[tuple[str, Row | Said]]:
 
 
 @pytest.mark.parametrize("claim", dict(claims()).values(), ids=dict(claims()))
-def test_what_is_claimed_is_proved_on_both_sides(claim: Row | Said) -> None:
+def test_every_claim_is_proved_on_both_sides(claim: Row | Said) -> None:
     """Each row, and each statement of asyncio's documentation, has tests that run over both."""
     assert claim.proofs
     assert [proof for proof in claim.proofs if not runs_over_both(find(proof))] == []
 
 
-def test_a_difference_is_proved_by_what_tells_the_sides_apart() -> None:
-    """Where the cells differ, one of the row's tests expects another thing of each side."""
+def test_a_difference_has_a_test_with_different_results() -> None:
+    """If the cells differ, one of the row's tests expects different results."""
     for table in TABLES:
         for row in table.rows:
             marks = [mark for proof in row.proofs for mark in find(proof).pytestmark]
@@ -78,8 +78,8 @@ def test_a_difference_is_proved_by_what_tells_the_sides_apart() -> None:
             assert expects or row.ours == SAME, row.what
 
 
-def test_no_proof_is_forgotten() -> None:
-    """Each test that runs over both sides stands in a row or with a statement."""
+def test_every_test_over_both_sides_proves_a_claim() -> None:
+    """Each test that runs over both functions is listed with a row or a statement."""
     proofs = {proof for _, claim in claims() for proof in claim.proofs}
     modules = {proof.partition("::")[0] for proof in proofs}
     over_both: set[str] = set()
@@ -90,7 +90,7 @@ def test_no_proof_is_forgotten() -> None:
     assert over_both == proofs
 
 
-# What asyncio itself says
+# The documentation of asyncio
 
 
 def sentences(function: Callable[..., Any]) -> Iterator[str]:
@@ -106,10 +106,10 @@ def sentences(function: Callable[..., Any]) -> Iterator[str]:
     [(asyncio.gather, GATHER), (asyncio.as_completed, AS_COMPLETED)],
     ids=["gather", "as_completed"],
 )
-def test_each_sentence_of_asyncios_documentation_is_known(
+def test_each_sentence_of_asyncios_documentation_is_listed(
     function: Callable[..., Any], table: Table
 ) -> None:
-    """Each sentence that this Python's docstring has is one of the statements that are proved."""
+    """Each sentence of this Python's docstring is one of the statements."""
     said = [begin for statement in table.said for begin in statement.begins]
     found = [*sentences(function)]
     assert found
@@ -120,8 +120,8 @@ def test_each_sentence_of_asyncios_documentation_is_known(
 # The checks themselves
 
 
-def test_a_changed_cell_is_seen() -> None:
-    """A table that says another word, lacks a row or has one more is another table."""
+def test_a_changed_cell_is_found() -> None:
+    """A table with another word, a row less or a row more differs."""
     text = "# Here\n\ntext\n\n| | a | b |\n|---|:-:|---|\n| x | `1` | 2 |\n\n| y |\n"
     assert printed_table(text, "Here") == [["", "a", "b"], ["x", "`1`", "2"]]
 
@@ -130,8 +130,8 @@ def test_a_changed_cell_is_seen() -> None:
     ("names", "runs"),
     [(SIDES, True), ([*SIDES, "a third"], True), (SIDES[:1], False), (None, False)],
 )
-def test_a_test_of_one_side_is_seen(names: list[str] | None, *, runs: bool) -> None:
-    """Only a test with both sides' names counts, and only if it isn't left out."""
+def test_a_test_of_one_side_is_found(names: list[str] | None, *, runs: bool) -> None:
+    """A test counts only if it has the names of both functions, and is not skipped."""
     values = range(len(names or [1]))
 
     @pytest.mark.parametrize("side", values, ids=names)

@@ -6,7 +6,7 @@ import pytest
 
 from support.documents import ROOT, Block, blocks, blocks_of, check, execute
 
-# The one in tests/integrations has a test of its own there: it needs other packages.
+# tests/integrations has a test for its page, which needs other packages.
 DOCUMENTS = [
     "README.md",
     "structgather/README.md",
@@ -27,7 +27,7 @@ def check_all(text: str) -> None:
 
 
 @pytest.mark.parametrize("block", DOCUMENTED, ids=str)
-def test_the_documentation_holds(block: Block) -> None:
+def test_each_block_does_what_it_shows(block: Block) -> None:
     """Each block of the documentation does what it shows."""
     check(block)
 
@@ -39,7 +39,7 @@ def test_the_first_two_commands_are_the_benchmarks_and_the_tests() -> None:
     assert commands[1].endswith("\n.venv/bin/python -m pytest\n")
 
 
-def test_an_example_that_skips_idle_time_sleeps_without_waiting() -> None:
+def test_a_block_that_skips_idle_time() -> None:
     """An hour of sleep takes no time, and exactly an hour by the loop's clock."""
     source = """
 import asyncio
@@ -56,7 +56,7 @@ asyncio.run(main())
     assert execute(example) == "3600.0\n"
 
 
-def test_the_tests_that_pages_name_exist() -> None:
+def test_tests_named_in_pages_exist() -> None:
     """Each test function and test module that a page names exists."""
     tests = {path: path.read_text("utf-8") for path in (ROOT / "tests").glob("**/test_*.py")}
     defined = set(re.findall(r"(?m)^(?:async )?def (test_\w+)", "\n".join(tests.values())))
@@ -86,7 +86,7 @@ def test_the_tests_that_pages_name_exist() -> None:
         "```python\nprint('never closed')\n",
     ],
 )
-def test_the_check_finds_what_is_wrong(wrong: str) -> None:
-    """The check is no formality: it finds each way for documentation to be wrong."""
+def test_the_check_finds_wrong_blocks(wrong: str) -> None:
+    """It finds each way for documentation to be wrong."""
     with pytest.raises((Exception, pytest.fail.Exception)):
         check_all(wrong)

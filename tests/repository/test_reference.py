@@ -1,4 +1,4 @@
-"""The API reference says what the signatures and docstrings say."""
+"""The API reference agrees with the signatures and docstrings."""
 
 import inspect
 import re
@@ -16,7 +16,7 @@ SECTIONS = {
     for heading, section in re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE)
     for name in heading.split(", ")
 }
-#: What is only returned, not made by users.
+#: Classes that users do not create.
 RESULTS = {"AsCompleted", "FirstN", "Gathered"}
 CLASSES = [name for name in structgather.__all__ if isinstance(getattr(structgather, name), type)]
 
@@ -31,7 +31,7 @@ def signature(name: str, value: Any) -> str:
 
 
 def members(cls: type) -> dict[str, Any]:
-    """Return the public members that the package has given to a class."""
+    """Return the public members that a class of the package defines."""
     return {
         name: value
         for base in cls.__mro__
@@ -57,20 +57,20 @@ def test_every_public_name_has_a_section() -> None:
     "name", [n for n in structgather.__all__ if n not in RESULTS | {"Outcome"}]
 )
 def test_signatures_are_those_of_the_code(name: str) -> None:
-    """What users call is shown with its arguments and their defaults."""
+    """Functions and classes are shown with their arguments and defaults."""
     assert f"    {signature(name, getattr(structgather, name))}\n" in SECTIONS[name]
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_public_member_is_described(name: str) -> None:
-    """Each public attribute has a row, each method one with its arguments."""
+    """Each public attribute has a row, and each method one with its arguments."""
     for member, value in members(getattr(structgather, name)).items():
         shown = signature(member, value) if inspect.isfunction(value) else member
         assert f"| `.{shown}` |" in SECTIONS[name]
 
 
-def test_members_that_are_called_otherwise_are_described() -> None:
-    """So are the admission of a call and its settlement."""
+def test_call_and_settle_are_described() -> None:
+    """The admission of a call, and its settlement, have other names in the reference."""
     section = SECTIONS["RateLimit"]
     assert f"`{signature('limit', structgather.RateLimit.__call__)}`" in section
     assert f"`{signature('call.settle', Admission.settle)}`" in section
@@ -78,7 +78,7 @@ def test_members_that_are_called_otherwise_are_described() -> None:
 
 @pytest.mark.parametrize("name", structgather.__all__)
 def test_arguments_and_errors_are_those_of_the_docstrings(name: str) -> None:
-    """Docstrings describe every argument, and the page every argument and error of theirs."""
+    """Docstrings describe every argument; the page has every argument and error of theirs."""
     value = getattr(structgather, name)
     described = [value, *members(value).values()] if name in CLASSES else [value]
     for each in described:

@@ -418,36 +418,59 @@ def test_every_test_has_a_docstring_of_one_line() -> None:
     assert found == []
 
 
-# The language: words that the documentation of asyncio would not use.
-WORDS = r"somebody|nobody|dear|dearer|(?:hand|hands|handed|handing) (?:over|out|back)"
-PHRASES = r"heard of|let go of|turns? of the loop|by its own doing|goes on as it is"
-# A phrase may continue in the next line of a comment.
-DIALECT = re.compile(rf"\b(?:{WORDS}|{PHRASES})\b".replace(" ", r"[\s#*>]+"), re.IGNORECASE)
-# Files and folders that are not translated yet. Remove entries; never add one.
-UNTRANSLATED = ("structgather/", "tests/")
+# The language: words and phrases that the documentation of asyncio does not use, with what it says.
+DIALECT = {
+    "(?:some|no)body": "a third party, the user; nothing, no caller",
+    "who(?:m)?ever": "whatever, any",
+    "who (?:is|has|asks|calls|cancels|closes|ends|keeps|leaves|takes|waits)": "code or a task that",
+    "dear(?:er)?": "expensive",
+    "hand(?:s|ed|ing)? (?:over|out|back|on)": "adopt, pass; yield; return; pass on",
+    "hear(?:s|d)? (?:of|why)": "is notified, receives",
+    "(?:let|lets|letting) go of": "drop, release",
+    "(?:some turns|turns? of the loop)": "loop iterations",
+    "by its own doing": "itself",
+    "go(?:es|ing)? on": "continue, run on; propagate",
+    "com(?:e|es|ing) (?:out|up)": "be raised, be yielded, propagate",
+    "bec(?:ame|omes?) of": "how it finished",
+    "be had": "is available",
+    "for ever": "forever",
+    "account(?:s|ed)? for": "settled",
+    "amid": "during",
+    "in the midst": "during, inside",
+    "mended": "fixed",
+    "no formality": "it finds ...",
+    "short cuts?": "shortcut",
+    "told apart": "distinguished",
+}
+# A phrase may continue in the next line of a comment, and may be part of a name.
+MATCH = re.compile(
+    r"(?<![^\W_])(?:{})(?![^\W_])".format("|".join(DIALECT)).replace(" ", r"[\s#*>_]+"),
+    re.IGNORECASE,
+)
+# The files that have such words all the same, and why.
+EXCEPTIONS = {
+    "tests/repository/test_repository.py": "it lists them",
+    "structgather/_migrate/": "to be translated",
+    "tests/migrate/": "to be translated; the input of some tests is code of other projects",
+}
 
 
 def dialect() -> dict[str, list[str]]:
-    """List the words of each file that has some; this one must name them."""
-    here = Path(__file__).relative_to(ROOT).as_posix()
-    words = {name: DIALECT.findall(text) for name, text in texts() if name != here}
-    return {name: found for name, found in words.items() if found}
+    """List the matches of each file that has some."""
+    matches = {name: [match[0] for match in MATCH.finditer(text)] for name, text in texts()}
+    return {name: found for name, found in matches.items() if found}
 
 
 @pytest.mark.parametrize(
-    "text", ["Nobody waits.", "is dear:", "handed\n    # over", "the next turn of the loop"]
+    "text",
+    ["Nobody waits.", "is dear:", "handed\n    # over", "turn of the loop", "def test_it_goes_on("],
 )
 def test_the_check_for_the_language_finds_words(text: str) -> None:
-    """The check below finds words in any case, and phrases across lines."""
-    assert DIALECT.search(text)
+    """The check below finds words in any case, phrases across lines, and parts of names."""
+    assert MATCH.search(text)
 
 
 def test_the_language_is_that_of_asyncio() -> None:
-    """No translated file has a word of the dialect."""
-    assert {n: w for n, w in dialect().items() if not n.startswith(UNTRANSLATED)} == {}
-
-
-def test_the_list_of_untranslated_files_is_current() -> None:
-    """Each entry of the list still has a word of the dialect; an entry without one is removed."""
-    names = list(dialect())
-    assert [e for e in UNTRANSLATED if not any(n.startswith(e) for n in names)] == []
+    """No file has a word of the dialect, except those with a reason."""
+    found = dialect()
+    assert {name: found[name] for name in found if not name.startswith(tuple(EXCEPTIONS))} == {}

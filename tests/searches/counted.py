@@ -1,8 +1,8 @@
 """Searches whose numbers of schedules are asserted.
 
 A search runs every schedule of a world and judges each run by every oracle. The number of schedules
-is asserted as well: a search that became smaller has lost cases, one that became larger meets
-choices that were not expected. The numbers are the same on all Pythons. `schedules.toml` has them,
+is asserted as well: a search that became smaller has lost cases, one that became larger has
+unexpected choices. The numbers are the same on all Pythons. `schedules.toml` has them,
 one line per search: the schedules with at most 0, 1, ... cancellations of the caller.
 
     python tests/searches --renew "gather.*racing"    run the searches whose names match, and write
@@ -10,7 +10,7 @@ one line per search: the schedules with at most 0, 1, ... cancellations of the c
 
 Searches are in the default run of the tests, or `exhaustive`:
 
-    schedules   with at most one cancellation, of smaller children where that is too much, and
+    schedules   with at most one cancellation, of smaller children where that takes too long, and
                 with eager tasks without a cancellation; exhaustive with two, eager with one
     racing      without a cancellation; exhaustive with one or two
     pairs       every behaviour of a child beside every behaviour of its sibling, without a
@@ -53,8 +53,8 @@ class World(NamedTuple):
     deadline: float | None = None
     child_deadline: float | None = None
     excused: frozenset[str] = frozenset()  # oracles that do not judge it
-    smaller: Children | None = None  # the children of the default run, where all take too long
-    cancels: int = 2  # at most so many in the exhaustive search
+    smaller: Children | None = None  # the children of the default run, if all take too long
+    cancels: int = 2  # at most this many in the exhaustive search
 
     def program(self, children: Children | None = None) -> Program:
         """The world as a program, with other children if they are given."""
@@ -77,11 +77,11 @@ class Search(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Where its numbers are in the table."""
+        """Its key in the table."""
         return self.function, self.name
 
     def __str__(self) -> str:
-        """What it is called in test ids, and for `--renew`."""
+        """Its name in test ids, and for `--renew`."""
         return f"{self.function}: {self.name}"
 
     def check(self) -> None:

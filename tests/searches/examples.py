@@ -20,7 +20,7 @@ def small() -> Plan:
 
 
 def faulty() -> Plan:
-    """A call that leaves while its children still run, and a program that is no better."""
+    """A call that returns while its children still run, and a program that is wrong."""
     program = world_of(wrong.joins_once, SMALL)
     return [
         Search("`joins_once`", THREE_CHILDREN, program, "fifo", 1),

@@ -1,7 +1,7 @@
 """What the long search does, in which order.
 
-The worlds are those of the tests, in `searches.worlds`. The tests enumerate what takes seconds;
-this plan has what takes minutes and hours.
+The worlds are those of the tests, in `searches.worlds`. The tests run searches of seconds; this
+plan has those of minutes and hours.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Search:
     cancels: int = 0  # of the outer task, at most
     eager: bool = False
     but: frozenset[str] = frozenset()  # oracles that do not judge it
-    ours: bool = True  # whether it must not find a violation
+    ours: bool = True  # whether a violation is a failure
 
     @cached_property
     def key(self) -> str:
@@ -97,7 +97,7 @@ class Row:
         program = world_of(
             self.call, THREE, deadline=self.deadline, child_deadline=self.child_deadline
         )
-        # The comparison is not about what asyncio leaves to the garbage collector.
+        # What asyncio leaves to the garbage collector is not compared.
         but = frozenset[str]() if self.ours else LEAKS
         return Search(self.name, THREE_CHILDREN, program, mode, cancels, but=but, ours=self.ours)
 
@@ -222,7 +222,7 @@ def programs() -> Plan:
 
 
 def quick() -> Plan:
-    """What takes a minute."""
+    """A minute."""
     return [*fifo(), *racing(0, "seconds")]
 
 
@@ -240,7 +240,7 @@ def long() -> Plan:
 
 
 def endless() -> Plan:
-    """The long plan, and more that takes hours."""
+    """The long plan, and searches of hours."""
     return [*long(), *racing(2, "seconds", "minutes"), *racing(1, "hours")]
 
 

@@ -53,7 +53,7 @@ def begin() -> None:
 
 
 def run(number: int) -> tuple[list[int], str]:
-    """Run one search in a process of its own; return its numbers, or what is violated."""
+    """Run one search in a process of its own; return its numbers, or the violation."""
     try:
         return SEARCHES[number].run(), ""
     except (AssertionError, RuntimeError) as error:

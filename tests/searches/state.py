@@ -82,7 +82,7 @@ class State:
         return self.records.setdefault(key, Record())
 
     def differs(self, now: State) -> str:
-        """Return what has changed since, which makes these counts stale; empty if nothing has."""
+        """Return what has changed since, and makes these counts stale; empty if nothing has."""
         if self.package != now.package:
             return "structgather has changed"
         if self.search != now.search:

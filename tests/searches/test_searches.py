@@ -33,14 +33,14 @@ BUDGET = ["--schedules", "250", "--programs", "50"]
 
 
 def counts(path: Path) -> dict[str, object]:
-    """What a state says of each search."""
+    """Return the counts of each search in a state."""
     records = State.load(path).records
     return {key: (record.counts, record.left, record.blocks) for key, record in records.items()}
 
 
 @pytest.fixture(scope="module")
 def sizes() -> list[int]:
-    """How many schedules there are with at most 0, 1 and 2 cancellations, one by one."""
+    """Return the numbers of schedules with at most 0, 1 and 2 cancellations."""
     program = world_of(gather_structured, SMALL)
     return [sum(1 for _ in explore(program, cancels=cancels)) for cancels in range(3)]
 
@@ -51,7 +51,7 @@ def in_the_table(sizes: list[int]) -> str:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state of the small plan, done in one go."""
+    """Return the state of the small plan, run in one go."""
     path = tmp_path_factory.mktemp("whole") / "state.json"
     assert main([PLAN, *BUDGET, "--state", str(path)]) == 0
     return path
@@ -65,8 +65,8 @@ def test_one_search_counts_those_with_fewer_cancellations(whole: Path, sizes: li
 
 
 @pytest.mark.parametrize("runs", [7, 50])
-def test_a_tree_of_schedules_in_parts_is_the_tree(runs: int) -> None:
-    """However it is cut into pieces and split, each schedule is in one part, and in one only."""
+def test_parts_of_a_tree_of_schedules_are_the_tree(runs: int) -> None:
+    """However it is cut into pieces and split, each schedule is in exactly one part."""
     program = world_of(gather_structured, SMALL)
     every = sorted(found.schedule for found in explore(program, cancels=1))
     parts: list[Subtree] = [([], 0)]
@@ -82,10 +82,10 @@ def test_a_tree_of_schedules_in_parts_is_the_tree(runs: int) -> None:
     assert sorted(visited) == every
 
 
-def test_what_was_stopped_goes_on(
+def test_a_stopped_search_resumes(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after each piece, read from its file and gone on with, it finds the same totals."""
+    """Stopped after each piece, reloaded and resumed, it finds the same totals."""
     monkeypatch.setattr(work, "RUNS", 100)
     path = tmp_path / "state.json"
     sessions, left = 0, True
@@ -104,8 +104,8 @@ def test_what_was_stopped_goes_on(
     assert counts(path) == counts(whole)
 
 
-def test_what_is_being_done_is_saved_as_not_done(tmp_path: Path) -> None:
-    """A process that dies loses nothing: its pieces are still to be done in the last file."""
+def test_running_pieces_are_saved_as_not_done(tmp_path: Path) -> None:
+    """A process that dies loses nothing: the last file still lists its pieces."""
     path = tmp_path / "state.json"
     session = Campaign(PLAN, State.new(), path=path)
     piece = ([[1, 2]], 0)
@@ -115,8 +115,8 @@ def test_what_is_being_done_is_saved_as_not_done(tmp_path: Path) -> None:
     assert session.state.record(session.items[0].key).left == []
 
 
-def test_a_killed_search_goes_on(whole: Path, sizes: list[int], tmp_path: Path) -> None:
-    """SIGTERM makes the command save what it has; when it is started again it does the rest."""
+def test_a_killed_search_resumes(whole: Path, sizes: list[int], tmp_path: Path) -> None:
+    """SIGTERM makes the command save its state; when restarted it does the rest."""
     path = tmp_path / "state.json"
     command = [sys.executable, str(Path(__file__).parent), PLAN, *BUDGET, "--state", str(path)]
     command += ["--jobs", "2"]
@@ -138,7 +138,7 @@ def test_a_killed_search_goes_on(whole: Path, sizes: list[int], tmp_path: Path) 
 def test_a_finished_search_does_nothing(
     whole: Path, sizes: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Started again it prints the same tables at once; with a larger budget it draws more."""
+    """Restarted it prints the same tables at once; with a larger budget it draws more."""
     before = whole.read_text("utf-8")
     assert main([PLAN, *BUDGET, "--state", str(whole)]) == 0
     assert in_the_table(sizes) in capsys.readouterr().out
@@ -149,7 +149,7 @@ def test_a_finished_search_does_nothing(
 
 
 def test_a_wrong_call_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The exit code is 1, each kind of search finds it, and what is printed repeats it."""
+    """The exit code is 1, each kind of search finds it, and the printed schedule repeats it."""
     path = str(tmp_path / "state.json")
     plan = "searches.examples:faulty"
     assert main([plan, *BUDGET, "--state", path]) == 1
@@ -174,7 +174,7 @@ def test_counts_of_another_version_are_dropped(
     capsys: pytest.CaptureFixture[str],
     what: str,
 ) -> None:
-    """Where the package or the search has changed, it says so and begins anew."""
+    """If the package or the search has changed, it says so and starts anew."""
     path = tmp_path / "state.json"
     path.write_bytes(whole.read_bytes())
     monkeypatch.setattr(
@@ -190,10 +190,10 @@ def test_counts_of_another_version_are_dropped(
     assert path.with_name("state.json.stale").read_bytes() == whole.read_bytes()
 
 
-def test_what_is_published_is_what_was_printed(
+def test_the_published_text_is_the_report(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The text between the markers is the report, to the letter, and no other text is touched."""
+    """The text between the markers is the report, and no other text is changed."""
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", "utf-8")
     assert main([PLAN, *BUDGET, "--state", str(whole)]) == 0
@@ -227,7 +227,7 @@ def test_all_pythons_are_published(
     capsys.readouterr()
 
 
-def test_the_readme_has_a_place_for_the_figures() -> None:
+def test_the_readme_has_markers_for_the_figures() -> None:
     """tests/README.md has both markers, and a table between them."""
     document = README.read_text("utf-8")
     assert publish(document, "").count("| schedules |") < document.count("| schedules |")

@@ -16,7 +16,7 @@ from simloop.run import Run, run
 
 # Runs or programs in a piece: about a second of work.
 RUNS, BLOCK, PROGRAMS = 5_000, 250, 50
-MOST_FOUND = 5  # so many failures of a search are printed; all are counted
+MOST_FOUND = 5  # this many failures of a search are printed; all are counted
 
 ORPHANS = oracles.no_child_pending.__name__
 LOST = oracles.outer_cancel_surfaces.__name__
@@ -50,7 +50,7 @@ class Result:
             found[kind] = found.get(kind, 0) + 1
 
     def broken(self, line: str) -> None:
-        """Remember how to repeat a violation."""
+        """Record how to repeat a violation."""
         if len(self.found) < MOST_FOUND:
             self.found.append(line)
 
@@ -129,8 +129,9 @@ def _count_run(
 
 def _violated(found: Run, judges: list[oracles.Oracle]) -> list[str]:
     names: list[str] = []
+    interrupted = outcome_oracles.was_interrupted(found)
     for judge in judges:
-        if found.interrupts and judge.__name__ in OF_AN_INTERRUPT:
+        if interrupted and judge.__name__ in OF_AN_INTERRUPT:
             continue
         try:
             judge(found)

@@ -1,4 +1,4 @@
-"""Small asyncio programs of all kinds, each of which logs what it sees.
+"""Small asyncio programs of all kinds, each of which logs its events.
 
 They sleep a few milliseconds at most, and where two timers could change places on a slow machine
 nothing depends on their order.
@@ -19,7 +19,7 @@ Log: TypeAlias = Callable[[object], None]
 LoggingProgram: TypeAlias = Callable[[Log], Coroutine[Any, Any, object]]
 PROGRAMS: list[LoggingProgram] = []
 A_LITTLE = 0.001
-LONG = 60  # so long that it never ends
+LONG = 60  # longer than any program runs
 
 
 def program(function: LoggingProgram) -> LoggingProgram:
@@ -76,7 +76,7 @@ async def timers_run_in_the_order_of_their_times(log: Log) -> None:
 
 
 @program
-async def due_timers_join_the_queue_at_the_end_of_the_turn(log: Log) -> None:
+async def due_timers_join_the_queue_at_the_end_of_the_iteration(log: Log) -> None:
     loop = asyncio.get_running_loop()
     loop.call_soon(lambda: loop.call_at(loop.time() - 1, log, "timer"))
     loop.call_soon(lambda: loop.call_soon(log, "soon"))
@@ -90,7 +90,7 @@ async def sleeping_gives_back_its_result(log: Log) -> None:
 
 
 @program
-async def timeouts_end_what_they_are_around(log: Log) -> None:
+async def timeouts_cancel_their_block(log: Log) -> None:
     for seconds in (None, 0, A_LITTLE):
         timeout = asyncio.timeout(seconds)
         try:
@@ -184,7 +184,7 @@ async def wait_stops_at_the_first(log: Log) -> None:
 
 
 @program
-async def as_completed_yields_who_is_done(log: Log) -> None:
+async def as_completed_yields_in_completion_order(log: Log) -> None:
     # Tasks, since the order in which it starts coroutines depends on their addresses.
     tasks = [asyncio.create_task(steps(log, "a", 3)), asyncio.create_task(steps(log, "b", 1))]
     for awaitable in asyncio.as_completed(tasks):
@@ -197,7 +197,7 @@ async def as_completed_yields_who_is_done(log: Log) -> None:
 
 
 @program
-async def shielded_tasks_go_on(log: Log) -> None:
+async def shielded_tasks_run_on(log: Log) -> None:
     inner = asyncio.create_task(steps(log, "inner", 4))
 
     async def outer() -> None:
@@ -211,7 +211,7 @@ async def shielded_tasks_go_on(log: Log) -> None:
 
 
 @program
-async def a_queue_hands_over_in_order(log: Log) -> None:
+async def a_queue_is_first_in_first_out(log: Log) -> None:
     queue: asyncio.Queue[int] = asyncio.Queue(maxsize=2)
 
     async def produce() -> None:
@@ -336,7 +336,7 @@ async def errors_in_callbacks_reach_the_handler(log: Log) -> None:
 
 
 @program
-async def the_rest_of_the_last_turn_is_run(log: Log) -> None:
+async def the_rest_of_the_last_iteration_is_run(log: Log) -> None:
     loop = asyncio.get_running_loop()
     wake = loop.create_future()
 

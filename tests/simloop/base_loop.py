@@ -115,7 +115,7 @@ class BaseLoop(asyncio.AbstractEventLoop):
         if self._closed:
             raise RuntimeError("Event loop is closed")
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        # Of two timers for the same instant the older goes first: real clocks always move between.
+        # Of two timers for one instant the older one runs first: real clocks advance in between.
         heapq.heappush(self._timers, (when, next(self.births), timer))
         return timer
 

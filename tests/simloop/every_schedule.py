@@ -1,4 +1,4 @@
-"""What the searches over every schedule share: small worlds, and how their runs are judged."""
+"""Shared by the searches over every schedule: small worlds, and how their runs are judged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ THREE: dict[str, Behaviour] = {
 SMALL: dict[str, Behaviour] = {"a": returns(), "b": fails(), "c": cleans_up_slowly()}
 TWO: dict[str, Behaviour] = {"a": returns(), "b": cleans_up_slowly()}
 
-# All that a child can do; the searches combine each with each.
+# Everything that a child can do; the searches combine each with each.
 ANYTHING: dict[str, Behaviour] = {
     "returns": returns(),
     "returns_at_once": returns_at_once(),
@@ -56,7 +56,7 @@ ANYTHING: dict[str, Behaviour] = {
     "nests": nests(gather_structured, x=fails(), y=cleans_up_slowly()),
 }
 
-# Oracles that are excused, as they would find what the call is not responsible for.
+# Excused oracles: their violations are not the call's responsibility.
 LEAKS = frozenset({"nothing_in_cycles", "nothing_kept_alive"})
 # Where a timeout and a cancellation coincide, asyncio raises the CancelledError of the timeout.
 OF_THE_TIMEOUT = frozenset({"cancel_message_kept"})
@@ -81,7 +81,7 @@ either_start = pytest.mark.parametrize(
 
 def judge(run: Run, excused: Iterable[str] = ()) -> None:
     """Ask every oracle about the run, except those that are excused by name."""
-    left_out = {*excused, *(OF_AN_INTERRUPT if run.interrupts else ())}
+    left_out = {*excused, *(OF_AN_INTERRUPT if outcome_oracles.was_interrupted(run) else ())}
     for oracle in (*outcome_oracles.ORACLES, *ORACLES):
         if oracle.__name__ not in left_out:
             oracle(run)

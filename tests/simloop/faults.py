@@ -1,4 +1,4 @@
-"""Faults at step 1, 2, 3, ... of a program, until the fault is not reached any more.
+"""Faults at step 1, 2, 3, ... of a program, until no step is left.
 
 There are two kinds of steps. A *child's step* is one resumption of a child: the fault replaces the
 value or the cancellation that would have been sent into it, also in its cleanup. A *boundary* is
@@ -129,7 +129,7 @@ class _Stepped:
                     arrived = error
         finally:
             coroutine.close()
-        yield from current().point(f"{label} goes on")
+        yield from current().point(f"{label} runs on")
         return label
 
 
@@ -168,7 +168,7 @@ How = Literal["stands", "interrupt", "Ctrl-C"]
 
 
 class _Struck(KeyboardInterrupt):
-    """What the loop raises."""
+    """Raised by the loop."""
 
 
 class StruckLoop(DeterministicLoop):

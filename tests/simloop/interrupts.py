@@ -1,9 +1,8 @@
 """An exception at line 1, 2, 3, ... of some source functions, until no line is left to raise it.
 
-A KeyboardInterrupt can strike in any line, and so can a MemoryError; in those of a library too. It
-surfaces where Python's rules have it: in the call, in a child's Task, in a callback, in what
-cancels the caller, in a destructor. Where a KeyboardInterrupt leaves the loop, the loop is run on
-afterwards, as a REPL or `asyncio.run` does.
+KeyboardInterrupt and MemoryError can be raised at any line, also of a library: in the call, in a
+child's Task, in a callback, in the code that cancels the caller, in a destructor. If a
+KeyboardInterrupt stops the loop, the loop is run again afterwards, as a REPL or `asyncio.run` does.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from simloop.worlds import SCOPE, Exited
 
 Interrupt: TypeAlias = Literal["KeyboardInterrupt", "MemoryError", "cancel"]
 
-#: With the label of the child, the name of a Task that a call is to adopt. It is a child once the
-#: call has added a done callback to it.
+#: Logged with the label of a child: the name of a Task that a call is to adopt. It is a child once
+#: the call has added a done callback to it.
 ADOPTED = "adopted "
 
-#: A program that takes more handles, points and ticks spins; and so do functions of interest that
-#: run more lines once they were interrupted.
+#: A program that takes more handles, points and ticks spins; and so do watched functions that run
+#: more lines after an interrupt.
 _MOST_STEPS = 2_000
 _MOST_LINES = 20_000
 
@@ -71,7 +70,7 @@ class Lines(ABC):
         self._count, self._act, self.place, self.spins = at, act, None, False
 
     def disarm(self) -> None:
-        """Do nothing any more."""
+        """Do nothing from now on."""
         self._count, self._act, self.place = 0, None, None
 
     def _line(self, code: CodeType, line: int) -> None:
@@ -86,7 +85,7 @@ class Lines(ABC):
 
     @abstractmethod
     def watching(self) -> contextlib.AbstractContextManager[None]:
-        """Receive line events inside of the block."""
+        """Receive line events inside the block."""
 
 
 if sys.version_info >= (3, 12):
@@ -153,29 +152,29 @@ def lines_of(is_of_interest: Callable[[CodeType], bool]) -> Lines:
 
 @dataclass(slots=True)
 class Interrupted:
-    """One run, and what became of it."""
+    """One run, and its violations."""
 
     interrupt: Interrupt
     #: None if no line was left.
     place: Place | None
-    #: Children that were not done when their call was over, or whose cleanup had not run.
+    #: Children that were not done when their call had returned, or whose cleanup had not run.
     orphans: list[str]
     #: Whether the loop was idle while the caller waited, so that the caller was cancelled.
     idle: bool
     #: Whether the caller has not finished after that.
     hangs: bool
-    #: Tasks that are not done when the program is over.
+    #: Tasks that are not done when the program has finished.
     left: list[str]
     #: Children that saw a second cancellation.
     cancelled_twice: list[str]
-    #: Whether the exception surfaced: from the call, the loop, its handler or a destructor. (A
-    #: MemoryError may be in an outcome besides.) Or whether the caller finished cancelled.
+    #: Whether the exception was raised: by the call, the loop, its handler or a destructor. (A
+    #: MemoryError may be in an outcome, too.) Or whether the caller finished cancelled.
     surfaced: bool
-    #: How the outermost call ended: its result is a value, a cancellation, or an exception.
+    #: How the outermost call finished: its result is a value, a cancellation, or an exception.
     ending: str
 
     def broken(self) -> str:
-        """Describe what must not be; empty if nothing is."""
+        """Describe the violations; empty if there are none."""
         found: dict[str, object] = {
             "orphans": self.orphans,
             "hangs": self.hangs,
@@ -190,13 +189,13 @@ class Interrupted:
         return said and f"{self.interrupt} at {self.place}: {said}"
 
 
-#: How the Tasks of a run are made. Those of the simulated loop are of a class of its own; "plain"
+#: How the Tasks of a run are created. Those of the simulated loop have their own class; "plain"
 #: are asyncio's, whose hashes are addresses.
 Start: TypeAlias = Literal["lazy", "eager", "plain"]
 
 
 class _Loop(DeterministicLoop):
-    """Looks at what is pending at the moment when a call is over."""
+    """Records what is pending at the moment when a call returns."""
 
     def __init__(self, start: Start) -> None:
         super().__init__(First(), max_steps=_MOST_STEPS)
@@ -211,7 +210,7 @@ class _Loop(DeterministicLoop):
             self.set_task_factory(_plain_task)
 
     def pending(self) -> list[asyncio.Task[Any]]:
-        """List the Tasks that are not done, without the caller's own."""
+        """Return the Tasks that are not done, without the caller's own."""
         tasks = asyncio.all_tasks(self) if self._plain else self.live_tasks()
         return [task for task in tasks if task is not self.outer]
 
@@ -219,7 +218,7 @@ class _Loop(DeterministicLoop):
         self._max_steps += _MOST_STEPS
 
     def cancel_what_is_left(self) -> None:
-        """Let the Tasks that are left finish, if they do. A timer may be set again for ever."""
+        """Let the remaining Tasks finish, if they do. A timer may be set again forever."""
         self.recording = False
         with self._as_running_loop():
             for _ in range(10):
@@ -234,7 +233,7 @@ class _Loop(DeterministicLoop):
                 ending = detail.ending
                 text = str(ending.what) if ending.how == "raised" else ending.how
                 self.ending = re.sub(r"Task-\d+", "a Task", text)  # asyncio counts all its Tasks
-            # A nested call is not over with what is around it.
+            # A nested call returns before the outer one.
             tasks = [
                 task for task in self.pending() if who == SCOPE or task.get_name() in detail.pending
             ]
@@ -247,7 +246,7 @@ class _Loop(DeterministicLoop):
             ]
 
     def _without_cleanup(self) -> Iterator[str]:
-        """Yield the children of the call that is over which have started and not ended."""
+        """Yield the children of the returned call that have started and not finished."""
         children: tuple[str, ...] = ()
         started, ended = set[str](), set[str]()
         for event in self.events:
@@ -272,10 +271,10 @@ def is_foreign(task: asyncio.Task[Any]) -> bool:
 def interrupts(
     program: Program, interrupt: Interrupt, lines: Lines, start: Start = "lazy"
 ) -> Iterator[Interrupted]:
-    """Run the program once for each line event, and interrupt it there; at last without that."""
+    """Run the program once for each line event, and interrupt it there; last without interrupt."""
     said: list[str] = []
     gc_was_on = gc.isenabled()
-    gc.disable()  # in the middle of a run it could run lines anywhere
+    gc.disable()  # a collection during a run could run lines anywhere
     try:
         with lines.watching(), listening(said, said):
             for at in itertools.count(1):
@@ -288,7 +287,7 @@ def interrupts(
                     break
                 if at % 100 == 0:
                     gc.collect(1)
-            gc.collect()  # while it is listened to what destructors say
+            gc.collect()  # while reports of destructors are recorded
     finally:
         if gc_was_on:
             gc.enable()
@@ -313,7 +312,7 @@ def _interrupted(
                 raised.append(interruption)
             except Deadlock:
                 hangs, idle = idle, True
-                loop.take_more_steps()  # timers that are set anew keep it from being idle
+                loop.take_more_steps()  # timers that are set again keep it from being idle
                 with contextlib.suppress(KeyboardInterrupt):  # if it was idle by itself
                     outer.cancel()
         hangs = hangs or lines.spins
@@ -356,7 +355,7 @@ def _raise(error: BaseException) -> None:
 
 
 def _is_in(error: BaseException, raised: Iterable[BaseException | None]) -> bool:
-    """Tell whether an exception was raised, or is part of what was raised."""
+    """Tell whether an exception was raised, or is part of the exception that was raised."""
     pending: list[Any] = [*raised]
     seen = set[int]()
     while pending:

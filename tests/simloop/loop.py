@@ -159,7 +159,7 @@ class DeterministicLoop(BaseLoop):
         outside = len(points) + tick
         if not outside:
             if not self._ready:
-                raise Deadlock(f"nothing is ready, timed or pending: {self._who_waits()}")
+                raise Deadlock(f"nothing is ready, timed or pending: {self._waiting_tasks()}")
             return False
         options = outside if waiting else outside + 1
         choice = 0
@@ -195,9 +195,9 @@ class DeterministicLoop(BaseLoop):
     def _count_step(self) -> None:
         self.step += 1
         if self.step > self._max_steps:
-            raise Deadlock(f"still spinning after {self._max_steps} steps: {self._who_waits()}")
+            raise Deadlock(f"still spinning after {self._max_steps} steps: {self._waiting_tasks()}")
 
-    def _who_waits(self) -> str:
+    def _waiting_tasks(self) -> str:
         lines: list[str] = []
         for task in self.live_tasks():
             frames = task.get_stack(limit=1)
@@ -225,7 +225,7 @@ class DeterministicLoop(BaseLoop):
             del task  # a traceback may keep this frame
         del left
         if self.live_tasks():
-            raise RuntimeError(f"tasks that ignore every cancellation: {self._who_waits()}")
+            raise RuntimeError(f"tasks that ignore every cancellation: {self._waiting_tasks()}")
 
     def _reap_one_iteration(self) -> bool:
         """Run what is ready, complete all points, advance the clock; False if nothing is left."""

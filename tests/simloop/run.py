@@ -1,4 +1,4 @@
-"""One run of a program on the deterministic loop, and all that is left of it."""
+"""One run of a program on the deterministic loop, and everything that it left behind."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Run:
 
 @contextlib.contextmanager
 def listening(warned: list[str], unraisable: list[str]) -> Generator[None]:
-    """Record warnings, "never awaited" above all, and what destructors raise."""
+    """Record warnings, above all "never awaited", and what destructors raise."""
     hook = sys.unraisablehook
     sys.unraisablehook = lambda args: unraisable.append(f"{args.err_msg}: {args.exc_value!r}")
     with warnings.catch_warnings(record=True) as caught:
@@ -99,9 +99,9 @@ class Options(TypedDict, total=False):
 
     mode: Mode  # when the outside acts: "fifo" (when the loop is idle) or "racy" (always)
     cancels: int  # how often the outside may cancel the outer task
-    eager: bool  # whether tasks start where they are made (3.12 and later)
+    eager: bool  # whether tasks start where they are created (3.12 and later)
     deadlock_ok: bool  # whether a deadlock is recorded in the Run, not raised
-    max_steps: int  # so many handles, points and ticks are taken for a deadlock
+    max_steps: int  # this many handles, points and ticks are a deadlock
 
 
 def run(program: Program, chooser: Chooser, **options: Unpack[Options]) -> Run:

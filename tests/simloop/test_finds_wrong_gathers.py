@@ -1,4 +1,4 @@
-"""A search proves nothing until it has found a known fault."""
+"""The searches find known faults of wrong implementations, and of asyncio."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def task_group(*coroutines: Coro) -> list[Any]:
     return [task.result() for task in tasks]
 
 
-# Worlds for faults that the three children do not show.
+# Worlds for faults that the three children do not show
 
 
 def two_that_return(call: Call) -> Program:
@@ -123,7 +123,7 @@ def nothing_left_over() -> Iterator[None]:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 def test_a_known_fault_is_found(fault: Fault) -> None:
-    """The exhaustive search finds the fault, with no more outer cancellations than it takes."""
+    """The exhaustive search finds the fault, with the fewest outer cancellations that show it."""
     program = fault.world(fault.call)
     for cancels in range(fault.cancels):
         for run in explore(program, cancels=cancels, deadlock_ok=True):
@@ -135,7 +135,7 @@ def test_a_known_fault_is_found(fault: Fault) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=name_of)
 def test_a_printed_schedule_repeats_the_violation(fault: Fault) -> None:
-    """`replay` of what a search prints has the same violation."""
+    """`replay` of a printed schedule has the same violation."""
     program = fault.world(fault.call)
     search = explore(program, cancels=fault.cancels, deadlock_ok=True)
     found = next(run for run in search if fault.oracle in violated(run))
@@ -192,14 +192,14 @@ def test_no_false_alarm_in_racy_mode(eager: bool) -> None:  # noqa: FBT001
         check_all(run)
 
 
-def test_the_orphans_of_gather() -> None:
+def test_orphans_of_gather() -> None:
     """In 95 of the 155 schedules of the three children, gather leaves a child running."""
     runs = list(explore(three_children(gather)))
     orphans = [run for run in runs if "no_child_pending" in violated(run)]
     assert (len(orphans), len(runs)) == (95, 155)
 
 
-def test_the_cancellations_that_a_group_loses() -> None:
+def test_cancellations_that_a_group_loses() -> None:
     """A TaskGroup of 3.11 or 3.12 loses the caller's cancellation in 854 of 1,650 schedules."""
     runs = list(explore(three_children(task_group), cancels=1))
     lost = [run for run in runs if "outer_cancel_surfaces" in violated(run)]

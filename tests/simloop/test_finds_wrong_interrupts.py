@@ -1,4 +1,4 @@
-"""Interrupts at every line find implementations that are wrong, and what is known of asyncio."""
+"""Interrupts at every line find wrong implementations, and known faults of asyncio."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def found(
     is_of_interest: Callable[[CodeType], bool] = is_wrong,
     lines: Callable[[Callable[[CodeType], bool]], Lines] = lines_of,
 ) -> set[str]:
-    """Collect what is broken where some line is interrupted."""
+    """Collect the violations over all interrupted lines."""
     program = world_of(call, TWO)
     runs = interrupts(program, interrupt, lines(is_of_interest))
     return {run.broken() for run in runs} - {""}
@@ -44,13 +44,13 @@ def found(
         (wrong.records_anything, "KeyboardInterrupt", "swallowed"),
     ],
 )
-def test_what_is_wrong_is_found(call: Call, interrupt: Interrupt, what: str) -> None:
-    """Each in its own way."""
+def test_a_known_fault_is_found(call: Call, interrupt: Interrupt, what: str) -> None:
+    """Each wrong implementation has its own kind of violation."""
     assert what in " ".join(found(call, interrupt))
 
 
 def test_a_signal_handler_that_cancels_between_two_lines() -> None:
-    """The call raises what only its own code has raised."""
+    """An exception of the call's own code is raised."""
     program = world_of(wrong.checks_before_it_wakes, TWO)
     endings = {run.ending for run in interrupts(program, "cancel", lines_of(is_wrong))}
     assert any("InvalidStateError" in ending for ending in endings)
@@ -63,18 +63,18 @@ def test_orphans_of_gather_are_found(interrupt: Interrupt) -> None:
 
 
 def test_a_task_group_that_is_interrupted_is_found() -> None:
-    """What is raised in its own `__aexit__` leaves children running, too."""
+    """An exception raised in its own `__aexit__` leaves children running, too."""
     assert "orphans" in " ".join(found(with_group, "KeyboardInterrupt", is_of_task_group))
 
 
 def test_tracing_and_monitoring_find_the_same() -> None:
-    """Tracing has a few events more, of lines that jump back to themselves."""
+    """Tracing has a few more events, for lines that jump back to themselves."""
     monitored = found(wrong.counts, "KeyboardInterrupt")
     assert monitored
     assert found(wrong.counts, "KeyboardInterrupt", lines=_TracedLines) >= monitored
 
 
 def test_the_first_line_of_a_function() -> None:
-    """It is the first line behind `def`, also of a coroutine function."""
+    """It is the first line after `def`, also in a coroutine function."""
     first = Place.first_of(wrong.counts.__code__)
     assert first.line == wrong.counts.__code__.co_firstlineno + 2

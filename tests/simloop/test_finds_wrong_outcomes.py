@@ -60,7 +60,7 @@ RACERS: dict[str, Behaviour] = {"a": returns(), "b": returns_while_cancelled(), 
 
 
 def of_the_tick(run: Run) -> None:
-    """The first child of `CLOCK` returns at 1, which is in time if that is the deadline."""
+    """The first child of `CLOCK` returns at 1, in time if that is the deadline."""
     scope = log_of(run).scopes[SCOPE]
     if scope.labels == tuple(CLOCK) and scope.deadline == 1 and scope.children[0].cancelled:
         raise Violation("of_the_tick", "cancelled in the tick of its value", run.schedule)

@@ -90,7 +90,7 @@ def test_a_lost_interrupt_is_found() -> None:
     assert not all(came_out(run) for run in runs)
 
 
-def test_what_a_closed_loop_breaks_is_found() -> None:
+def test_cleanups_that_a_closed_loop_breaks_are_found() -> None:
     """A cleanup that needs the loop when its coroutine is collected is reported."""
 
     async def program() -> None:

@@ -1,4 +1,4 @@
-"""The deterministic loop keeps its own promises: virtual time, no hang, nothing missed."""
+"""The deterministic loop: virtual time, deadlocks are errors, nothing is missed."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_timers_of_one_instant_run_in_one_iteration_and_in_order() -> None:
     assert run(program, First()).value == ["a", "b", "c"]
 
 
-# -- what cannot go on --------------------------------------------------------------------------
+# -- deadlocks ----------------------------------------------------------------------------------
 
 
-async def wait_for_ever() -> None:
+async def wait_forever() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(asyncio.Event().wait(), name="the one that waits")
 
@@ -80,8 +80,8 @@ async def wait_for_ever() -> None:
 def test_a_deadlock_raises_immediately() -> None:
     """Nothing ready, timed or pending: the error names the tasks and the schedule."""
     with pytest.raises(Deadlock, match=r"outer at .*, the one that waits at Event.wait.*fifo:"):
-        run(wait_for_ever, First())
-    result = run(wait_for_ever, First(), deadlock_ok=True)
+        run(wait_forever, First())
+    result = run(wait_forever, First(), deadlock_ok=True)
     assert result.deadlock is not None
 
 
@@ -101,9 +101,9 @@ def test_spinning_does_not_starve_the_outside() -> None:
 
     async def program() -> object:
         waiting = asyncio.create_task(at_points("a", 2))
-        for turn in itertools.count():
+        for iteration in itertools.count():
             if waiting.done():
-                return f"done in {turn} turns"
+                return f"done in {iteration} iterations"
             await asyncio.sleep(0)
         return "never"
 

@@ -1,4 +1,4 @@
-"""Every schedule is visited, once, and can be had again."""
+"""Every schedule is visited once, and can be repeated."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_sweep_cancels_at_every_step() -> None:
     assert [result.cancel_steps for result in sweep(program)] == [[0], [1], [2], [3], []]
     twice = [result.cancel_steps for result in sweep(program, cancels=2)]
     assert [0, 0] in twice
-    assert [2, 3] not in twice  # it is over at the first
+    assert [2, 3] not in twice  # it is cancelled at the first
     assert twice[-1] == []
 
 

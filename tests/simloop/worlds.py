@@ -17,7 +17,7 @@ call reports. These are the events; the first word of each line is what logs the
     child  "finished"  an `Ending`; its outermost `finally` has run
     both   "deadline"  the time after which nothing may run without having been cancelled
     scope  "time of each child"   its `child_timeout`
-    child  "must end by"          the earliest deadline of all that is around it
+    child  "must end by"          the earliest deadline of everything around it
     child  "is a Future"          nothing of it runs
     child  "is a program"         it awaits more than points: calls, groups, cleanups with calls
     child  "in the outer task"    it has no task of its own
@@ -39,7 +39,7 @@ Call: TypeAlias = Callable[..., Awaitable[Any]]
 
 SCOPE = "scope"  # the label of the outermost scope
 
-# The earliest deadline of all that is around the running task.
+# The earliest deadline of everything around the running task.
 must_end: ContextVar[float] = ContextVar("must_end", default=math.inf)
 
 
@@ -54,7 +54,7 @@ class Ending(NamedTuple):
     what: Any = None  # the value returned, or the exception as text
     identity: int = 0  # of the exception; of a cancellation's cause
     cancels: int = 0  # by how much `cancelling()` of its task rose while it ran
-    place: int = -1  # the child's index in the call, where the piece says so
+    place: int = -1  # the child's index in the call, if the piece has it
 
 
 class Exited(NamedTuple):
@@ -75,7 +75,7 @@ class After(NamedTuple):
 
 
 class Arrived(list[Any]):
-    """Values in the order in which they arrived, for a call to return when that is what it has."""
+    """Values in the order in which they arrived, for a call that returns them in this order."""
 
 
 class _Token:
@@ -135,7 +135,7 @@ def _cancels_of_this_task() -> int:
     task = asyncio.current_task()
     if task is None:
         return 0
-    # One that was asked for, and that the task hasn't seen yet, is still to come.
+    # A cancellation that was requested, and that the task has not received yet, will arrive.
     return task.cancelling() - getattr(task, "_must_cancel", False)
 
 

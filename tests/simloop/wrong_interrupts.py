@@ -1,4 +1,4 @@
-"""Ways to gather on a TaskGroup which fail where an interrupt is raised in one of their lines."""
+"""Ways to gather on a TaskGroup that fail if an interrupt is raised in one of their lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Coro = Coroutine[Any, Any, Any]
 
 
 async def leaves_without_finally(*children: Coro) -> list[Any]:
-    """Enter and leave the group by hand: whatever is raised in between leaves it unfinished."""
+    """Enter and leave the group by hand: an exception in between leaves it open."""
     group = asyncio.TaskGroup()
     await group.__aenter__()
     tasks = [group.create_task(child) for child in children]
@@ -20,7 +20,7 @@ async def leaves_without_finally(*children: Coro) -> list[Any]:
 
 
 async def counts(*children: Coro) -> list[Any]:
-    """Wait until a count is down to 0, though what counts may be interrupted."""
+    """Wait until a count is 0, though the code that counts may be interrupted."""
     values: list[Any] = [None] * len(children)
     left = len(children)
     changed = asyncio.Event()
@@ -50,7 +50,7 @@ async def counts(*children: Coro) -> list[Any]:
 
 
 async def records_anything(*children: Coro) -> list[Any]:
-    """Take whatever is raised for the child's, also what is raised around it."""
+    """Record every exception as the child's, also one raised around it."""
     values: list[Any] = [None] * len(children)
 
     async def record(index: int, child: Coro) -> None:

@@ -43,7 +43,7 @@ class Stream:
 
     def set_timer(self) -> None:
         if self.timeout is not None:
-            # What arrives in the tick of the deadline is in time.
+            # A value that arrives in the tick of the deadline is in time.
             self.loop.call_later(self.timeout, self.two_iterations_later)
 
     def two_iterations_later(self) -> None:

@@ -1,4 +1,4 @@
-"""A soak: for minutes, thousands of calls a second over real sockets; nothing may grow.
+"""A soak test: for minutes, thousands of calls a second over real sockets; nothing may grow.
 
     python tests/soak                    10 minutes on asyncio's own loop
     python tests/soak --minutes 1        shorter
@@ -8,10 +8,10 @@
 
 Callers fan out with the three functions under one RateLimit over a server on loopback that answers,
 is slow, fails, stalls, hangs up and resets; they are cancelled and timed out at any moment. After
-each interval they pause until nothing is under way. Then tasks, open descriptors and calls under
-way must be what they were at the start; memory is measured: objects of the collector, blocks of the
-allocator, resident set. It has grown if its slope, per 1,000 requests, is above what is tolerated
-with 95% confidence (Theil and Sen's, by Kendall's statistic), the first quarter not counted.
+each interval they pause until no call is running. Then tasks, open descriptors and running calls
+must be the same as at the start; memory is measured: objects of the collector, blocks of the
+allocator, resident set. It has grown if its slope, per 1,000 requests, exceeds the tolerance with
+95% confidence (Theil and Sen's, by Kendall's statistic), without the first quarter.
 The exit code is 1 if anything has grown or a promise was broken; the last lines say what.
 """
 
@@ -39,19 +39,19 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 from soak.service import PER, Callers, Server
 
-#: So much may each grow per 1,000 requests: far less than one leaked object in 100 requests does.
+#: The tolerated growth per 1,000 requests: far below one leaked object in 100 requests.
 TOLERATED = {"objects": 1.0, "blocks": 5.0, "KiB resident": 4.0}
-#: These must come back to what they were.
+#: These must return to their initial value.
 EXACT = ("tasks", "descriptors", "under way")
 CALLERS = 50
-FEWEST = 12  # measurements, for a slope to be judged
-AT_REST = 10.0  # seconds until connections and tasks of the server have to be gone
+FEWEST = 12  # measurements needed to judge a slope
+AT_REST = 10.0  # seconds until the server's connections and tasks must be gone
 
 
 class Samples:
-    """What was measured at rest, before the first call and after each interval.
+    """Measurements at rest, before the first call and after each interval.
 
-    In arrays, which take one block each however long they are: a list would be seen to grow.
+    In arrays, which take one block each however long they are: a list itself would grow.
     """
 
     def __init__(self, names: Sequence[str] = (*EXACT, *TOLERATED)) -> None:
@@ -67,13 +67,13 @@ class Samples:
         return len(self.requests)
 
     def warm(self, name: str) -> tuple[array[float], array[float]]:
-        """What is judged: the requests, and the values; but for the first quarter."""
+        """Return the requests and values to judge, without the first quarter."""
         begin = max(1, len(self) // 4)
         return self.requests[begin:], self.values[name][begin:]
 
 
 class Slope(NamedTuple):
-    """By how much something grows per 1,000 requests: likely, and at least and at most (95%)."""
+    """The growth per 1,000 requests: an estimate, with the bounds of its 95% interval."""
 
     likely: float
     least: float
@@ -81,7 +81,7 @@ class Slope(NamedTuple):
 
 
 def slope(requests: Sequence[float], values: Sequence[float]) -> Slope:
-    """The median of the slopes of all pairs, and Sen's interval around it."""
+    """Return the median of the slopes of all pairs, with Sen's interval."""
     slopes = sorted(
         (values[b] - values[a]) / (requests[b] - requests[a]) * 1_000
         for a, b in itertools.combinations(range(len(requests)), 2)
@@ -100,7 +100,7 @@ def slope(requests: Sequence[float], values: Sequence[float]) -> Slope:
 
 
 def judge(samples: Samples) -> list[str]:
-    """Say what has grown; nothing if all is well."""
+    """Return what has grown; nothing if all is well."""
     complaints: list[str] = []
     for name in EXACT:
         first, *others = samples.values[name]
@@ -119,7 +119,7 @@ def judge(samples: Samples) -> list[str]:
 
 
 def resident() -> float:
-    """The resident set in KiB; 0 where the system doesn't say."""
+    """Return the resident set in KiB; 0 if the system does not report it."""
     with contextlib.suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGESIZE") / 1024
@@ -127,7 +127,7 @@ def resident() -> float:
 
 
 def descriptors() -> float:
-    """How many descriptors are open; 0 where the system doesn't say."""
+    """Return the number of open descriptors; 0 if the system does not report it."""
     for folder in ("/proc/self/fd", "/dev/fd"):
         with contextlib.suppress(OSError):
             return sum(1 for _ in Path(folder).iterdir())
@@ -135,7 +135,7 @@ def descriptors() -> float:
 
 
 def types() -> Counter[str]:
-    """How many objects of each type the collector knows."""
+    """Count the objects that the garbage collector tracks, by type."""
     return Counter(type(thing).__qualname__ for thing in gc.get_objects())
 
 
@@ -151,7 +151,7 @@ class Soak:
         self._leaked: list[Any] = []
 
     async def run(self) -> list[str]:
-        """Run all intervals; say what was wrong."""
+        """Run all intervals; return what was wrong."""
         options = self._options
         length = options.minutes * 60 / options.intervals
         names = [*EXACT, *TOLERATED]
@@ -174,7 +174,7 @@ class Soak:
             self._leak()
 
     def _leak(self) -> None:
-        """Do on purpose what the run must find."""
+        """Leak on purpose what the run must find."""
         match self._options.leak:
             case "objects":
                 self._leaked.append([])
@@ -186,18 +186,18 @@ class Soak:
                 pass
 
     async def _sample(self, begin: float) -> None:
-        """Wait until nothing is under way, and measure."""
+        """Wait until no call is running, and measure."""
         first = self._samples.values["tasks"][0] if self._samples else math.inf
         until = time.monotonic() + AT_REST
         while True:
-            await asyncio.sleep(0.01)  # the last turns of closed connections, on both sides
+            await asyncio.sleep(0.01)  # the last iterations of closed connections, on both sides
             gc.collect()
             at_rest = not self._server.open and len(asyncio.all_tasks()) <= first
             if at_rest or self._options.leak == "tasks" or time.monotonic() > until:
                 break
         await asyncio.sleep(PER)
         async with self._callers.limit():
-            pass  # it lets go of what it remembered of its window
+            pass  # it drops the expired entries of its window
         gc.collect()
         gate = self._callers.limit._gate
         self._samples.add(
@@ -238,7 +238,7 @@ class Soak:
 
 
 async def soak(options: argparse.Namespace) -> list[str]:
-    """Run a server and its callers; say what was wrong, the loop's own complaints included."""
+    """Run a server and its callers; return what was wrong, with errors that the loop reported."""
     complaints: list[str] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(
@@ -254,7 +254,7 @@ async def soak(options: argparse.Namespace) -> list[str]:
 
 
 def new_loop(*, uvloop: bool) -> asyncio.AbstractEventLoop:
-    """The loop to run on."""
+    """Return the event loop to run on."""
     if not uvloop:
         return asyncio.new_event_loop()
     import uvloop as module  # noqa: PLC0415 - asked for

@@ -1,4 +1,4 @@
-"""What the soak runs: a server on loopback that misbehaves, and callers that fan out over it."""
+"""The load of the soak: a server on loopback that misbehaves, and callers that fan out over it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from structgather import RateLimit, as_completed_scoped, first_n_within, gather_
 
 Requests: TypeAlias = list[Coroutine[Any, Any, bytes]]
 
-#: What a request asks for, and how often among 100.
+#: The kinds of requests, and how many of 100 each has.
 KINDS = {"ok": 60, "slow": 20, "fails": 6, "stalls": 6, "hangs up": 4, "resets": 4}
 SLOW = 0.005
 PATIENCE = 0.03
-#: The window of the rate limit, which remembers what was admitted in it.
+#: The window of the rate limit, which keeps its admissions.
 PER = 0.2
 
 
@@ -34,7 +34,7 @@ class Server:
 
     @property
     def open(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         return len(self._open)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,7 +58,7 @@ class Server:
             case "fails":
                 writer.write(b"no\n")
             case "stalls":
-                await reader.read()  # until the client has gone
+                await reader.read()  # until the client has disconnected
             case "hangs up":
                 writer.write(b"o")
             case "resets":
@@ -68,7 +68,7 @@ class Server:
 
 
 class Callers:
-    """Callers that fan out over the server with the three functions, and count what goes wrong."""
+    """Callers that fan out over the server with the three functions, and count broken promises."""
 
     def __init__(self, port: int, seed: int) -> None:
         self.calls = Counter[str]()
@@ -81,7 +81,7 @@ class Callers:
         self._random = random.Random(seed)
 
     async def call(self) -> None:
-        """Make one call of one kind, and look whether it has kept its promise."""
+        """Make one call of one kind, and check that it has kept its promise."""
         kind = self._random.choice(CALLS)
         self.calls[kind.__name__] += 1
         mine = _Own()
@@ -103,7 +103,7 @@ class Callers:
                 self.broken[f"{kind.__name__}: cancelling() fell"] += 1
 
     async def fetch(self, mine: _Own) -> bytes:
-        """Send one request, under the rate limit, and close the connection however it ends."""
+        """Send one request under the rate limit, and close the connection however it finishes."""
         self.requests += 1
         mine.started += 1
         mine.running += 1
@@ -127,11 +127,11 @@ class Callers:
             mine.ended += 1
 
     def some(self, mine: _Own, most: int = 12) -> Requests:
-        """Some requests, not started."""
+        """Return some requests, not started."""
         return [self.fetch(mine) for _ in range(self._random.randint(1, most))]
 
     def moment(self) -> float:
-        """A moment in which something may be under way, or not."""
+        """Return a random time during which something may be running."""
         return self._random.uniform(0, 2 * SLOW)
 
     def chance(self) -> bool:
@@ -146,7 +146,7 @@ class _Own:
         self.started = self.ended = self.running = 0
 
 
-# Each is one way to use the functions.
+# Each is one way to use the functions
 
 
 async def fails_fast(callers: Callers, mine: _Own) -> None:
@@ -159,7 +159,7 @@ async def returns_exceptions(callers: Callers, mine: _Own) -> None:
     )
 
 
-async def hands_over_tasks(callers: Callers, mine: _Own) -> None:
+async def adopts_tasks(callers: Callers, mine: _Own) -> None:
     tasks = [*map(asyncio.create_task, callers.some(mine))]
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
@@ -194,7 +194,7 @@ async def streams_and_breaks(callers: Callers, mine: _Own) -> None:
 
 async def streams_from_a_source(callers: Callers, mine: _Own) -> None:
     async def source() -> AsyncIterator[Any]:
-        for _ in range(12):  # not made ahead: what is not pulled is not there
+        for _ in range(12):  # created only when it is pulled
             await asyncio.sleep(0)
             yield callers.fetch(mine)
 
@@ -232,7 +232,7 @@ async def nests(callers: Callers, mine: _Own) -> None:
 CALLS: list[Callable[[Callers, _Own], Coroutine[Any, Any, None]]] = [
     fails_fast,
     returns_exceptions,
-    hands_over_tasks,
+    adopts_tasks,
     raises_a_group,
     races,
     races_through_a_generator,

@@ -35,7 +35,7 @@ def test_a_short_soak(options: list[str], capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("leak", ["tasks", "descriptors"])
-def test_what_must_come_back_is_missed(leak: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_leak_is_found(leak: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One descriptor, or a task of each call, is found after a second."""
     assert main(["--minutes", "0.01", "--intervals", "2", "--leak", leak]) == 1
     assert f"GREW OR BROKE: {leak}:" in capsys.readouterr().out
@@ -50,8 +50,8 @@ def measured(growth: float, jitter: tuple[float, ...], count: int = 30) -> Sampl
     return samples
 
 
-def test_growth_is_told_from_noise() -> None:
-    """A slope is found below the noise, and noise is no slope; nor is what it takes to get warm."""
+def test_growth_is_distinguished_from_noise() -> None:
+    """A slope below the noise is found; noise, or growth during the warm-up, is not a slope."""
     noise = (0.0, 90.0, -70.0, 40.0, -100.0, 10.0, 60.0)
     assert judge(measured(0, noise)) == []
     (complaint,) = judge(measured(20, noise))
@@ -61,8 +61,8 @@ def test_growth_is_told_from_noise() -> None:
     assert judge(warming) == []
 
 
-def test_what_is_left_at_rest_is_named() -> None:
-    """Tasks, descriptors and calls under way are compared with what there was before the first."""
+def test_what_is_left_at_rest_is_reported() -> None:
+    """Tasks, descriptors and running calls are compared with those before the first interval."""
     samples = measured(0, (0.0,))
     samples.values["tasks"][7] = 3
     assert judge(samples) == ["tasks: 3 after interval 7, 1 at first"]

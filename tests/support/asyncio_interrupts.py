@@ -1,4 +1,4 @@
-"""The same scenarios with asyncio's own functions: what a user writes, as it is written.
+"""The interrupt scenarios with asyncio's own functions, in the user's usual code.
 
 Every line of this file belongs to the user, and so may be interrupted.
 """
@@ -66,7 +66,7 @@ async def with_group_in_time(*children: Coro, child_timeout: float) -> list[Any]
 
 
 async def first_with_group(*children: Coro, n: int, within: float | None = None) -> Arrived:
-    """Leave a group as soon as there are so many values, or the time is over."""
+    """Leave a group as soon as there are so many values, or at the deadline."""
 
     class Enough(Exception):  # noqa: N818 - it is no error
         pass

@@ -1,14 +1,14 @@
 """asyncio's functions and ours, for tests that run over both.
 
 A test with one of these decorators runs once for each. `support/differences.py` lists what these
-tests prove: that the functions behave alike, or differ on purpose.
+tests prove: the functions behave alike, or differ on purpose.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -20,6 +20,15 @@ Gather: TypeAlias = Callable[..., Awaitable[Any]]
 Loop: TypeAlias = Callable[..., AbstractAsyncContextManager[AsyncIterator[Awaitable[Any]]]]
 
 SIDES = ["asyncio", "structgather"]
+
+
+class Awaited:
+    """An awaitable that is neither a coroutine nor a Future."""
+
+    def __await__(self) -> Generator[Any, None, str]:
+        yield from asyncio.sleep(1).__await__()
+        return "awaited"
+
 
 # gather
 
@@ -55,7 +64,7 @@ async def asynchronous(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
 
 
 def cancelling_the_rest(as_completed: Loop) -> Loop:
-    """Cancel and join what asyncio's leaves running, as ours does."""
+    """Cancel and join children that asyncio's leaves running, as ours does."""
 
     @asynccontextmanager
     async def wrapped(aws: Any, **options: Any) -> AsyncGenerator[Any, None]:
@@ -70,7 +79,7 @@ def cancelling_the_rest(as_completed: Loop) -> Loop:
 
 
 async def end(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancel and join what asyncio leaves running."""
+    """Cancel and join tasks that asyncio leaves running."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -55,7 +55,7 @@ def failures_of(module: str, case: str) -> list[Any]:
     result = unittest.TestResult()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with mock.patch("asyncio.base_events.logger"):  # a case that fails leaves things behind
+        with mock.patch("asyncio.base_events.logger"):  # a failing case may leave tasks behind
             getattr(importlib.import_module(module), name)(method).run(result)
             gc.collect()
     assert result.testsRun == 1

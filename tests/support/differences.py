@@ -1,7 +1,7 @@
-"""What differs from asyncio's functions, and what does not: the one list.
+"""The one list of differences from asyncio's functions, and of what is the same.
 
-The tables in the documentation are checked against it cell for cell, and each row names the tests
-that prove it; `test_differences.py` sees to both. Each of the tests runs over both sides.
+`test_differences.py` checks the documentation's tables against it, cell for cell, and that each row
+names the tests that prove it. Each of these tests runs over both functions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ REFERENCE = "structgather/README.md"
 
 
 class Row(NamedTuple):
-    """One row of a table: the three cells, and the tests, as `file::function`."""
+    """One row of a table: the three cells, and the tests, as `module::function`."""
 
     what: str
     theirs: str
@@ -22,24 +22,24 @@ class Row(NamedTuple):
 
     @property
     def cells(self) -> list[str]:
-        """What is printed."""
+        """Return the printed cells."""
         return [self.what, self.theirs, self.ours]
 
 
 class Table(NamedTuple):
-    """A table, the document that has it, and the heading under which it stands there."""
+    """A table, the document that has it, and the heading above it."""
 
     document: str
     heading: str
     theirs: str
     ours: str
     rows: list[Row]
-    #: What the documentation says of asyncio's function: see `Said`.
+    #: The statements of the documentation of asyncio's function: see `Said`.
     said: list[Said]
 
     @property
     def printed(self) -> list[list[str]]:
-        """All cells of the table, those of its first row included."""
+        """Return all cells of the table, including those of its first row."""
         return [["", self.theirs, self.ours], *(row.cells for row in self.rows)]
 
 
@@ -48,7 +48,7 @@ class Said(NamedTuple):
 
     `begins` has the first words of each sentence that makes the statement in the docstring of one
     Python or another; none, if only the documentation's page makes it. As with a row, each of the
-    tests runs over both sides; those of a module named `unlike` show where ours is meant to differ.
+    tests runs over both functions; those of a module in UNLIKE_... show intended differences.
     """
 
     what: str
@@ -73,10 +73,10 @@ GATHER = Table(
             [
                 f"{LIKE_GATHER}::test_all_kinds_of_awaitables",
                 f"{LIKE_GATHER}::test_a_duplicate_runs_once_and_fills_each_place",
-                f"{LIKE_GATHER}::test_nothing_at_all",
-                # What only one of them takes.
+                f"{LIKE_GATHER}::test_no_arguments",
+                # Only one of the functions takes these.
                 f"{UNLIKE_GATHER}::test_an_awaitable_that_cannot_be_hashed",
-                f"{UNLIKE_GATHER}::test_a_plain_generator_is_no_coroutine",
+                f"{UNLIKE_GATHER}::test_a_plain_generator_is_not_a_coroutine",
             ],
         ),
         Row(
@@ -94,7 +94,7 @@ GATHER = Table(
             "a list in argument order",
             SAME,
             [
-                f"{LIKE_GATHER}::test_values_stand_in_the_order_of_the_arguments",
+                f"{LIKE_GATHER}::test_values_are_in_argument_order",
                 f"{LIKE_GATHER}::test_one_child",
             ],
         ),
@@ -103,8 +103,8 @@ GATHER = Table(
             "that exception; the siblings keep running",
             "the same object; the siblings were cancelled and have finished",
             [
-                f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised_as_it_is",
-                f"{LIKE_GATHER}::test_a_task_that_failed_first_failed_first",
+                f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised",
+                f"{LIKE_GATHER}::test_a_task_that_failed_first_is_raised",
                 f"{UNLIKE_GATHER}::test_a_failure_cancels_and_joins_the_siblings",
                 f"{UNLIKE_GATHER}::test_a_context_is_left_alone",
             ],
@@ -114,7 +114,7 @@ GATHER = Table(
             "dropped",
             "in the notes of the exception raised; all with `exception_group=True`",
             [
-                f"{LIKE_GATHER}::test_no_failure_is_reported_behind_the_call",
+                f"{LIKE_GATHER}::test_a_failure_after_the_call_is_not_reported",
                 f"{UNLIKE_GATHER}::test_no_failure_is_dropped",
                 f"{UNLIKE_GATHER}::test_all_failures_in_one_group",
             ],
@@ -125,7 +125,7 @@ GATHER = Table(
             "the same, in a list that has `.exception_group()` and `.raise_failures()`",
             [
                 f"{LIKE_GATHER}::test_return_exceptions",
-                f"{UNLIKE_GATHER}::test_failures_can_be_had_as_a_group",
+                f"{UNLIKE_GATHER}::test_failures_as_a_group",
             ],
         ),
         Row(
@@ -134,7 +134,7 @@ GATHER = Table(
             "the same, the siblings joined first",
             [
                 f"{LIKE_GATHER}::test_a_child_that_cancels_itself",
-                f"{LIKE_GATHER}::test_a_cancelled_child_cancels_nobody",
+                f"{LIKE_GATHER}::test_a_cancelled_child_does_not_cancel_its_siblings",
                 f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_cancels_the_siblings",
             ],
         ),
@@ -152,7 +152,7 @@ GATHER = Table(
             "propagates",
             "propagates, and never becomes a value",
             [
-                f"{LIKE_GATHER}::test_interrupts_go_through",
+                f"{LIKE_GATHER}::test_interrupts_propagate",
                 f"{UNLIKE_GATHER}::test_an_interrupt_never_becomes_a_value",
             ],
         ),
@@ -161,7 +161,7 @@ GATHER = Table(
             "an error; what was started before keeps running",
             'the same error before anything has started; no "never awaited"',
             [
-                f"{LIKE_GATHER}::test_what_cannot_be_awaited",
+                f"{LIKE_GATHER}::test_an_argument_that_is_not_awaitable",
                 f"{LIKE_GATHER}::test_all_futures_are_of_the_same_loop",
                 f"{UNLIKE_GATHER}::test_a_bad_argument_starts_nothing",
                 f"{UNLIKE_GATHER}::test_a_bad_argument_leaves_no_coroutine",
@@ -172,21 +172,21 @@ GATHER = Table(
             "a running Future",
             "a coroutine, for `wait_for`, `timeout`, `shield`, `create_task`, `run`",
             [
-                f"{LIKE_GATHER}::test_what_stands_around_it",
-                f"{UNLIKE_GATHER}::test_nothing_runs_that_is_not_awaited",
-                f"{UNLIKE_GATHER}::test_a_coroutine_fits_where_a_future_does_not",
-                f"{UNLIKE_GATHER}::test_it_can_be_run",
-                f"{UNLIKE_GATHER}::test_it_is_awaited_once",
+                f"{LIKE_GATHER}::test_a_call_in_a_timeout_a_shield_or_a_task",
+                f"{UNLIKE_GATHER}::test_nothing_runs_before_it_is_awaited",
+                f"{UNLIKE_GATHER}::test_it_can_be_passed_to_create_task",
+                f"{UNLIKE_GATHER}::test_it_can_be_passed_to_asyncio_run",
+                f"{UNLIKE_GATHER}::test_awaiting_it_twice",
             ],
         ),
     ],
     [
         Said(
-            "It runs awaitables concurrently and hands out a Future",
+            "It runs awaitables concurrently and returns a Future",
             ["Return a future aggregating results"],
             [
                 f"{LIKE_GATHER}::test_all_kinds_of_awaitables",
-                f"{UNLIKE_GATHER}::test_nothing_runs_that_is_not_awaited",
+                f"{UNLIKE_GATHER}::test_nothing_runs_before_it_is_awaited",
             ],
         ),
         Said(
@@ -202,18 +202,18 @@ GATHER = Table(
         Said(
             "Success is a list of the values in the order of the arguments",
             ["If all the tasks are done successfully"],
-            [f"{LIKE_GATHER}::test_values_stand_in_the_order_of_the_arguments"],
+            [f"{LIKE_GATHER}::test_values_are_in_argument_order"],
         ),
         Said(
             "With return_exceptions, exceptions are values; else the first is raised at once",
             ["If *return_exceptions* is True"],
             [
                 f"{LIKE_GATHER}::test_return_exceptions",
-                f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised_as_it_is",
+                f"{LIKE_GATHER}::test_the_first_failure_by_time_is_raised",
             ],
         ),
         Said(
-            "Without it the others go on after a failure",
+            "Without it the others run on after a failure",
             [],
             [f"{UNLIKE_GATHER}::test_a_failure_cancels_and_joins_the_siblings"],
         ),
@@ -222,7 +222,7 @@ GATHER = Table(
             ["Cancellation: if the outer Future is cancelled"],
             [
                 f"{LIKE_GATHER}::test_a_cancelled_caller",
-                f"{LIKE_GATHER}::test_a_cancelled_call_does_not_touch_what_is_done",
+                f"{LIKE_GATHER}::test_a_cancelled_call_does_not_cancel_finished_children",
                 f"{LIKE_GATHER}::test_a_shielded_child_outlives_the_call",
             ],
         ),
@@ -231,21 +231,21 @@ GATHER = Table(
             ["If any child is cancelled", "(This is to prevent"],
             [
                 f"{LIKE_GATHER}::test_a_child_that_cancels_itself",
-                f"{LIKE_GATHER}::test_a_cancelled_child_cancels_nobody",
+                f"{LIKE_GATHER}::test_a_cancelled_child_does_not_cancel_its_siblings",
                 f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_cancels_the_siblings",
             ],
         ),
         Said(
             "To cancel a call that is over cancels no child",
             ["If *return_exceptions* is False, cancelling", "For instance, gather can be marked"],
-            [f"{LIKE_GATHER}::test_what_is_over_cannot_be_cancelled"],
+            [f"{LIKE_GATHER}::test_a_finished_call_cannot_be_cancelled"],
         ),
         Said(
             "Where no loop runs, Futures can be gathered, and nothing else",
             [],
             [
-                f"{LIKE_GATHER}::test_futures_can_be_gathered_from_outside",
-                f"{UNLIKE_GATHER}::test_it_can_be_run",
+                f"{LIKE_GATHER}::test_futures_can_be_gathered_outside_the_loop",
+                f"{UNLIKE_GATHER}::test_it_can_be_passed_to_asyncio_run",
             ],
         ),
     ],
@@ -276,14 +276,14 @@ AS_COMPLETED = Table(
             "a generator",
             "is exhausted first (3.11: refused)",
             "with `limit` is pulled no further ahead than that",
-            [f"{UNLIKE}::test_a_generator_may_be_pulled_lazily"],
+            [f"{UNLIKE}::test_a_generator_is_pulled_lazily"],
         ),
         Row(
             "a bad item",
             "an error; what was started before keeps running",
             "the same error before anything has started",
             [
-                f"{LIKE}::test_a_single_one_is_refused",
+                f"{LIKE}::test_a_single_awaitable_is_refused",
                 f"{LIKE}::test_it_needs_a_running_loop",
                 f"{UNLIKE}::test_a_bad_item_starts_nothing",
             ],
@@ -293,8 +293,8 @@ AS_COMPLETED = Table(
             "all at once, in the order of a set",
             "all at once, in the order of the input",
             [
-                f"{LIKE}::test_they_run_concurrently",
-                f"{UNLIKE}::test_in_which_order_children_start",
+                f"{LIKE}::test_children_run_concurrently",
+                f"{UNLIKE}::test_the_order_in_which_children_start",
             ],
         ),
         Row(
@@ -303,8 +303,8 @@ AS_COMPLETED = Table(
             "`async with`, and `async for` in it",
             [
                 f"{LIKE}::test_a_body_written_for_asyncio_runs_unchanged",
-                f"{LIKE}::test_no_item_is_lost_at_a_break",
-                f"{UNLIKE}::test_how_it_is_iterated",
+                f"{LIKE}::test_no_item_is_lost_after_a_break",
+                f"{UNLIKE}::test_ways_to_iterate",
             ],
         ),
         Row(
@@ -313,7 +313,7 @@ AS_COMPLETED = Table(
             "the same; knows its `index`, how it finished, how long it took",
             [
                 f"{LIKE}::test_the_earliest_come_first",
-                f"{UNLIKE}::test_an_item_knows_which_one_it_is",
+                f"{UNLIKE}::test_an_item_knows_its_index",
             ],
         ),
         Row(
@@ -321,7 +321,7 @@ AS_COMPLETED = Table(
             "the `await` of its item raises it; the loop may continue",
             SAME,
             [
-                f"{LIKE}::test_an_error_is_raised_where_it_is_awaited",
+                f"{LIKE}::test_an_exception_is_raised_where_the_item_is_awaited",
                 f"{LIKE}::test_a_child_that_cancels_itself",
             ],
         ),
@@ -329,28 +329,28 @@ AS_COMPLETED = Table(
             "KeyboardInterrupt, SystemExit in a child",
             "propagates",
             SAME,
-            [f"{LIKE}::test_an_interrupt_goes_through"],
+            [f"{LIKE}::test_an_interrupt_propagates"],
         ),
         Row(
             "meanwhile",
             "",
             "`add()` a child, `cancel()` all, `len()` of the outcomes to come",
             [
-                f"{UNLIKE}::test_what_can_be_done_meanwhile",
-                f"{UNLIKE}::test_how_many_are_to_come",
+                f"{UNLIKE}::test_add_and_cancel_during_the_iteration",
+                f"{UNLIKE}::test_the_number_of_outcomes_to_come",
             ],
         ),
         Row(
             "the loop is left by `break`, `return`, an exception",
             "the others keep running",
             "they are cancelled and have finished",
-            [f"{UNLIKE}::test_leaving"],
+            [f"{UNLIKE}::test_leaving_the_loop_early"],
         ),
         Row(
             "outcomes that were not taken",
             "lost",
             "in `undelivered`",
-            [f"{UNLIKE}::test_what_was_not_handed_out"],
+            [f"{UNLIKE}::test_outcomes_that_were_not_taken"],
         ),
         Row(
             "the caller is cancelled",
@@ -363,9 +363,9 @@ AS_COMPLETED = Table(
             "TimeoutError; the late ones keep running",
             "TimeoutError; the late ones are cancelled and have finished",
             [
-                f"{LIKE}::test_timeout_raises_when_it_is_over",
+                f"{LIKE}::test_a_timeout_raises_timeout_error",
                 f"{LIKE}::test_a_timeout_that_is_not_reached",
-                f"{UNLIKE}::test_what_a_timeout_leaves_running",
+                f"{UNLIKE}::test_children_after_a_timeout",
             ],
         ),
     ],
@@ -381,7 +381,7 @@ AS_COMPLETED = Table(
             ],
             [
                 f"{LIKE}::test_the_earliest_come_first",
-                f"{LIKE}::test_they_run_concurrently",
+                f"{LIKE}::test_children_run_concurrently",
                 f"{LIKE}::test_any_iterable_of_any_awaitables",
             ],
         ),
@@ -390,7 +390,7 @@ AS_COMPLETED = Table(
             ["The object returned can be iterated", "This differs from PEP 3148"],
             [
                 f"{LIKE}::test_a_body_written_for_asyncio_runs_unchanged",
-                f"{UNLIKE}::test_how_it_is_iterated",
+                f"{UNLIKE}::test_ways_to_iterate",
             ],
         ),
         Said(
@@ -400,7 +400,10 @@ AS_COMPLETED = Table(
                 "This makes it easy to correlate",
                 "During asynchronous iteration",
             ],
-            [f"{LIKE}::test_the_earliest_come_first", f"{LIKE}::test_what_comes_can_be_told"],
+            [
+                f"{LIKE}::test_the_earliest_come_first",
+                f"{LIKE}::test_an_item_is_not_the_coroutine_that_was_passed",
+            ],
         ),
         Said(
             "`for` yields coroutines, which return or raise what the next child to end does",
@@ -410,15 +413,15 @@ AS_COMPLETED = Table(
                 "Note: The futures 'f' are not necessarily",
             ],
             [
-                f"{LIKE}::test_an_error_is_raised_where_it_is_awaited",
-                f"{UNLIKE}::test_an_item_knows_which_one_it_is",
+                f"{LIKE}::test_an_exception_is_raised_where_the_item_is_awaited",
+                f"{UNLIKE}::test_an_item_knows_its_index",
             ],
         ),
         Said(
             "TimeoutError is raised if the time is over before all are done",
             ["A TimeoutError is raised", "This is raised by", "If a timeout is specified"],
             [
-                f"{LIKE}::test_timeout_raises_when_it_is_over",
+                f"{LIKE}::test_a_timeout_raises_timeout_error",
                 f"{LIKE}::test_a_timeout_that_is_not_reached",
             ],
         ),

@@ -1,12 +1,12 @@
-"""Runs the fenced blocks of code in the documentation, or checks them as far as that goes.
+"""Runs the fenced blocks of code in the documentation, or checks them statically.
 
     python           runs as pasted into a file, in a process of its own, on asyncio's own loop.
                      `python skip-idle-time`: the clock skips what the loop would sleep.
                      A block that defines a test runs under pytest.
     text             after python: what the block prints, `...` stands for anything.
-                     After sh: what a reader sees there, not checked.
+                     After sh: an illustration, not checked.
     pycon, console   a doctest
-    sh               bash understands it. The first two of README.md are the project's two commands.
+    sh               bash can parse it. README.md starts with the project's two commands.
     diff             both sides are Python
     toml             parses
 
@@ -36,13 +36,13 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 60
 SKIP_IDLE_TIME = Path(__file__).with_name("skip_idle_time.py")
 FENCE = re.compile(r" *(?P<fence>`{3,}|~{3,}) *(?P<language>[^\s`]*) *(?P<options>[^`]*)")
-PLAIN_PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds
+PLAIN_PYTEST = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # loading plugins takes seconds
 COMPLAINT = re.compile("Traceback|Warning|never (?:awaited|retrieved)|was destroyed")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a document, and the one before it in the same section."""
+    """A fenced block of a document, and the previous one in the same section."""
 
     document: str
     line: int
@@ -52,7 +52,7 @@ class Block:
     before: "Block | None"
 
     def __str__(self) -> str:
-        """Where the block begins: the name of its test."""
+        """Return the position of the block, as the name of its test."""
         return f"{self.document}:{self.line}"
 
 
@@ -122,12 +122,12 @@ def execute(block: Block) -> str:
 
 
 def check_python(block: Block) -> None:
-    """Fail if the block raises; what it prints is checked with the text that shows it."""
+    """Fail if the block raises; a text block after it checks its output."""
     execute(block)
 
 
 def check_text(block: Block) -> None:
-    """Fail if this is not the output of the block before."""
+    """Fail if this is not the output of the previous block."""
     assert block.before is not None, "no block before it in this section"
     assert block.before.language in {"python", "sh"}, "not after a block that prints"
     if block.before.language == "python":
@@ -155,7 +155,7 @@ def check_shell(block: Block) -> None:
 
 
 def check_diff(block: Block) -> None:
-    """Fail if what the diff starts from or what it leads to is not Python."""
+    """Fail if either side of the diff is not Python."""
     for side in "-+":
         lines = [line[1:] for line in block.source.splitlines() if line[:1] in (side, " ")]
         source = textwrap.dedent("\n".join(lines))
@@ -163,7 +163,7 @@ def check_diff(block: Block) -> None:
 
 
 def check_toml(block: Block) -> None:
-    """Fail if it does not parse, or says nothing."""
+    """Fail if it does not parse, or is empty."""
     assert tomllib.loads(block.source)
 
 
@@ -179,6 +179,6 @@ CHECKS: dict[str, Callable[[Block], None]] = {
 
 
 def check(block: Block) -> None:
-    """Check a block as its language says."""
+    """Check a block according to its language."""
     assert block.language in CHECKS, f"no check for blocks of {block.language or 'no language'}"
     CHECKS[block.language](block)

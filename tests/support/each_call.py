@@ -21,8 +21,8 @@ Call: TypeAlias = Callable[..., Coroutine[Any, Any, list[Any]]]
 Leave: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
 
 
-def ended(outcome: Outcome[Any]) -> Any:
-    """Return what gather would return in its place: the value or the exception."""
+def value_or_error(outcome: Outcome[Any]) -> Any:
+    """Return what gather would return: the value or the exception."""
     return outcome.value if isinstance(outcome, Ok) else outcome.error
 
 
@@ -34,13 +34,13 @@ async def gather(*children: Awaitable[Any], **options: Any) -> list[Any]:
 
 
 async def first(*children: Awaitable[Any], **options: Any) -> list[Any]:
-    return [*map(ended, (await first_n_within(children, **options)).outcomes)]
+    return [*map(value_or_error, (await first_n_within(children, **options)).outcomes)]
 
 
 async def stream(*children: Awaitable[Any], **options: Any) -> list[Any]:
     async with as_completed_scoped(children, **options) as outcomes:
         found = [outcome async for outcome in outcomes]
-    return [*map(ended, sorted(found, key=lambda outcome: outcome.index))]
+    return [*map(value_or_error, sorted(found, key=lambda outcome: outcome.index))]
 
 
 CALLS: list[Call] = [gather, first, stream]
@@ -48,7 +48,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name_
 with_and_without_limit = pytest.mark.parametrize("limit", [None, 2])
 
 
-# After a second the call is done, and cancels the children that still run.
+# After a second the call returns, and cancels the children that still run.
 
 
 class EnoughError(Exception):

@@ -1,4 +1,4 @@
-"""The scenarios of the tests of faults: every function and RateLimit, with their options."""
+"""The scenarios of the fault tests: every function and RateLimit, with their options."""
 
 from __future__ import annotations
 
@@ -198,6 +198,6 @@ def check(
 
 
 def came_out(run: Run) -> bool:
-    """Whether `asyncio.run` raised KeyboardInterrupt, or everything had finished before."""
+    """Tell whether `asyncio.run` raised KeyboardInterrupt, or everything had finished before."""
     events = [event.what for event in run.events if event.who in ("scope", "the loop")]
     return bool(run.interrupts) or events[-1] == "struck"

@@ -1,4 +1,4 @@
-"""What the tests of interrupts run: each function, in every way that a call can end."""
+"""The scenarios of the interrupt tests: each function, in every way that a call can finish."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ GATHER = {"gather", "_GatheringFuture", "ensure_future", "_wrap_awaitable"}
 
 
 def is_of_asyncio(code: CodeType) -> bool:
-    """Tell whether a function belongs to `gather` or TaskGroup, or to the user who calls them."""
+    """Tell whether a function belongs to `gather` or TaskGroup, or to the user's code."""
     file, name = code.co_filename, code.co_qualname.partition(".")[0]
     return file in {taskgroups.__file__, asyncio_interrupts.__file__} or (
         file == asyncio.tasks.__file__ and name in GATHER
@@ -82,7 +82,7 @@ def is_of_task_group(code: CodeType) -> bool:
 
 
 def holds(seconds: float = 9) -> Behaviour:
-    """Wait for a long time; however that ends, await one point more in its `finally`."""
+    """Wait for a long time; however that finishes, await one more point in its `finally`."""
 
     async def behave(child: Child) -> str:
         try:
@@ -95,7 +95,7 @@ def holds(seconds: float = 9) -> Behaviour:
 
 
 def lingers(seconds: float = 3) -> Behaviour:
-    """Wait until it is cancelled, and then for so many seconds more."""
+    """Wait until cancelled, and then for so many seconds more."""
 
     async def behave(child: Child) -> str:
         try:
@@ -124,7 +124,7 @@ def cancelled(call: Call, at: float = 1) -> Call:
 
 
 def tasks(children: Any) -> list[asyncio.Task[Any]]:
-    """Make Tasks of the children, which the call is to adopt."""
+    """Create Tasks of the children, which the call adopts."""
     create = asyncio.get_running_loop().create_task
     return [
         create(child, name=ADOPTED + label) for label, child in zip("abc", children, strict=False)
@@ -171,8 +171,8 @@ class Scenario(NamedTuple):
     name: str
     call: Call
     children: dict[str, Behaviour]
-    #: Whether children run when a block is left: then the first line of `__aexit__` is reached with
-    #: children that only it could stop.
+    #: Whether children run when a block is left: then the first line of `__aexit__` runs while only
+    #: that method could cancel them.
     left_early: bool = False
 
     @property
@@ -232,7 +232,7 @@ SCENARIOS = [
     Scenario("stream tasks", partial(stream, feed=tasks, body=breaks), one_holds, left_early=True),
 ]
 
-#: The scenarios that asyncio's own functions can do too, by their names above.
+#: The scenarios that asyncio's own functions have as well, by their names above.
 WITH_GATHER = [
     Scenario("gather", with_gather, well),
     Scenario("gather one child", with_gather, {"a": cleans_up_slowly()}),

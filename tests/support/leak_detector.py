@@ -37,7 +37,7 @@ def _finish(done: asyncio.Future[None]) -> None:
 
 
 class Witness:
-    """Creates children, and refers weakly to all that they consist of."""
+    """Creates children, and keeps weak references to their parts."""
 
     def __init__(self) -> None:
         self.refs: list[tuple[str, weakref.ref[Any]]] = []
@@ -47,7 +47,7 @@ class Witness:
         return thing
 
     def saw_task(self, what: str) -> None:
-        """Refer to the current task and its context."""
+        """Keep weak references to the current task and its context."""
         task = asyncio.current_task()
         self.saw(f"the task of {what}", task)
         in_the_context.set(self.saw(f"what is in the context of {what}", Thing()))
@@ -55,24 +55,24 @@ class Witness:
             self.saw(f"the context of {what}", task.get_context())
 
     def alive(self) -> list[str]:
-        """Return the names of what is alive."""
+        """Return the names of the objects that are alive."""
         return [what for what, ref in self.refs if ref() is not None]
 
     def check(self, *kept: str) -> None:
-        """Fail if more is alive than what begins with one of `kept`; name the referrers."""
+        """Fail if objects are alive, except those that start with one of `kept`; name referrers."""
         left = [what for what in self.alive() if not what.startswith(kept or ("nothing",))]
         if left:
             lines = (line for what, ref in self.refs if what in left for line in _keepers(ref))
             raise AssertionError("\n  ".join([f"still alive: {', '.join(left)}", *lines]))
 
     async def child(
-        self, name: str, seconds: float = 0, *, fails: bool = False, turns: int = 1
+        self, name: str, seconds: float = 0, *, fails: bool = False, iterations: int = 1
     ) -> Any:
         """Return or fail after some seconds or loop iterations."""
         frame = self.saw(f"the frame of {name}", Thing())
         self.saw_task(name)
         try:
-            for _ in range(turns):
+            for _ in range(iterations):
                 await (wait(seconds) if seconds else asyncio.sleep(0))
             if fails:
                 raise self.saw(f"the error of {name}", ChildError(name))
@@ -91,7 +91,7 @@ class Witness:
 OF_CANCELLED_TIMERS = ("the context", "what is in the context")
 
 
-# What refers to it.
+# Referrers
 
 
 def _keepers(ref: weakref.ref[Any]) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _keepers(ref: weakref.ref[Any]) -> Iterator[str]:
 
 
 def _referrers(thing: object, depth: int, seen: set[int]) -> Iterator[str]:
-    """Yield what refers to a thing, and what refers to that, up to four levels."""
+    """Yield the referrers of an object, and theirs, up to four levels."""
     found = gc.get_referrers(thing)
     seen.add(id(found))
     for referrer in found:

@@ -1,4 +1,4 @@
-"""What several tests of `RateLimit` do, and what they look at."""
+"""Helpers of the tests of `RateLimit`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,15 @@ def window_of(limit: RateLimit) -> SlidingWindow:
 
 
 def counts(limit: RateLimit) -> tuple[float, float]:
-    """Return what counts in the window."""
+    """Return the requests and tokens that count in the window."""
     loop = limit._gate.loop_in_use
     return window_of(limit).counts(-math.inf if loop is None else loop.time())
+
+
+async def admitted(limit: RateLimit, **weights: float) -> float:
+    """Be admitted, and return the time."""
+    async with limit(**weights):
+        return now()
 
 
 def enter(call: Admission) -> bool:
@@ -44,13 +50,13 @@ def enter(call: Admission) -> bool:
 
 
 async def crowd(limit: RateLimit) -> None:
-    """Admit so many calls, which count for nothing, that those after them share entries."""
+    """Admit so many calls of zero weight, so that later calls share entries."""
     for _ in range(PARTS):
         async with limit(requests=0):
             pass
 
 
-async def undone(limit: RateLimit, at: float) -> None:
+async def cancelled_admission(limit: RateLimit, at: float) -> None:
     """Let a call be admitted at a time, and cancel it in the same loop iteration."""
 
     async def call() -> None:

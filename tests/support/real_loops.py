@@ -35,7 +35,7 @@ Loop = Callable[[], asyncio.AbstractEventLoop]
 
 
 def run(main: Main, loop: Loop) -> None:
-    """Run `main`, and fail if the loop has anything to complain about."""
+    """Run `main`, and fail if the loop reports an error."""
     complaints: list[Any] = []
     with asyncio.Runner(loop_factory=loop, debug=True) as runner:
         runner.get_loop().set_exception_handler(lambda _, context: complaints.append(context))

@@ -2,8 +2,8 @@
 
     python tests/support/skip_idle_time.py SCRIPT
 
-The clock and the selector's wait are replaced, nothing else: the loop is asyncio's own, and so are
-its Tasks and timers. Not for scripts that use threads, which the selector does not wait for.
+Only the clock and the selector's wait are replaced: the loop, its Tasks and timers are asyncio's
+own. Not for scripts that use threads, which the selector does not wait for.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ started = time.monotonic()
 
 
 def skipping(wait: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    """Return a selector's `select` that moves the clock on where it would wait for a timer."""
+    """Return a selector's `select` that advances the clock where it would wait for a timer."""
 
     def select(selector: selectors.BaseSelector, timeout: float | None = None) -> list[Any]:
         global skipped  # noqa: PLW0603 - one clock

@@ -1,8 +1,8 @@
-"""What other packages do wrong themselves."""
+"""Known warnings of other packages."""
 
 from __future__ import annotations
 
-#: Their deprecation warnings: how the message begins, and the very module.
+#: Their deprecation warnings: how the message begins, and the module that triggers it.
 DEPRECATIONS = [
     ("'asyncio.iscoroutinefunction' is deprecated", "langsmith._internal._beta_decorator"),
 ]

@@ -13,13 +13,15 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
+import pytest
+
 from support.virtual_time import run
 
 P = ParamSpec("P")
 
 
 def virtual(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Make a test of a coroutine function. It fails if it leaves a task behind."""
+    """Turn a coroutine function into a test. It fails if it leaves a task running."""
 
     @functools.wraps(test)
     def run_it(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -46,6 +48,11 @@ def run_stock(main: Coroutine[Any, Any, Any], *, eager: bool = False) -> None:
         await main
 
     asyncio.run(on_the_loop())
+
+
+async def never() -> None:
+    """Fail: the call must not start this child."""
+    pytest.fail("it has started")
 
 
 async def forever(log: list[str] | None = None) -> Any:

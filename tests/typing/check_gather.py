@@ -1,7 +1,7 @@
-"""The types of `gather_structured`. Never run: mypy and pyright read it.
+"""The types of `gather_structured`. Never run: mypy and pyright check it.
 
-Each line with an `ignore` is a mistake that both must report (pyright heeds mypy's comments): that
-none of them is superfluous is checked as well.
+Each line with an `ignore` is a mistake that both must report; pyright honours mypy comments. Both
+report a superfluous `ignore`.
 """
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true

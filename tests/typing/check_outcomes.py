@@ -1,7 +1,7 @@
-"""The types of the functions that return outcomes. Never run: mypy and pyright read it.
+"""The types of the functions that return outcomes. Never run: mypy and pyright check it.
 
-Each line with an `ignore` is a mistake that both must report (pyright heeds mypy's comments): that
-none of them is superfluous is checked as well.
+Each line with an `ignore` is a mistake that both must report; pyright honours mypy comments. Both
+report a superfluous `ignore`.
 """
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
@@ -79,7 +79,7 @@ async def an_outcome_speaks_as_a_future_does(outcome: Outcome[int]) -> None:
 def an_outcome_of_one_kind(ok: Ok[int], late: TimedOut) -> Ok[float]:
     assert_type(ok.exception(), None)
     assert_type(late.exception(), TimeoutError)
-    return ok  # what it holds can't be changed: one of int is one of float
+    return ok  # its type parameter is covariant: an outcome of int is an outcome of float
 
 
 def a_failure_has_no_result(failed: Failed) -> NoReturn:
@@ -134,7 +134,7 @@ async def mistakes_in_first_n(found: FirstN[int]) -> None:
 async def failures_have_outcomes() -> None:
     try:
         await gather_structured(integer(), text(), exception_group=True)
-    except ChildFailures as failures:  # pyright: ignore[reportUnknownVariableType]  # of what
+    except ChildFailures as failures:  # of what
         assert_type(failures.outcomes, tuple[Outcome[Any], ...])
     try:
         await gather_structured(integer(), text(), exception_group=True)

@@ -1,7 +1,7 @@
-"""What type checkers know of `RateLimit`. Never run: mypy and pyright read it.
+"""The types of `RateLimit`. Never run: mypy and pyright check it.
 
-The lines with an `ignore` are mistakes that both must report (pyright heeds mypy's comments); that
-none is superfluous is checked as well.
+Each line with an `ignore` is a mistake that both must report; pyright honours mypy comments. Both
+report a superfluous `ignore`.
 """
 
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true

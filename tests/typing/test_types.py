@@ -1,4 +1,4 @@
-"""Type checkers see what `typing/` says, where mypy and pyright are installed."""
+"""Type checkers accept the files in `typing/`, if mypy and pyright are installed."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ TWO: dict[str, Behaviour] = {"a": fails(), "b": cleans_up_slowly()}
 NESTED: dict[str, Behaviour] = {"a": nests(gather_structured, **THREE), "b": fails()}
 NESTED_SMALL: dict[str, Behaviour] = {"a": nests(gather_structured, **TWO), "b": fails()}
 
-# Calls: gather_structured, what is around it, and its arguments.
+# Calls: gather_structured with something around it, or with adopted arguments.
 
 return_exceptions = partial(gather_structured, return_exceptions=True)
 exception_group = partial(gather_structured, exception_group=True)
@@ -51,12 +51,12 @@ child_timeout = partial(gather_structured, child_timeout=1)
 
 
 async def adopts(*coroutines: Coro) -> Any:
-    """Children are Tasks of the caller's, and are owned as if they were the call's."""
+    """Children are Tasks of the caller."""
     return await gather_structured(*map(asyncio.create_task, coroutines))
 
 
 async def adopts_with_child_timeout(*coroutines: Coro) -> Any:
-    """Children are Tasks of the caller's, each with a timeout."""
+    """Children are Tasks of the caller, each with a timeout."""
     return await gather_structured(*map(asyncio.create_task, coroutines), child_timeout=1)
 
 
@@ -78,7 +78,7 @@ async def adopts_a_future(*coroutines: Coro) -> Any:
 
 
 async def shares_a_task(*coroutines: Coro) -> Any:
-    """Each child is in a call of its own; all these calls, and the outer one, own one Task."""
+    """Each child is in a call of its own; all these calls, and the outer one, adopt one Task."""
     shared = asyncio.create_task(stay())
     calls = [
         gather_structured(coroutine, shared, return_exceptions=True) for coroutine in coroutines
@@ -195,7 +195,7 @@ def joins_the_caller(points: int = 1) -> Behaviour:
             await gather_structured(never_started(), caller.get()())  # type: ignore[arg-type]
         except RuntimeError as error:
             refused = str(error)
-        assert "child 1 waits for the calling task" in refused
+        assert "child 1 is an ancestor of the calling task" in refused
         return child.label
 
     return behave
@@ -211,7 +211,7 @@ NESTED_ANCESTOR: dict[str, Behaviour] = {
     "b": fails(points=2),
 }
 
-# What `simloop/test_finds_wrong_gathers.py` shows of a TaskGroup alone.
+# The faults of a TaskGroup alone, shown in `simloop/test_finds_wrong_gathers.py`.
 OF_THE_GROUP = frozenset[str](
     {
         *({"outer_cancel_surfaces", "cancelling_balanced"} if sys.version_info < (3, 13) else ()),

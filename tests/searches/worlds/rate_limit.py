@@ -31,7 +31,7 @@ PER = 2.0
 
 
 class Limits(NamedTuple):
-    """What is in force."""
+    """The limits in force."""
 
     concurrent: float = math.inf
     requests: float = math.inf
@@ -41,7 +41,7 @@ limit: ContextVar[RateLimit] = ContextVar("limit")
 
 
 def calls(points: int = 1) -> Behaviour:
-    """Makes one call under the limit."""
+    """Make one call under the limit."""
 
     async def behave(child: Child) -> str:
         child.log("asks")
@@ -57,7 +57,7 @@ def calls(points: int = 1) -> Behaviour:
 
 
 def gives_up() -> Behaviour:
-    """Makes a call under the limit, which times out while it waits."""
+    """Make a call under the limit, which times out while it waits."""
 
     async def behave(child: Child) -> str:
         try:
@@ -72,7 +72,7 @@ def gives_up() -> Behaviour:
 
 
 def pauses(seconds: float = 1) -> Behaviour:
-    """Pauses the limit."""
+    """Pause the limit."""
 
     async def behave(child: Child) -> str:
         await child.point()
@@ -84,7 +84,7 @@ def pauses(seconds: float = 1) -> Behaviour:
 
 
 def updates(**changes: float) -> Behaviour:
-    """Changes the limit."""
+    """Change the limit."""
 
     async def behave(child: Child) -> str:
         await child.point()
@@ -96,7 +96,7 @@ def updates(**changes: float) -> Behaviour:
 
 
 def fails() -> Behaviour:
-    """Fails, and so cancels the calls that wait."""
+    """Fail, which cancels the waiting calls."""
 
     async def behave(child: Child) -> str:
         await child.point()
@@ -137,7 +137,7 @@ class Case(NamedTuple):
 
 
 def keeps_the_limit(run: Run, limits: Limits) -> None:
-    """No call enters too early, and none before one that came earlier and enters later."""
+    """No call enters too early, or before one that came earlier and enters later."""
     paused_until = -math.inf
     waiting: list[str] = []
     entered: list[float] = []
@@ -165,7 +165,7 @@ def keeps_the_limit(run: Run, limits: Limits) -> None:
                 pass
     if not (run.cancels_accepted or run.error):
         assert not waiting, run.schedule
-        # What was cancelled has consumed nothing: the last call enters when there is room.
+        # A cancelled call has consumed nothing: the last call enters when there is room.
         assert run.time <= PER * (len(entered) - 1) + max(paused_until, 0), run.schedule
 
 

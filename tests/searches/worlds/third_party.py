@@ -31,7 +31,7 @@ STUBBORN: dict[str, Behaviour] = {"a": returns_while_cancelled(), "b": returns()
 THIRD_PARTY = "third party"
 MESSAGE = "by a third party"
 
-# This oracle takes every cancelled child for one that the call cancelled.
+# This oracle mistakes every cancelled child for one that the call cancelled.
 OF_A_THIRD_PARTY = frozenset({"losers_are_reported"})
 # A call that raises what its children raise also raises the CancelledError of one, as
 # asyncio.gather does. These oracles expect only the caller's; `reports_the_child` has its message.

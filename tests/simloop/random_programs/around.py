@@ -57,7 +57,7 @@ class Group(Node):
         try:
             async with group:
                 for letter, part in zip(ascii_lowercase, others, strict=False):
-                    # They have no deadline from around them: the group cancels them when its body
+                    # Deadlines around the group do not apply: it cancels them when its body
                     # has finished, cleanups included.
                     start_in(group, live(f"{child.label}.{letter}", part.run))
                 return await body.run(inside(child))

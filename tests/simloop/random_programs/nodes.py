@@ -83,14 +83,14 @@ class Leaf(Node):
 
 
 class Wrapped(Node):
-    """Where it is no argument of a call, it is what it wraps."""
+    """As anything but an argument of a call, it is what it wraps."""
 
     async def run(self, child: Child) -> Any:
         return await self.parts[0].run(child)
 
 
 class Adopted(Wrapped):
-    """A Task of the caller's."""
+    """A Task of the caller."""
 
 
 class Shared(Wrapped):
