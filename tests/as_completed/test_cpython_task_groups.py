@@ -94,7 +94,9 @@ class Group:
         await self._outcomes.__aexit__(type(error) if error else None, error, None)
         failures += [o.error for o in self._outcomes.undelivered if isinstance(o, Failed)]
         try:
-            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise error
+            if isinstance(error, GeneratorExit) and not failures:
                 raise error
             if error is not None and not isinstance(error, asyncio.CancelledError):
                 failures.append(error)
