@@ -138,8 +138,17 @@ class Use:
         for above in self.module.around(self.call):
             if isinstance(above, ast.Try | ast.TryStar) and inside in above.finalbody:
                 return True
-            name = above.name if isinstance(above, FunctionDef) else ""
-            if _IS_FOR_CLOSING.match(_WORD.sub("_", name).lower()):
-                return True
+            if isinstance(above, FunctionDef):
+                name = _WORD.sub("_", above.name).lower()
+                if _IS_FOR_CLOSING.match(name) or self._is_behind_yield(above):
+                    return True
             inside = above
         return False
+
+    def _is_behind_yield(self, function: FunctionDef) -> bool:
+        """Whether it is the second half of a context manager or a fixture."""
+        decorators = " ".join(ast.unparse(one) for one in function.decorator_list)
+        return ("contextmanager" in decorators or "fixture" in decorators) and any(
+            isinstance(one, ast.Yield) and one.lineno < self.call.lineno
+            for one in self.module.own(function)
+        )
