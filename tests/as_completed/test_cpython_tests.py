@@ -50,7 +50,11 @@ class Completed:
                 self._finished.put_nowait(None)
 
     async def _take(self) -> Outcome[Any]:
-        outcome = await self._finished.get()
+        try:
+            outcome = await self._finished.get()
+        except asyncio.CancelledError:
+            self._left += 1
+            raise
         if outcome is None:
             assert self._error
             raise self._error
