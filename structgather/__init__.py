@@ -1,6 +1,6 @@
 """Structured concurrency behind the calls that asyncio users know.
 
-When one of these calls returns or raises, every child has finished:
+Every child has finished when the `await`, or the `async with` block, is left:
 
     gather_structured(*aws)                 every value, or the first failure: asyncio.gather
     first_n_within(aws, n, within=seconds)  the first n values, or those before a deadline

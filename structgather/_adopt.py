@@ -113,7 +113,7 @@ def _group_has_aborted(scope: Scope) -> None:
 
 
 def settle(scope: Scope, index: int, future: asyncio.Future[Any]) -> None:
-    """Settle a child by what its finished Task or Future says."""
+    """Record the result of a finished Task or Future."""
     discard_from_awaited_by(future, scope.caller)
     if future.cancelled():
         scope.settle_cancelled(index, cancellation_of(future))

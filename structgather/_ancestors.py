@@ -11,7 +11,7 @@ _TASK: Any = asyncio.Task
 
 
 class Joins:
-    """Base of the objects whose methods are done callbacks of children."""
+    """Base of the objects whose bound methods are done callbacks of children."""
 
     __slots__ = ()
 

@@ -121,8 +121,11 @@ def _check_future(
         )
         raise ValueError(message)
     if future in ancestors and not future.done():
-        which = "is the calling task, which" if future is caller else "waits for the calling task:"
-        message = f"{function}(): {_child(index)} {which} can't be joined: {_shown(future)}"
+        what = "the calling task" if future is caller else "an ancestor of the calling task"
+        message = (
+            f"{function}(): {_child(index)} is {what}; waiting for it would deadlock: "
+            f"{_shown(future)}"
+        )
         raise RuntimeError(message)
 
 

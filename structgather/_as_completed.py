@@ -36,11 +36,14 @@ _NEW, _OPEN, _LEFT = "has not been entered", "is open", "has been left"
 
 @final
 class AsCompleted(Generic[T]):
-    """The outcomes of children as they finish. Made by `as_completed_scoped`."""
+    """The outcomes of children as they finish. Made by `as_completed_scoped`.
+
+    Attributes:
+        undelivered: Once the block has been left: outcomes that were not taken from the iteration.
+    """
 
     __slots__ = ("_arguments", "_iterating", "_state", "_stream", "undelivered")
 
-    #: Once the block has been left: outcomes that were not taken from the iteration.
     undelivered: list[Outcome[T]]
 
     def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - those of the function below
@@ -55,7 +58,7 @@ class AsCompleted(Generic[T]):
 
     async def __aenter__(self) -> Self:
         if self._state != _NEW:
-            message = f"{FUNCTION}() was entered before: make a new one for each block"
+            message = f"{FUNCTION}() can't be entered twice: make a new one for each block"
             raise RuntimeError(message)
         self._state = _OPEN
         (aws, limit, timeout, child_timeout, ordered), self._arguments = self._arguments, ()
@@ -95,7 +98,7 @@ class AsCompleted(Generic[T]):
         try:
             await self._leave(error)
         except GeneratorExit:
-            raise  # the coroutine is closed by hand: nothing can be awaited
+            raise  # the coroutine is closed: nothing can be awaited
         except BaseException:
             await self._stream.leave_interrupted()
             raise
@@ -178,7 +181,7 @@ class AsCompleted(Generic[T]):
                 try:
                     await stream.scope.wait_in_block()
                 except GeneratorExit:
-                    stream.scope.abandon()  # the coroutine is closed by hand
+                    stream.scope.abandon()  # the coroutine is closed
                     raise
                 self._open_stream()  # the Task that opened the block may have left it
         finally:
@@ -214,9 +217,10 @@ class AsCompleted(Generic[T]):
         What is added to a collection is numbered from its length on; what is added to a generator
         or async iterable takes the next number, as its items do.
 
-        It starts at once, or with `limit` when there is room, before what is left of the input (in
-        input order with `ordered`), in a copy of the current context. May be called by the body
-        and by the children.
+        It starts at once, or with `limit` when there is room, in a copy of the current context.
+        Without `ordered`, it starts before the rest of the input. With `ordered`, it comes after a
+        collection; after what was pulled so far of a generator. May be called by the body and by
+        the children.
 
         Args:
             aw: A coroutine, Task, Future or other awaitable.
@@ -225,15 +229,15 @@ class AsCompleted(Generic[T]):
             The index that its outcome will have.
 
         Raises:
-            TypeError, ValueError: It is not awaitable, or belongs to a different event loop.
+            TypeError, ValueError: `aw` is not awaitable, or belongs to a different event loop.
             RuntimeError: The block is not open, or its children are being cancelled: then a
-                coroutine has been closed, and a Task or Future is left as it is. Or the Task waits
-                for the calling Task.
+                coroutine has been closed, and a Task or Future is left as it is. Or `aw` is the
+                calling Task, or a Task that waits for it.
         """
         try:
             stream = self._open_stream()
             if stream.scope.stopping:
-                message = f"{FUNCTION}(): nothing can be added, the children are being cancelled"
+                message = f"{FUNCTION}(): can't add a child: the children are being cancelled"
                 raise RuntimeError(message)  # noqa: TRY301 - refused like any other input
             return stream.add(aw)
         except BaseException:
@@ -245,6 +249,9 @@ class AsCompleted(Generic[T]):
 
         Outcomes that were not taken, and those of children that finish now, are still items.
         To leave at once, `break`.
+
+        Raises:
+            RuntimeError: The block is not open.
         """
         stream = self._open_stream()
         stream.stop()
@@ -280,10 +287,12 @@ def as_completed_scoped(
             async for outcome in outcomes:
                 page = await outcome  # or: match outcome: case Ok(page): ...
 
-    The body of a loop over `asyncio.as_completed` stays as it is. How it differs:
+    The body of a loop over `asyncio.as_completed` stays as it is (`await outcome` in place of
+    `await future`; outcomes are not Futures). Differences:
 
     - Leaving the block, by its end, `break`, `return`, an exception or a cancellation, cancels the
       children that still run and joins them. Outcomes that were not taken are in `.undelivered`.
+      `asyncio.as_completed` leaves children running, also at its `timeout`.
     - A failing child is an item; it does not end the iteration. `await outcome` raises its error.
     - Inputs may come from an async iterable. With `limit` they are pulled lazily, never further
       ahead of the consumer than `limit`.
@@ -291,14 +300,16 @@ def as_completed_scoped(
       many outcomes are yet to come.
 
     Args:
-        aws: An iterable or async iterable of coroutines, Tasks, Futures or other awaitables, all
-            different. What is left of a generator, or async generator, is closed at the end.
-        limit: How many children may run at a time, outcomes that were not taken included.
+        aws: An iterable or async iterable of coroutines, Tasks, Futures or other awaitables, none
+            given twice. What is left of a generator, or async generator, is closed at the end.
+        limit: How many children may run at a time, outcomes that were not taken included. Tasks
+            and Futures count, although they run already.
         timeout: Seconds for the whole iteration, counted from the entry. When they are over, all
             children are cancelled and joined, and the iteration raises TimeoutError after the
-            outcomes that arrived in time. With 0 nothing starts.
-        child_timeout: Seconds that each child may take, counted from its own start. A late child is
-            cancelled and joined, and is `TimedOut`.
+            outcomes that arrived in time; a child's own TimeoutError is an item. With 0 nothing
+            starts.
+        child_timeout: Seconds that each child may take, counted from its own start; for Tasks and
+            Futures, from their adoption. A late child is cancelled and joined, and is `TimedOut`.
         ordered: Yield outcomes in input order instead. Those that wait for an earlier one count as
             not taken.
 
@@ -316,6 +327,7 @@ def as_completed_scoped(
             iteration, as any error that `aws` itself raises; whether it is given twice is not
             checked there.
         RuntimeError: There is no running event loop; the block is entered twice, or is iterated
-            over by two tasks at once, before it was entered or after it was left.
+            over by two tasks at once, before it was entered or after it was left; an input is the
+            calling task, or a Task that waits for it.
     """
     return AsCompleted(aws, limit, timeout, child_timeout, ordered)

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     Interrupt: TypeAlias = KeyboardInterrupt | SystemExit
 
-#: They stop the event loop, and are never an outcome.
+#: Exceptions that propagate out of the event loop; never recorded as an outcome.
 INTERRUPTS = (KeyboardInterrupt, SystemExit)
 
-#: The attribute of an interrupt that the event loop has raised.
+#: Set on an interrupt once `_raise` has raised it in the event loop.
 _REACHED_LOOP = "_structgather_reached_loop"
 
 
@@ -82,7 +82,7 @@ class CallErrors:
         """Return the exception to raise, if any; what was thrown in is raised once.
 
         A cancellation of the caller takes precedence over the interrupt of a child: the event loop
-        has raised that already, or is going to.
+        has raised that already, or will, from `_raise`.
         """
         error, self._thrown = self._thrown, None
         first = isinstance(error, (asyncio.CancelledError, *INTERRUPTS))
@@ -101,7 +101,7 @@ class CallErrors:
         return error
 
     def is_interrupted_only(self) -> bool:
-        """Tell whether there is only a child's interrupt, already raised by the event loop."""
+        """Return whether the only error is a child's interrupt that the event loop has raised."""
         return (
             self._thrown is None
             and self._interrupt is not None

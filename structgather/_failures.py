@@ -40,7 +40,7 @@ set_context: Callable[[BaseException, BaseException | None], None] = _context.__
 traceback_of: Callable[[BaseException], TracebackType | None] = _traceback.__get__
 set_traceback: Callable[[BaseException, TracebackType | None], None] = _traceback.__set__
 
-#: How many failures in the notes have a traceback, and how many further ones a line.
+#: Notes show this many failures with a traceback, then this many with one line each.
 _TRACEBACKS = 5
 _LINES = 20
 
@@ -57,9 +57,11 @@ class ChildFailures(BaseExceptionGroup[E_co]):
     Raised by `gather_structured(..., exception_group=True)`, `Gathered.raise_failures()` and
     `FirstN.raise_if_short()`. It is an `ExceptionGroup`, unless one of the failures is not an
     `Exception`; `except*`, `split()`, `subgroup()` and `derive()` work as on any group.
+
+    Attributes:
+        outcomes: How each child finished, also those that succeeded, in input order.
     """
 
-    #: How each child finished, also those that succeeded, in input order.
     outcomes: tuple[Outcome[Any], ...]
 
     def __new__(
@@ -121,8 +123,8 @@ def note_raised_by(error: BaseException, function: str, index: int, name: str) -
 def note_others(error: BaseException, function: str, failures: Iterable[Failure]) -> None:
     """Note on `error`, which the call raises, the failures that it does not raise.
 
-    Only a CancelledError of the caller has them as its cause, where a call around this one finds
-    them: see `inside`.
+    If `error` is a CancelledError, they become its cause, where an enclosing call finds them: see
+    `inside`.
     """
     others = sorted(((index, other) for index, other in failures if other is not error), key=_index)
     if not others:
@@ -142,7 +144,7 @@ def note_others(error: BaseException, function: str, failures: Iterable[Failure]
 
 
 def raise_unchanged(error: BaseException) -> NoReturn:
-    """Raise an exception without setting its context to the one that the caller is handling.
+    """Raise an exception without setting its context to the exception being handled.
 
     except CacheMiss:
         return await gather_structured(...)
@@ -192,7 +194,7 @@ def _line(error: BaseException) -> str:
     try:
         return f"{type(error).__qualname__}: {error}"
     except Exception:  # noqa: BLE001 - as above
-        return f"{type(error).__qualname__}, which can't be shown"
+        return f"{type(error).__qualname__}: <exception str() failed>"
 
 
 def _listed(words: list[str]) -> str:

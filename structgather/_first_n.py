@@ -33,15 +33,19 @@ Reason: TypeAlias = Literal["met", "deadline", "exhausted"]
 
 @final
 class FirstN(Generic[T]):
-    """The result of `first_n_within`. Nothing that a child returned or raised is missing."""
+    """The result of `first_n_within`. Nothing that a child returned or raised is missing.
+
+    Attributes:
+        values: The values that count, at most n, in the order in which they arrived.
+        outcomes: How each child finished, in input order, including those that never started.
+        reason: Why the call ended: "met", n values arrived; "deadline", the time was over;
+            "exhausted", all children had finished.
+    """
 
     __slots__ = ("_failed", "_short", "outcomes", "reason", "values")
 
-    #: The values that count, at most n, in the order in which they arrived.
     values: list[T]
-    #: How each child finished, in input order, including those that never started.
     outcomes: list[Outcome[T]]
-    #: Why the call ended: n values arrived, the time was over, or all children had finished.
     reason: Reason
 
     def __init__(
@@ -75,6 +79,9 @@ class FirstN(Generic[T]):
 
     def raise_if_short(self) -> list[T]:
         """Return the values if as many arrived as were asked for, otherwise raise the failures.
+
+        Returns:
+            `values`.
 
         Raises:
             ChildFailures: The failures in input order, as an `ExceptionGroup` unless one is not an
@@ -246,7 +253,8 @@ class _FirstN(Intake):
             )
         elif reason == "exhausted":
             short = LookupError(
-                f"{FUNCTION}(): only {arrived} of {wanted} values, no child is left"
+                f"{FUNCTION}(): {arrived} of {wanted} values arrived before "
+                "all children had finished"
             )
         return reason, short
 
@@ -268,21 +276,24 @@ def first_n_within(
 
     What it replaces, and how it differs:
 
-    - `asyncio.wait(..., return_when=FIRST_COMPLETED)` in a loop: here the losers are cancelled, and
-      joined before the call returns; the cost is that of the children, not their number times n.
+    - `asyncio.wait(..., return_when=FIRST_COMPLETED)` in a loop: it returns pending Tasks, and
+      cancels nothing, also at its timeout. Here the losers are cancelled, and joined before the
+      call returns; the cost is O(len(aws)), not O(len(aws) * n).
     - `asyncio.timeout` around `asyncio.gather`: here what arrived in time is not lost.
     - Both: a failing child does not end the call; only n values, the deadline, or that all
       children have finished.
 
     Args:
-        aws: An iterable of coroutines, Tasks, Futures or other awaitables, all different. With
+        aws: An iterable of coroutines, Tasks, Futures or other awaitables, none given twice. With
             `limit` a generator is pulled lazily, never more than `limit` children ahead.
         n: How many values are wanted; None for as many as there are inputs. With 0 nothing starts.
         within: Seconds for the whole call; None for no limit. What arrives in the tick of the
-            deadline is in time. With 0 only Tasks and Futures that are done already count.
-        limit: How many children may run at a time; None for all at once.
-        child_timeout: Seconds that each child may take, counted from its own start. A late child is
-            cancelled and joined, and is `TimedOut`.
+            deadline is in time. With 0 only Tasks and Futures that are done already count; a
+            generator is not pulled with `limit`.
+        limit: How many children may run at a time; None for all at once. Tasks and Futures count,
+            although they run already.
+        child_timeout: Seconds that each child may take, counted from its own start; for Tasks and
+            Futures, from their adoption. A late child is cancelled and joined, and is `TimedOut`.
 
     Returns:
         A `FirstN`: `.values`, `.outcomes` (one per input that was taken, in input order), `.met`,
@@ -297,7 +308,8 @@ def first_n_within(
         TypeError, ValueError: An argument is out of range, or an input is not awaitable, belongs to
             a different event loop, or is given twice. Children that have started are joined first.
         Exception: Raised by `aws` itself while it is iterated over; the children are joined first.
-        RuntimeError: There is no running event loop.
+        RuntimeError: There is no running event loop, or an input is the calling task, or a Task
+            that waits for it.
     """
     return _FirstN(aws).first_n_within(n, within, limit, child_timeout)
 

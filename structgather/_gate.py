@@ -3,8 +3,8 @@
 The rules:
 
 1.  An admission takes everything it needs at one instant of the loop's clock, or nothing.
-2.  First come, first served: only the head of the queue is considered, and no call starts before
-    one that was admitted earlier has resumed.
+2.  First come, first served: only the head of the queue is considered. Calls resume in the
+    order in which they were admitted.
 3.  A call that is cancelled before it resumes has consumed nothing.
 4.  A call that was admitted and has not resumed is still subject to `pause` and `update`: it goes
     back to the head of the queue.
@@ -87,7 +87,7 @@ class Gate:
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Use `loop` from now on, unless another one is in use."""
         if self.loop_in_use is not None:
-            message = "this RateLimit is in use on a different event loop: make one for each loop"
+            message = "RateLimit is bound to a different event loop: make one for each loop"
             raise RuntimeError(message)
         # The first use, or the next `asyncio.run` of a program: what was admitted still counts, but
         # none of those calls is running any more.

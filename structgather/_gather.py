@@ -528,8 +528,7 @@ def gather_structured(
 ) -> Coroutine[Any, Any, Any]:
     """Run awaitables concurrently and return their values, or raise the first failure.
 
-    Stands in for `asyncio.gather` line for line: `await gather_structured(a(), b(), *more)`. How it
-    differs:
+    A drop-in replacement for `await asyncio.gather(...)`. Differences:
 
     - When the call returns or raises, every child has finished. After a failure, or when the caller
       is cancelled, the children still running are cancelled, and joined before anything is raised.
@@ -545,25 +544,31 @@ def gather_structured(
             like any child, unless it is wrapped in `asyncio.shield`.
         return_exceptions: Let every child run to completion and put the exceptions in place of the
             values, in a `Gathered`: a list that can also return or raise the failures as a group.
-        exception_group: Raise one `ExceptionGroup` of all failures, also of a single one, instead
-            of the first failure. It is a `BaseExceptionGroup` if one of them is not an `Exception`.
+        exception_group: Raise a `ChildFailures` (an `ExceptionGroup`) of all failures, also of a
+            single one; its `.outcomes` also has what succeeded.
         limit: How many children may run at a time; the others have no Task until there is room.
             Tasks and Futures run already and take no room.
-        child_timeout: Seconds that each child may take, counted from its own start. A late child is
-            cancelled and joined, and has then failed with a `TimeoutError` that names it, unless it
-            returns a value all the same. With 0 nothing is started.
+        child_timeout: Seconds that each child may take, counted from its own start; for Tasks and
+            Futures, from the call. A late child is cancelled and joined, and has then failed with a
+            `TimeoutError` that names it, unless it returns, or raises something else, in spite of
+            that. With 0 nothing is started.
 
     Returns:
-        The values in the order of the arguments.
+        A list (typed as a tuple for up to six arguments) of the values in the order of the
+        arguments; with `return_exceptions=True` a `Gathered`.
 
     Raises:
         BaseException: The first failure by time. A child that a third party cancelled has failed
             with CancelledError.
+        TimeoutError: The first failure is that of a child that exceeded `child_timeout`.
+        ChildFailures: All failures, with `exception_group=True`. It is a `BaseExceptionGroup` if
+            one of them is not an `Exception`.
         asyncio.CancelledError: The caller was cancelled.
         KeyboardInterrupt, SystemExit: Raised in a child; also with `return_exceptions`.
         TypeError, ValueError: An argument is not awaitable, belongs to a different event loop, or
             is out of range. Coroutines among the arguments are closed.
-        RuntimeError: There is no running event loop, or the calling task itself is an argument.
+        RuntimeError: There is no running event loop, or an argument is the calling task, or a
+            Task that waits for it.
     """
     plain = (
         not return_exceptions and not exception_group and limit is None and child_timeout is None
@@ -581,7 +586,7 @@ async def _nothing(
     limit: int | None,
     child_timeout: float | None,
 ) -> list[Any]:
-    # Most calls in code that fans out over what it finds.
+    # Common where the number of arguments is computed.
     asyncio.get_running_loop()
     _check_options(return_exceptions, exception_group, limit, child_timeout)
     return Gathered() if return_exceptions else []

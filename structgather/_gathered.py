@@ -61,6 +61,12 @@ class Gathered(list[_T]):
         For fan-outs in which every child must run to completion before failures are raised:
 
             (await gather_structured(*closes, return_exceptions=True)).raise_failures()
+
+        Returns:
+            The list itself, typed without exceptions.
+
+        Raises:
+            ChildFailures: The failures, in the order of the arguments.
         """
         error = self.exception_group()
         if error is not None:

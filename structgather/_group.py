@@ -40,7 +40,7 @@ async def _nothing() -> None:
 
 
 class Waiter(asyncio.Future[None]):
-    """What the body of a call awaits: to cancel it is to cancel the children in the same instant.
+    """The future that a call awaits. Cancelling it cancels the children synchronously.
 
     So each child sees one cancellation where everything is cancelled at once, as at the end of
     `asyncio.run`; a second one, an iteration later, would interrupt cleanups.
@@ -67,7 +67,9 @@ class Waiter(asyncio.Future[None]):
 
 
 class BlockWaiter(Waiter):
-    """What the body of a block awaits, which may survive its cancellation, its children with it.
+    """The future that `__anext__` awaits. Cancelling it leaves the children running.
+
+    The body may catch the cancellation:
 
     async with asyncio.timeout(1):
         outcome = await anext(outcomes)
@@ -76,7 +78,7 @@ class BlockWaiter(Waiter):
     __slots__ = ()
 
     def cancel(self, msg: Any = None) -> bool:  # noqa: ANN401 - asyncio's signature
-        """Cancel the children only if the loop stands still, as when `asyncio.run` ends."""
+        """Cancel the children only if the loop is not running, as when `asyncio.run` ends."""
         if self.get_loop().is_running():
             self.stop = None
         return super().cancel(msg)
@@ -90,8 +92,11 @@ def is_closed(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def keeps_a_history(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether each timer is part of a program's history: none may be set for a log."""
+def replays_timers(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether the loop records its timers for replay, as Temporal's does.
+
+    The warning must not set one there.
+    """
     try:
         loop.is_closed()
     except NotImplementedError:

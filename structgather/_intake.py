@@ -134,7 +134,7 @@ class Intake:
         raise NotImplementedError
 
     def record(self, outcome: Failed | TimedOut | Cancelled, *, by_us: bool) -> None:
-        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        """Record a child without a value; for `by_us` see `Policy.on_error`."""
         raise NotImplementedError
 
     def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
@@ -204,7 +204,11 @@ class Intake:
     def start_unless_stopped(
         self, index: int, awaitable: Awaitable[Any], context: contextvars.Context
     ) -> None:
-        """Make a child of an input; once stopped only if it runs already and must be joined."""
+        """Start an input.
+
+        Once stopping, adopt Tasks and Futures so that they are joined, and record the others as
+        never started.
+        """
         if self.scope.stopping:
             if not asyncio.isfuture(awaitable):
                 close_unstarted((awaitable,))
@@ -269,8 +273,8 @@ class Intake:
 
     def _timeout_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
         return TimeoutError(
-            f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, was not done "
-            f"within {self._overdue:g} s"
+            f"{self.scope.function}(): child {index}, {_stuck.describe(child)}, had not "
+            f"finished after {self._overdue:g} s"
         )
 
     def take_one(self) -> bool:

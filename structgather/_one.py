@@ -1,7 +1,7 @@
 """`gather_structured` of one child without options: the protocol of `_scope`, without siblings.
 
-One child is the usual case where code fans out over what it finds, and a `Scope` would cost as much
-as the child. Here is no batch and no policy: the call finishes as its child does.
+One child is common where the number of arguments is computed, and a `Scope` would cost as much as
+the child. Here is no batch and no policy: the call finishes as its child does.
 """
 
 from __future__ import annotations

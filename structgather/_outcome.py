@@ -65,7 +65,15 @@ class _Settled:
 
 @final
 class Ok(_Settled, Generic[T_co]):
-    """The child returned `value`."""
+    """The child returned `value`.
+
+        match outcome:
+            case Ok(value): ...
+            case Failed(ConnectionError() as error): ...
+            case TimedOut() | Cancelled(): ...
+
+    `await outcome`, of this or the other classes, does not yield to the event loop.
+    """
 
     __slots__ = ("_value",)
     __match_args__: Final = ("value", "index", "elapsed")
@@ -96,7 +104,8 @@ class Ok(_Settled, Generic[T_co]):
         return False
 
     def __await__(self) -> Generator[Any, None, T_co]:
-        yield from ()  # never waits
+        """Return the value, without yielding to the event loop."""
+        yield from ()
         return self._value
 
 
@@ -122,7 +131,7 @@ class _WithoutValue(_Settled, Generic[E_co]):
         return self._error
 
     def result(self) -> NoReturn:
-        """Raise the error, the same object that the child raised."""
+        """Raise `error`."""
         error = self._error
         _failures.set_traceback(error, self._traceback)
         try:
@@ -135,7 +144,8 @@ class _WithoutValue(_Settled, Generic[E_co]):
         return False
 
     def __await__(self) -> Generator[Any, None, NoReturn]:
-        yield from ()  # never waits
+        """Raise the error, without yielding to the event loop."""
+        yield from ()
         try:
             self.result()
         finally:
@@ -144,7 +154,10 @@ class _WithoutValue(_Settled, Generic[E_co]):
 
 @final
 class Failed(_WithoutValue[BaseException]):
-    """The child raised `error`."""
+    """The child raised `error`: any BaseException but KeyboardInterrupt and SystemExit.
+
+    The call raises those two itself; a CancelledError is `Cancelled`.
+    """
 
     __slots__ = ()
 
@@ -157,8 +170,8 @@ class Failed(_WithoutValue[BaseException]):
 class TimedOut(_WithoutValue[TimeoutError]):
     """The child exceeded its own timeout or the deadline of the call, and was cancelled.
 
-    `error` is a TimeoutError that names the child. If the child exceeded its own `child_timeout`,
-    the cause of the error has the child's traceback.
+    `error` is a TimeoutError that names the child. Its `__cause__` is the child's CancelledError,
+    with its traceback; None if it never started.
     """
 
     __slots__ = ()
@@ -186,5 +199,6 @@ class Cancelled(_WithoutValue[asyncio.CancelledError]):
         return True
 
 
-#: How one child finished.
+#: How one child finished. `await outcome` returns its value, or raises its error, without yielding
+#: to the event loop.
 Outcome: TypeAlias = Ok[T] | Failed | TimedOut | Cancelled

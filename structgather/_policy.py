@@ -13,10 +13,17 @@ if TYPE_CHECKING:
 
 
 class Policy(Protocol):
-    """Called when a child settles, once per child. Values are recorded by `Scope.on_value`."""
+    """Called once for each child that settles without a value.
+
+    Values go to the `on_value` passed to `Scope.decide_by`; an interrupt calls `on_abort` instead.
+    """
 
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> object:  # noqa: ANN401, FBT001 - `kind` says which error
-        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        """Record a child without a value.
+
+        `by_us`: it finished cancelled, and this call had cancelled it. A child that raises
+        something else instead is reported with False.
+        """
 
     def on_abort(self) -> object:
         """Note that something other than a child's failure stops the call."""

@@ -1,4 +1,4 @@
-"""Children that start one by one: as there is room, or as the source yields them."""
+"""Children that start one by one: as there is room, or as an async iterable yields them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ class RateLimit:
     A call takes everything it needs at once, or it waits. No window of `per` seconds, wherever it
     begins, exceeds the limit. So it makes no difference how the provider counts: in a sliding
     window, in fixed windows, or with a token bucket. Calls are admitted strictly first come, first
-    served: small calls never overtake a large one. A cancelled waiter has consumed nothing.
+    served: small calls never overtake a large one. A cancelled waiter has consumed nothing; a
+    call whose block raises still counts. Without `settle` the estimate stands.
 
     Unlike an `asyncio.Semaphore`, it limits a rate as well as a number, and a call never holds one
     resource while it waits for another. All calls of one event loop share one RateLimit; threads
@@ -67,7 +68,7 @@ class RateLimit:
             message = "RateLimit(): give at least one of concurrent, requests and tokens"
             raise ValueError(message)
         if burst is not None and requests is None:
-            message = "RateLimit(): burst spaces requests: it needs requests"
+            message = "RateLimit(): burst requires requests"
             raise ValueError(message)
         self._per = _positive("RateLimit", "per", per, finite=True)
         #: The limits that were given, by layer.
@@ -79,10 +80,10 @@ class RateLimit:
             self._per,
             _positive("RateLimit", "burst", burst, whole=True),
         )
-        self._know_the_most()
+        self._cache_maxima()
 
-    def _know_the_most(self) -> None:
-        """Cache the maximum weights for `__call__`."""
+    def _cache_maxima(self) -> None:
+        """Cache the maxima for `__call__`."""
         window = self._gate.window
         self._most_requests = window.max_weight if window else math.inf
         self._most_tokens = window.max_tokens if window else math.inf
@@ -93,15 +94,19 @@ class RateLimit:
         """Return the admission of one call, to be entered with `async with`.
 
         Entering it raises ValueError if `update` has lowered a limit so far that the call can never
-        be admitted, whether before it waits or while it does.
+        be admitted, whether before it waits or while it does. It raises RuntimeError if it was
+        entered before, or if the RateLimit is bound to a different event loop.
 
         Args:
             tokens: How many tokens the call is expected to use.
             requests: As how many requests the call counts.
 
+        Returns:
+            The admission, an async context manager with `.settle()`; it can be entered only once.
+
         Raises:
-            ValueError: It is negative, or more than can ever be admitted.
-            TypeError: It is not a number.
+            ValueError: `tokens` or `requests` is negative, or more than can ever be admitted.
+            TypeError: `tokens` or `requests` is not a number.
         """
         if type(tokens) is not int or not 0 <= tokens <= self._most_tokens:
             tokens = _check_weight("tokens", tokens, self._most_tokens)
@@ -126,8 +131,8 @@ class RateLimit:
             seconds: How long, from now on, by the event loop's clock.
 
         Raises:
-            ValueError: It is negative, NaN or infinite.
-            TypeError: It is not a number.
+            ValueError: `seconds` is negative, NaN or infinite.
+            TypeError: `seconds` is not a number.
             RuntimeError: It was called outside the event loop that uses this limit. From another
                 thread: `loop.call_soon_threadsafe(limit.pause, seconds)`.
         """
@@ -195,12 +200,12 @@ class RateLimit:
             _with_rounding(layers.get("requests", math.inf)),
             _with_rounding(layers.get("tokens", math.inf)),
         )
-        self._know_the_most()
+        self._cache_maxima()
 
     if not TYPE_CHECKING:  # without these, type checkers report the mistake
 
         def __aenter__(self) -> NoReturn:
-            message = "each call has an admission of its own: `async with limit():`, not `limit:`"
+            message = "RateLimit is not a context manager: use `async with limit():`"
             raise TypeError(message)
 
         __aexit__ = __aenter__
@@ -231,7 +236,7 @@ class Admission(Call):
 
     async def __aenter__(self) -> Self:
         if self.place != NEW:
-            message = "this admission was entered before: call the RateLimit anew for each call"
+            message = "an admission can be entered only once; call the RateLimit again"
             raise RuntimeError(message)
         gate = self.gate
         loop = asyncio.get_running_loop()
@@ -294,8 +299,9 @@ class Admission(Call):
             tokens: How many in all, those of the estimate included.
 
         Raises:
-            ValueError: It is negative, or more than 10,000 windows could repay.
-            TypeError: It is not a number.
+            ValueError: `tokens` is negative, NaN or infinite, or would take more than 10,000
+                windows to repay.
+            TypeError: `tokens` is not a number.
             RuntimeError: The call has not been admitted.
         """
         used = _arguments.check_number("settle", "tokens", tokens)

@@ -6,25 +6,25 @@ cancels twice, late, and in the order of a set. All of that comes from children 
 group and from a caller that waits in `__aexit__`. So these are the rules:
 
 1. Arguments are validated before the first Task exists.
-2. Nothing but a CancelledError leaves `run_child`, the coroutine around each child, which records
-   how the child finished. The group ignores cancelled Tasks. A KeyboardInterrupt or SystemExit
+2. No exception of a child but CancelledError leaves `run_child`, the coroutine around it, which
+   records how it finished. The group ignores cancelled Tasks. A KeyboardInterrupt or SystemExit
    reaches the event loop in a callback of its own, and is raised by the call if the loop runs on.
-3. The body waits, in `join()`, not the group's `__aexit__`: the group is left when it is empty.
+3. The body waits, in `join()`, not the group's `__aexit__`: it is left once all have settled.
 4. Stopping cancels each unfinished child once, in start order. A child that ends the call (by its
-   failure, by the n-th value) stops its siblings once all of their first steps are made; the
-   caller's cancellation, or its leaving the block, stops them at once, in the same instant.
+   failure, by the n-th value) stops its siblings once all of their first steps are made. Cancelling
+   a call that waits in `join()` cancels its children in the same instant, up to 50 nested calls
+   deep. Cancelling the body of a block cancels them when it leaves the block.
 5. What is thrown into the body while it waits is raised after the join. Nothing here cancels or
    uncancels the caller's task.
 6. Whether this call, a timeout or a third party cancelled a child is decided by what the call did
    (`cancelled_at`, `timeout_errors`), not by `Task.cancelling()`, unless the group has aborted
    itself (`_adopt`).
-7. A child cancelled before its first step never runs: its coroutine is closed and it settles as
-   cancelled. `check` finds it, which runs behind the first steps of a batch. A child that starts
-   later, when there is room, waits for its first step in `run_child`, and so finds out by itself.
-8. A call that is over refers to no child, no exception and no Task.
+7. A child cancelled before its first step never runs: its coroutine is closed. It settles in
+   `check`, behind its batch's first steps; a queued one in `run_child`, at `await FIRST_STEP`.
+8. A call that has returned or raised refers to no child, exception or Task once `check` has run.
 
-A child *settles* when its outcome is recorded: in its last step, or, if it was adopted, in a done
-callback (`_adopt`). Until then it is in `unfinished`.
+A child *settles* when its outcome is recorded: in its last step; if it was adopted, in a done
+callback (`_adopt`); if it never ran, in `check`. Until then it is in `unfinished`.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class Scope(Joins):
         self.unfinished: dict[int, asyncio.Future[Any]] = {}
         #: When we cancelled a child, by the loop's clock.
         self.cancelled_at: dict[int, float] = {}
-        #: What a child fails with that we cancelled because its time, or the call's, was over.
+        #: The TimeoutError of each child that we cancelled at a deadline, its own or the call's.
         self.timeout_errors: dict[int, TimeoutError] = {}
         #: When a child was started, where not all were started when the call began.
         self.started_at: dict[int, float] | None = None
         self.timeouts: ChildTimeouts | None = None
         self.errors = CallErrors()
-        #: Whether children are being cancelled; whether the group has cancelled the caller.
+        #: Whether children are cancelled, now or in `check`; whether the group cancelled `caller`.
         self.stopping = self.group_aborted = False
         #: Batches whose first steps may be due.
         self.batches: list[tuple[Sequence[int], Sequence[Any]]] = []
@@ -86,7 +86,7 @@ class Scope(Joins):
     # From the start of a child ...
 
     def start(self, indices: Sequence[int], awaitables: Sequence[Any]) -> None:
-        """Start a batch: create a Task for each awaitable, or adopt the Future that it is."""
+        """Start a batch: create a Task for each awaitable; adopt Tasks and Futures."""
         if self.started_at is not None:
             self.started_at.update(dict.fromkeys(indices, self.loop.time()))
         if self.timeouts is not None:
@@ -183,7 +183,7 @@ class Scope(Joins):
     def settle_error(
         self, kind: Unsuccessful, index: int, error: BaseException, *, by_us: bool = False
     ) -> None:
-        """Record a child without a value; `by_us` tells whether this call cancelled it."""
+        """Record a child without a value; for `by_us` see `Policy.on_error`."""
         self.unfinished.pop(index, None)
         if isinstance(error, INTERRUPTS):
             self.errors.keep_interrupt(error)
@@ -215,11 +215,11 @@ class Scope(Joins):
         else:  # the last child's, in its last step: the group's done callback runs before ours
             task.add_done_callback(self.wake)
             if self.stopping:
-                # If an interrupt prevents this wake-up, nothing else would cancel the caller.
+                # Twice: after Ctrl-C in the first call, no second cancellation would wake the body.
                 task.add_done_callback(self.wake)
 
     def wake(self, _: object = None) -> None:
-        """Resume the body. The last child to settle does so by itself."""
+        """Resume the body. The last child to settle calls this."""
         waiter = self._waiter
         if waiter is not None:
             waiter.stop = None
@@ -287,7 +287,7 @@ class Scope(Joins):
         self.stop()
 
     def wait_in_block(self) -> Waiter:
-        """Return what a body awaits that may survive its cancellation, until the next `wake()`."""
+        """Return a future that `wake()` completes; cancelling it does not stop the children."""
         waiter = self._waiter = BlockWaiter(loop=self.loop)
         waiter.stop = self.stop
         return waiter
@@ -321,18 +321,18 @@ class Scope(Joins):
         _adopt.settle_finished(self)  # an interrupt in our own code may have prevented a settlement
 
     def abandon(self) -> None:
-        """Cancel the children of a call that is closed by hand, or because its loop is."""
+        """Cancel the children of a call whose coroutine is closed: by `close()`, or as garbage."""
         if not is_closed(self.loop):
             self.stop()
         self._end_watch()
         self.decide_by(IGNORE, ignore_value)
 
     def is_abandoned(self) -> bool:
-        """Tell whether the call has been closed by hand, so that nothing can be awaited."""
+        """Tell whether the call's coroutine is closed, so that nothing can be awaited."""
         return self._policy is IGNORE
 
     def close(self) -> BaseException | None:
-        """Drop all references, and return what the call has to raise, if anything."""
+        """Drop the group, the caller and the policy; return what the call has to raise, if any."""
         if self.timeouts is not None:
             self.timeouts.clear()
             self.timeouts = None

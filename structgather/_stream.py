@@ -28,7 +28,7 @@ _without_caller: set[Stream] = set()
 
 
 class Stream(Intake):
-    """The policy: every outcome is an item; what is not taken yet holds back what is pulled."""
+    """The policy: every outcome is an item; those not consumed yet count against `limit`."""
 
     __slots__ = (
         "_added",
@@ -47,7 +47,8 @@ class Stream(Intake):
 
     #: Whether the group has been left.
     left: bool
-    #: Outcomes that were not taken yet. None marks the end: what follows is too late.
+    #: Outcomes that were not taken yet. None marks the end of the iteration; those behind it go
+    #: to `undelivered`.
     ready: deque[Outcome[Any] | None]
     timeout: float | None
     #: In input order: outcomes that wait for an earlier one, and the index of that one.
@@ -109,8 +110,8 @@ class Stream(Intake):
     async def enter(self) -> None:
         """Enter the group, and keep the children alive until the block is left.
 
-        A generator that is garbage with its block would take their Tasks along otherwise, and its
-        `aclose()` would join what can't finish any more.
+        Otherwise the collection of an async generator that contains the block would also collect
+        the child Tasks, and its `aclose()` would wait for them forever.
         """
         await self.scope.group.__aenter__()
         self.scope.caller.add_done_callback(self.caller_finished)
@@ -172,7 +173,7 @@ class Stream(Intake):
 
     def add(self, awaitable: Awaitable[Any]) -> int:
         """Start one more child, or let it wait for room."""
-        check_awaitable(FUNCTION, "what is added", awaitable, self.scope.caller)
+        check_awaitable(FUNCTION, "the argument of add()", awaitable, self.scope.caller)
         self._keep_start_times()  # it is not as old as the call
         index, self._count = self._count, self._count + 1
         self._start_or_wait(index, awaitable, contextvars.copy_context())
@@ -319,8 +320,8 @@ class Stream(Intake):
     def _too_late(self, running: int) -> TimeoutError:
         missing = "the input was not exhausted"
         if running:
-            missing = f"{running} running child{'ren were' if running > 1 else ' was'} not done"
-        return TimeoutError(f"{FUNCTION}(): {missing} within {self.timeout:g} s")
+            missing = f"{running} child{'ren' if running > 1 else ''} had not finished"
+        return TimeoutError(f"{FUNCTION}(): {missing} after {self.timeout:g} s")
 
     def is_over(self) -> bool:
         """Tell whether nothing is left to cancel, deliver, raise or close."""

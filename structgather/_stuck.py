@@ -13,7 +13,7 @@ from types import CoroutineType, FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from structgather._arguments import check_seconds
-from structgather._group import coroutine_of, keeps_a_history
+from structgather._group import coroutine_of, replays_timers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
@@ -33,7 +33,7 @@ _DEEPEST = 1_000
 
 
 def warn_stuck_after(seconds: float | None) -> None:
-    """Set how long a cancelled child may run before the logger `structgather` warns about it.
+    """Set how long a cancelled child may run before the logger `structgather` logs a WARNING.
 
     Applies to calls of all event loops from now on. The interval doubles after each warning.
 
@@ -44,7 +44,7 @@ def warn_stuck_after(seconds: float | None) -> None:
 
     Raises:
         TypeError: `seconds` is not a number.
-        ValueError: `seconds` is not more than 0.
+        ValueError: `seconds` is 0, negative or NaN.
     """
     global _after  # noqa: PLW0603 - one setting for the process, like that of a logger
     _after = _checked("warn_stuck_after", seconds)
@@ -117,8 +117,8 @@ class Watch:
             # a timer that fires exactly then, as in virtual time, would find nothing due.
             if now >= cancelled + interval:
                 logger.warning(
-                    "%s(): child %d, %s, has not stopped %.1f s after it was cancelled, %.1f s "
-                    "after it was started; the call waits for it. It stands at %s",
+                    "%s(): still waiting for child %d, %s, cancelled %.1f s ago, started %.1f s "
+                    "ago; it is at %s",
                     scope.function,
                     index,
                     describe(child),
@@ -133,7 +133,7 @@ class Watch:
 
 def watch(scope: Watched) -> Watch | None:
     """Watch the cancelled children of `scope`, unless that was turned off."""
-    if _after is None or keeps_a_history(scope.loop):
+    if _after is None or replays_timers(scope.loop):
         return None
     return Watch(scope, _after)
 

@@ -33,7 +33,8 @@ def close_unstarted(values: Iterable[object]) -> None:
 def refuse(values: object) -> None:
     """Close the coroutines of an input that is refused, in whatever containers they are.
 
-    A generator is not iterated. An example is `gather_structured([a(), b()])`, without the star.
+    Generators are not iterated: they would only create more coroutines. An example:
+    `gather_structured([a(), b()])`, without the star.
     """
     containers: list[Any] = [(values,)]
     seen = set[int]()

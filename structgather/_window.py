@@ -131,8 +131,7 @@ class Window:
         self.max_weight: float = min(requests, self._burst)
         #: Seconds between requests at an even pace, where `burst` asks for one.
         self._pace: float = 0.0 if self._burst == math.inf else self.per / requests
-        #: `max_requests`, if an admission needs only room in the window; otherwise negative, also
-        #: until the next `advance`.
+        #: `max_requests` if the fast path applies (no burst, no debt), else -1. Set by `advance`.
         self.fast_requests: float = -1
 
     def update(self, requests: float, tokens: float, now: float | None) -> None:
@@ -211,8 +210,8 @@ class Window:
         more = tokens - call.tokens - (debt.tokens if debt else 0)
         if more > MOST_WINDOWS * self.max_tokens:
             message = (
-                f"settle(): {tokens!r} tokens can't be what one call used: "
-                f"to repay them would take more than {MOST_WINDOWS:,} windows"
+                f"settle(): tokens={tokens!r} would take more than {MOST_WINDOWS:,} windows "
+                "to repay"
             )
             raise ValueError(message)
         self.advance(now)

@@ -292,7 +292,7 @@ async def test_timeout_0_does_not_start_the_source() -> None:
     """With `timeout=0` an async iterable is not iterated at all."""
     feed = Feed(after(0, "a"))
     async with as_completed_scoped(feed, timeout=0) as outcomes:
-        with pytest.raises(TimeoutError, match="the input was not exhausted within 0 s"):
+        with pytest.raises(TimeoutError, match="the input was not exhausted after 0 s"):
             await anext(outcomes)
     assert (feed.log, now()) == ([], 0)
     feed.close()

@@ -242,7 +242,7 @@ async def test_the_timeout_is_raised_after_the_outcomes_in_order() -> None:
     """Outcomes in order are yielded first; one that is held back is in `.undelivered`."""
     children = [after(1, "a"), after(2, "b"), forever(), after(3, "d")]
     found: list[Any] = []
-    with pytest.raises(TimeoutError, match=r"1 running child was not done within 5 s"):
+    with pytest.raises(TimeoutError, match=r"1 child had not finished after 5 s"):
         await collect(found, children, timeout=5)
     assert found == ["a", "b"]
     assert now() == 5

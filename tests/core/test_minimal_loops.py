@@ -116,5 +116,5 @@ def test_a_loop_that_does_not_implement_is_closed_is_open(loop: WorkflowLoop) ->
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(gather_structured(call(), call(), call()))
     assert log == [1, 2, 3]
-    with pytest.raises(RuntimeError, match="in use on a different event loop"):
+    with pytest.raises(RuntimeError, match="bound to a different event loop"):
         run(call())

@@ -416,7 +416,7 @@ async def test_two_tasks_that_join_each_other_do_not_hang() -> None:
 
     first, second, release = start(gather_structured)
     await asyncio.wait([first, second])
-    with pytest.raises(RuntimeError, match="child 0 waits for the calling task"):
+    with pytest.raises(RuntimeError, match="child 0 is an ancestor of the calling task"):
         second.result()
     assert first.exception() is second.exception()
     assert release.cancelled()

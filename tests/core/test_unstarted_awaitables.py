@@ -201,7 +201,7 @@ async def stream_without_time(awaitable: Any) -> None:
 async def add_refuses(awaitable: Any) -> None:
     async with as_completed_scoped([forever()]) as outcomes:
         outcomes.cancel()
-        with pytest.raises(RuntimeError, match="nothing can be added"):
+        with pytest.raises(RuntimeError, match="can't add a child"):
             outcomes.add(awaitable)
 
 

@@ -12,7 +12,7 @@ from simloop.base_loop import LoopTask
 from simloop.choosers import First
 from simloop.loop import DeterministicLoop
 from structgather import gather_structured
-from structgather._group import is_closed, keeps_a_history
+from structgather._group import is_closed, replays_timers
 from support.each_call import Call, each_call
 from support.virtual_tests import stops_slowly
 from support.virtual_time import after
@@ -22,19 +22,19 @@ class NeverClosed(asyncio.AbstractEventLoop):
     """Raises NotImplementedError, as a workflow engine's loop does, which can't be closed."""
 
 
-def test_a_loop_that_cannot_be_closed_is_open_and_keeps_a_history() -> None:
+def test_a_loop_that_cannot_be_closed_is_open_and_replays_timers() -> None:
     """No timer is set on it for a log message."""
     loop = NeverClosed()  # type: ignore[abstract]  # nothing else is asked of it
     assert not is_closed(loop)
-    assert keeps_a_history(loop)
+    assert replays_timers(loop)
 
 
-def test_asyncios_own_loop_is_open_until_it_is_closed_and_keeps_no_history() -> None:
+def test_asyncios_own_loop_is_open_until_it_is_closed_and_replays_no_timers() -> None:
     """It implements `is_closed`."""
     loop = asyncio.new_event_loop()
-    assert (is_closed(loop), keeps_a_history(loop)) == (False, False)
+    assert (is_closed(loop), replays_timers(loop)) == (False, False)
     loop.close()
-    assert (is_closed(loop), keeps_a_history(loop)) == (True, False)
+    assert (is_closed(loop), replays_timers(loop)) == (True, False)
 
 
 class Refusal:

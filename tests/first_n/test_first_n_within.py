@@ -107,7 +107,7 @@ async def test_values_before_the_deadline_are_kept() -> None:
     late = found.outcomes[1]
     assert isinstance(late, TimedOut)
     assert str(late.error).startswith("first_n_within(): child 1, after (Task-")
-    assert str(late.error).endswith("was not done within 3 s")
+    assert str(late.error).endswith("had not finished after 3 s")
     assert late.elapsed == 3
 
 
@@ -336,7 +336,7 @@ async def test_no_timer_is_left_when_the_values_are_there() -> None:
 async def test_with_within_0_the_timeout_of_0_is_reported() -> None:
     """With `within=0` the TimeoutError says that the child had 0 seconds."""
     found = await first_n_within([asyncio.ensure_future(forever())], within=0)
-    assert "was not done within 0 s" in str(found.outcomes[0].exception())
+    assert "had not finished after 0 s" in str(found.outcomes[0].exception())
 
 
 @virtual

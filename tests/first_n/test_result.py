@@ -86,7 +86,7 @@ async def test_raise_if_short_returns_the_values() -> None:
 async def test_raise_if_short_raises_the_failures() -> None:
     """With fewer than n values, it raises the failures."""
     found = await first_n_within([after(0, BROKEN), after(1, "a")], 2)
-    with pytest.raises(ExceptionGroup, match="only 1 of 2 values, no child is left") as caught:
+    with pytest.raises(ExceptionGroup, match="1 of 2 values arrived before all") as caught:
         found.raise_if_short()
     assert caught.value.exceptions == (BROKEN,)
 
@@ -127,7 +127,7 @@ async def test_raise_if_short_without_failures_raises_a_lookup_error() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         found.raise_if_short()
     assert [repr(error) for error in caught.value.exceptions] == [
-        "LookupError('first_n_within(): only 1 of 2 values, no child is left')"
+        "LookupError('first_n_within(): 1 of 2 values arrived before all children had finished')"
     ]
 
 

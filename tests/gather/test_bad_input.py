@@ -201,7 +201,7 @@ def test_a_collection_that_is_added_is_closed(collection: Any) -> None:
 
     async def main() -> None:
         children = Children()
-        with pytest.raises(TypeError, match="what is added must be awaitable"):
+        with pytest.raises(TypeError, match=r"the argument of add\(\) must be awaitable"):
             await adding(collection(children.coroutines))
         children.check_untouched()
 
@@ -264,7 +264,7 @@ def test_the_calling_task_itself(run: Callable[[Coro], None]) -> None:
     """The calling task would wait for itself: a RuntimeError."""
 
     async def main() -> None:
-        message = r"gather_structured\(\): POSITION is the calling task, which can't be joined: .+"
+        message = r"gather_structured\(\): POSITION is the calling task; waiting for it would .+"
         await refused(RuntimeError, message, asyncio.current_task())
 
     run(main())

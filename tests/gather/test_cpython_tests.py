@@ -1,26 +1,22 @@
 """CPython's own tests of gather, run over `gather_structured`.
 
-They come with most builds of Python, in the package `test`. They call gather outside of tasks; an
-adapter wraps ours in a task. Intended differences are listed here, each with its row of
-`differences.py`.
+They call gather outside of tasks; an adapter wraps ours in a task. Intended differences are listed
+here, each with its row of `differences.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import importlib
-import unittest
-import warnings
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from structgather import gather_structured
-from support.both_sides import Gather, gathers_differ
+from support.cpython_tests import StandIn, failures_of, find_cases, over_cases
 from support.differences import GATHER
+
+TASKS = "test.test_asyncio.test_tasks"
 
 CLASSES = {
     "FutureGatherTests": "",
@@ -47,21 +43,7 @@ DIFFER = {
 }
 
 
-def cases() -> Iterator[str]:
-    """Yield class and name of each case in this Python."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            module = importlib.import_module("test.test_asyncio.test_tasks")
-        except (ImportError, unittest.SkipTest):
-            return
-    for name, part in CLASSES.items():
-        for case in unittest.TestLoader().getTestCaseNames(getattr(module, name)):
-            if part in case and case not in OTHERS:
-                yield f"{name}.{case}"
-
-
-CASES = [*cases()]
+CASES = find_cases(TASKS, CLASSES, OTHERS)
 
 
 def as_a_future(*children: Any, **options: Any) -> Awaitable[Any]:
@@ -74,30 +56,18 @@ def as_a_future(*children: Any, **options: Any) -> Awaitable[Any]:
     return asyncio.ensure_future(gather_structured(*children, **options), loop=loop)
 
 
-def run_case(case: str, gather: Gather) -> unittest.TestResult:
-    """Run one of CPython's cases with another gather."""
-    name, _, method = case.partition(".")
-    module = importlib.import_module("test.test_asyncio.test_tasks")
-    result = unittest.TestResult()
-    with warnings.catch_warnings(), mock.patch.object(asyncio, "gather", gather):
-        warnings.simplefilter("ignore")
-        with mock.patch("asyncio.base_events.logger"):  # a failing case may leave tasks behind
-            getattr(module, name)(method).run(result)
-            gc.collect()
-    return result
-
-
-@pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
-@pytest.mark.parametrize("case", CASES)
-@gathers_differ(set(), DIFFER)
-def test_cpythons_tests_pass(case: str, gather: Gather, expected: Any) -> None:
+@pytest.mark.skipif(not CASES, reason="this Python has no package `test`")
+@over_cases(CASES, asyncio.gather, as_a_future, DIFFER)
+def test_cpythons_tests_pass(
+    monkeypatch: pytest.MonkeyPatch, case: str, stand_in: StandIn, *, passes: bool
+) -> None:
     """CPython's cases pass with ours, except those excused by a row of the differences."""
-    result = run_case(case, asyncio.gather if gather is asyncio.gather else as_a_future)
-    assert result.testsRun == 1
-    assert result.wasSuccessful() == (case not in expected), [*result.failures, *result.errors]
+    monkeypatch.setattr(asyncio, "gather", stand_in)
+    failures = failures_of(TASKS, case)
+    assert (not failures) == passes, failures
 
 
-@pytest.mark.skipif(not CASES, reason="this Python came without its own tests")
+@pytest.mark.skipif(not CASES, reason="this Python has no package `test`")
 def test_each_excuse_is_a_row_and_a_case() -> None:
     """Every excuse names a row of the table, and a case that exists."""
     assert set(DIFFER.values()) <= {row.what for row in GATHER.rows}

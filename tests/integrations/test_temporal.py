@@ -179,5 +179,5 @@ def test_gather_leaves_activities_running() -> None:
 def test_a_rate_limit_of_two_workflows_is_refused() -> None:
     """A RateLimit shared by workflows would differ on replay: it raises."""
     Server(workflows.Shares, {"a": A}).run()
-    with pytest.raises(AssertionError, match="in use on a different event loop"):
+    with pytest.raises(AssertionError, match="bound to a different event loop"):
         Server(workflows.Shares, {"a": A}).run()

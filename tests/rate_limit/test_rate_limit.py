@@ -403,7 +403,7 @@ def test_no_limit_is_exceeded_and_no_call_starves(load: list[Call], given: dict[
         ({"concurrent": -(10**5000)}, ValueError, "concurrent must be at least 0"),
         ({"tokens": 1, "per": 0}, ValueError, "per must be more than 0"),
         ({"tokens": 1, "per": math.inf}, ValueError, "per must be finite"),
-        ({"tokens": 1, "burst": 1}, ValueError, "burst spaces requests"),
+        ({"tokens": 1, "burst": 1}, ValueError, "burst requires requests"),
         ({"requests": 1, "burst": 1.5}, TypeError, "burst must be a whole number"),
     ],
 )
@@ -474,10 +474,10 @@ def test_entering_a_limit_that_was_not_called_raises() -> None:
 
     async def main() -> None:
         limit: Any = RateLimit(concurrent=1)
-        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+        with pytest.raises(TypeError, match=r"not a context manager: use `async with limit\(\):`"):
             async with limit:
                 pytest.fail("it was entered")
-        with pytest.raises(TypeError, match=r"`async with limit\(\):`, not `limit:`"):
+        with pytest.raises(TypeError, match=r"not a context manager: use `async with limit\(\):`"):
             await contextlib.AsyncExitStack().enter_async_context(limit)
 
     run(main())
@@ -493,7 +493,7 @@ def test_an_admission_is_entered_once_and_settled_afterwards() -> None:
         async with call:
             with pytest.raises(ValueError, match="at least 0"):
                 call.settle(tokens=-1)
-        with pytest.raises(RuntimeError, match="entered before"):
+        with pytest.raises(RuntimeError, match="can be entered only once"):
             await call.__aenter__()
 
     run(main())
@@ -510,7 +510,7 @@ def test_no_admission_is_entered_twice(limited: str) -> None:
         await asyncio.sleep(0)
         assert [task.done() for task in entering] == [True] * 5 + [False]
         for call in calls:
-            with pytest.raises(RuntimeError, match="entered before"):
+            with pytest.raises(RuntimeError, match="can be entered only once"):
                 await call.__aenter__()
         assert "5 running, 1 waiting" in repr(limit)
         await calls[0].__aexit__(None, None, None)

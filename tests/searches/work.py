@@ -129,8 +129,9 @@ def _count_run(
 
 def _violated(found: Run, judges: list[oracles.Oracle]) -> list[str]:
     names: list[str] = []
+    interrupted = outcome_oracles.was_interrupted(found)
     for judge in judges:
-        if found.interrupts and judge.__name__ in OF_AN_INTERRUPT:
+        if interrupted and judge.__name__ in OF_AN_INTERRUPT:
             continue
         try:
             judge(found)

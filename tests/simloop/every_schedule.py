@@ -81,7 +81,7 @@ either_start = pytest.mark.parametrize(
 
 def judge(run: Run, excused: Iterable[str] = ()) -> None:
     """Ask every oracle about the run, except those that are excused by name."""
-    left_out = {*excused, *(OF_AN_INTERRUPT if run.interrupts else ())}
+    left_out = {*excused, *(OF_AN_INTERRUPT if outcome_oracles.was_interrupted(run) else ())}
     for oracle in (*outcome_oracles.ORACLES, *ORACLES):
         if oracle.__name__ not in left_out:
             oracle(run)

@@ -13,6 +13,7 @@ from simloop.calls import Found, Kept
 from simloop.oracles import Violation, _agree
 from simloop.run import Run
 from simloop.run_log import ScopeLog, log_of
+from simloop.worlds import Ending
 
 Oracle: TypeAlias = Callable[[Run], None]
 
@@ -50,6 +51,17 @@ def kept(run: Run, name: str) -> Iterator[tuple[Kept, ...]]:
         yield found.outcomes
 
 
+def interrupts(ending: Ending | None) -> bool:
+    """Tell whether a child raised what is never an outcome."""
+    return ending is not None and str(ending.what).startswith(("KeyboardInterrupt", "SystemExit"))
+
+
+def was_interrupted(run: Run) -> bool:
+    """Tell whether a child raised such an exception, which the loop or a call has raised."""
+    children = log_of(run).children.values()
+    return bool(run.interrupts) or any(interrupts(child.ending) for child in children)
+
+
 @oracle
 def nothing_dropped(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
     """Each child that started has one outcome, which reports what it did."""
@@ -64,7 +76,9 @@ def nothing_dropped(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
             started = {
                 at
                 for at, (label, child) in enumerate(zip(scope.labels, scope.children, strict=True))
-                if child.started is not None and (child.owners == 1 or label in scope.adopted)
+                if child.started is not None
+                and (child.owners == 1 or label in scope.adopted)
+                and not interrupts(child.ending)
             }
             if missing := started - set(indices):
                 yield f"no outcome for {sorted(missing)}"

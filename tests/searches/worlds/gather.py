@@ -195,7 +195,7 @@ def joins_the_caller(points: int = 1) -> Behaviour:
             await gather_structured(never_started(), caller.get()())  # type: ignore[arg-type]
         except RuntimeError as error:
             refused = str(error)
-        assert "child 1 waits for the calling task" in refused
+        assert "child 1 is an ancestor of the calling task" in refused
         return child.label
 
     return behave
