@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structgather
-from structgather._migrate import config, files, syntax
-from structgather._migrate.imports import Style
+from structgather._migrate import config, files
 from structgather._migrate.project import Project
 from structgather._migrate.report import File, Report
-from structgather._migrate.rewrite import BrokenError, Rewritten, rewrite
+from structgather._migrate.rewrite import rewrite
+from structgather._migrate.text import BrokenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Move a code base from asyncio.gather to gather_structured, and loops over asyncio.as_completed to
 as_completed_scoped. What can be moved as it stands is moved; the rest is shown with the reason and
-with what to write instead. Without --write no file is touched: a diff is printed.
+with what to do. Without --write no file is touched: a diff is printed.
 """
 EXIT_CODES = """\
 pyproject.toml:
@@ -39,10 +39,6 @@ exit codes:
 """
 # What Python itself compiles may be a chain of some thousand calls, additions or branches.
 RECURSION = 20_000
-
-
-class _SpelledTwiceError(Exception):
-    """What does not change in a file can't be written as it was."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -133,23 +129,20 @@ def migrate(path: Path, project: Project, *, write: bool) -> File:
     file = File(path.as_posix(), depends=about.depends)
     try:
         source = files.read(path)
-        file.rewritten = _rewritten(source, path, project, Style(about.width, about.is_own))
+        rewritten = rewrite(source.text, project.around(path), about)
+        files.check(source, rewritten.after)
+        file.rewritten = rewritten
         if write and file.changes:
-            files.write(source, file.rewritten.after)
+            files.write(source, rewritten.after)
             file.written = True
     except OSError as error:
         done = "written" if file.changes else "read"
         file.error = f"can't be {done}: {error.strerror or error}"
     except (SyntaxError, ValueError) as error:
         text = path.read_text("utf-8", "replace")
-        file.line, file.error = syntax.explained(error, text)
+        file.line, file.error = files.explained(error, text)
     except (RecursionError, MemoryError):
         file.error = "left alone: it is nested too deeply"
-    except _SpelledTwiceError:
-        file.error = (
-            "left alone: its encoding writes a character in several ways, and could not keep its"
-            " bytes as they are"
-        )
     except BrokenError:
         file.error = (
             "left alone: moved, it would not compile, or be read as another text;"
@@ -175,17 +168,7 @@ def _printed(pieces: Iterator[str]) -> bool:
     return True
 
 
-def _readable(paths: list[Path]) -> Iterator[files.Source]:
+def _readable(paths: list[Path]) -> Iterator[str]:
     for path in paths:
         with contextlib.suppress(OSError, SyntaxError, ValueError):
-            yield files.read(path)
-
-
-def _rewritten(source: files.Source, path: Path, project: Project, style: Style) -> Rewritten:
-    rewritten = rewrite(source.text, project.around(path), style)
-    if rewritten.after != rewritten.before:
-        if not source.can_be_kept():
-            raise _SpelledTwiceError
-        if not files.reads_as(source, rewritten.after):
-            raise BrokenError
-    return rewritten
+            yield files.read(path).text

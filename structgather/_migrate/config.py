@@ -7,10 +7,8 @@ import functools
 import re
 import tomllib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Any, cast
 
 _ROOTS = ("pyproject.toml", "setup.py", "setup.cfg", ".git")
 _DEPENDS = re.compile(r"(^[ \t]*|[\"'])structgather(?![\w.-])", re.MULTILINE)
@@ -24,26 +22,26 @@ class ConfigError(Exception):
 class Config:
     """What is known of the project in a folder."""
 
-    root: Path
+    root: Path | None = None
     #: Globs of files and folders that are left alone, relative to the root.
     exclude: list[str] = field(default_factory=list[str])
     #: How long its lines are, for the tool that formats them.
     width: int = 88
     #: Whether structgather is among its dependencies.
     depends: bool = False
-    #: Packages that are the project's own, if it has no root to look into.
+    #: Packages that are the project's own, where it has no root to look into.
     own: frozenset[str] = frozenset()
 
     def is_own(self, package: str) -> bool:
         """Tell whether a package is the project's own."""
-        if self.own:
-            return package in self.own
-        bases = (self.root, self.root / "src")
-        return any((one / package).is_dir() or (one / f"{package}.py").exists() for one in bases)
+        bases = (self.root, self.root / "src") if self.root else ()
+        return package in self.own or any(
+            (one / package).is_dir() or (one / f"{package}.py").exists() for one in bases
+        )
 
     def excludes(self, path: Path) -> bool:
         """Tell whether a file is to be left alone."""
-        return is_excluded(path, self.root, self.exclude)
+        return is_excluded(path, self.root or Path(), self.exclude)
 
 
 def is_excluded(path: Path, root: Path, globs: list[str]) -> bool:
@@ -77,46 +75,31 @@ def of(folder: Path) -> Config:
             return _read(root)
     packages = [one for one in (folder, *folder.parents) if (one / "__init__.py").exists()]
     top = packages[-1] if packages else folder
-    return Config(top, own=frozenset({top.name, top.parent.name}))  # or a namespace around it
+    return Config(own=frozenset({top.name, top.parent.name}))  # or a namespace around it
 
 
 def _read(root: Path) -> Config:
     path = root / "pyproject.toml"
     try:
-        text = path.read_text("utf-8") if path.exists() else ""
-        found: dict[str, Any] = tomllib.loads(text)
+        found = tomllib.loads(path.read_text("utf-8") if path.exists() else "")
     except (OSError, ValueError) as error:
         message = f"{path}: {error}"
         raise ConfigError(message) from error
-    tool = _table(found, "tool")
-    exclude = _excluded(path, _table(tool, "structgather"))
-    widths = [
-        _table(tool, name).get(key)
-        for name, key in (
-            ("ruff", "line-length"),
-            ("black", "line-length"),
-            ("isort", "line_length"),
-        )
-    ]
+    tool: dict[str, dict[str, Any]] = found.get("tool", {})
+    ours = tool.get("structgather", {})
+    exclude = cast("list[str]", ours.get("exclude", []))
+    wrong = ""
+    if unknown := sorted(ours.keys() - {"exclude"}):
+        wrong = f"has an unknown key: {', '.join(unknown)}"
+    elif type(exclude) is not list or {type(glob) for glob in exclude} - {str}:
+        wrong = "exclude must be a list of strings"
+    if wrong:
+        message = f"{path}: [tool.structgather] {wrong}"
+        raise ConfigError(message)
+    names = {"ruff": "line-length", "black": "line-length", "isort": "line_length"}
+    widths = (tool.get(name, {}).get(key) for name, key in names.items())
     width = next((one for one in widths if isinstance(one, int)), 88)
     return Config(root, exclude, width, _depends(root))
-
-
-def _table(table: dict[str, Any], name: str) -> dict[str, Any]:
-    found = table.get(name)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def _excluded(path: Path, table: dict[str, Any]) -> list[str]:
-    exclude = cast("list[object]", table.get("exclude", []))
-    if unknown := sorted(table.keys() - {"exclude"}):
-        message = f"{path}: [tool.structgather] has an unknown key: {', '.join(unknown)}"
-        raise ConfigError(message)
-    globs = [glob for glob in exclude if isinstance(glob, str)]
-    if not isinstance(table.get("exclude", []), list) or globs != exclude:
-        message = f"{path}: [tool.structgather] exclude must be a list of strings"
-        raise ConfigError(message)
-    return globs
 
 
 def _depends(root: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Which files there are; how they are read and, all at once, written."""
+"""Which files there are; how they are read, why one does not parse, and how they are written."""
 
 from __future__ import annotations
 
@@ -7,21 +7,35 @@ import codecs
 import errno
 import io
 import os
+import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import tokenize
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from structgather._migrate.module import compiles, parse
+from structgather._migrate.module import parse
+from structgather._migrate.text import BrokenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
+# What git tells its hooks of the repository that they run in.
 _REPOSITORY = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"}
+# A line that does not parse, and the Python that would parse it: the last before a change, or the
+# first with it.
+_PYTHONS = (
+    (r"\b(print|exec)\s+[^\s(=.,)]|\bexcept\s+[\w.]+\s*,\s*[a-z_]\w*\s*:", (2,)),
+    (r"\braise\s+[\w.]+\s*,|`|<>|\bur['\"]|(?<![\w.])0\d+\b|(?<![\w.])\d+L\b", (2,)),
+    (r"(?<!\w)(async|await)\s*=(?!=)|\basync\s*[,).]|\.async\b", (3, 6)),
+    (r"^\s*type\s+\w+(\[.*\])?\s*=|\b(def|class)\s+\w+\[|\bf['\"]", (3, 12)),
+    (r"\bexcept\s+[\w.]+\s*,|\b[rR]?t['\"]", (3, 14)),
+    (r"^\s*lazy\s+(import|from)\b|[\[({]\s*\*{1,2}\w+\s+(async\s+)?for\b", (3, 15)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +48,6 @@ class Source:
     bom: bytes
     encoding: str
     text: str
-
-    def can_be_kept(self) -> bool:
-        """Tell whether its bytes are the only ones for its text: some encodings have several."""
-        try:
-            return self.encode(self.text) == self.raw
-        except UnicodeError:
-            return False
 
     def encode(self, text: str) -> bytes:
         """Encode another text as this one was."""
@@ -57,8 +64,9 @@ def read(path: Path) -> Source:
     target = path.resolve(strict=True)
     raw = target.read_bytes()
     bom = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
+    lines = io.BytesIO(raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
     try:
-        encoding = codecs.lookup(_encoding(raw)).name
+        encoding = codecs.lookup(tokenize.detect_encoding(lines.readline)[0]).name
         if bom or encoding == "utf-8-sig":  # the mark is kept apart
             encoding = "utf-8"
         text = raw[len(bom) :].decode(encoding)
@@ -67,22 +75,55 @@ def read(path: Path) -> Source:
     return Source(target, raw, bom, encoding, text)
 
 
-def reads_as(source: Source, text: str) -> bool:
-    """Tell whether Python would read a text from the bytes that are to be written."""
+def explained(error: SyntaxError | ValueError, text: str) -> tuple[int, str]:
+    """Return the line at which a file does not parse, and why."""
+    running = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    reason = error.msg if isinstance(error, SyntaxError) else str(error)
+    number = (error.lineno if isinstance(error, SyntaxError) else None) or 1
+    line = "".join(text.splitlines()[number - 1 : number])
+    python = parsed_by(line)
+    instead = f"; {python} would parse it" if python else ""
+    return number, f"does not parse on {running}: {reason}{instead}"
+
+
+def parsed_by(line: str) -> str:
+    """Tell which Python would parse a line on which this one fails; empty if that is not known."""
+    for pattern, version in _PYTHONS:
+        is_other = version < (3, 7) or version > sys.version_info[:2]
+        if is_other and re.search(pattern, line):
+            return f"Python {'.'.join(map(str, version))}"
+    return ""
+
+
+def check(source: Source, text: str) -> None:
+    """Check what is to be written: it compiles, and Python reads this text from its bytes.
+
+    Some encodings write a character in several ways: what does not change must stay as it is.
+
+    Raises:
+        BrokenError: It must not be written.
+    """
+    if text == source.text:
+        return
     try:
         content = source.encode(text)
-        if _encoding(content) != _encoding(source.raw):
+        same = ast.dump(parse(content)) == ast.dump(parse(text))
+        kept = source.encode(source.text) == source.raw
+    except (SyntaxError, ValueError) as error:
+        raise BrokenError from error
+    if not (same and kept and (_compiles(content) or not _compiles(source.raw))):
+        raise BrokenError
+
+
+def _compiles(content: bytes) -> bool:
+    """Tell whether a text is a whole module: more than its grammar must be right for that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            compile(content, "<module>", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
-    except (SyntaxError, UnicodeError):
-        return False
-    if not compiles(source.raw):
-        return True  # nor did it before
-    return compiles(content) and ast.dump(parse(content)) == ast.dump(parse(text))
-
-
-def _encoding(raw: bytes) -> str:
-    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return tokenize.detect_encoding(io.BytesIO(lines).readline)[0]
+    return True
 
 
 def write(source: Source, text: str) -> None:
@@ -98,32 +139,24 @@ def write(source: Source, text: str) -> None:
     target = source.target
     if not os.access(target, os.W_OK):  # replacing it would need no leave
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if target.read_bytes() != source.raw:
+        message = "it has changed since it was read"
+        raise OSError(message)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".structgather-", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as beside:
             beside.write(content)
             beside.flush()
             os.fsync(beside.fileno())
-        _keep_owner(target, name)
+        there, here = target.stat(), Path(name).stat()
+        if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
+            os.chown(name, there.st_uid, there.st_gid)
         shutil.copystat(target, name)
         os.utime(name)
-        _check_unchanged(source)
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def _keep_owner(target: Path, name: str) -> None:
-    there, here = target.stat(), Path(name).stat()
-    if (there.st_uid, there.st_gid) != (here.st_uid, here.st_gid):
-        os.chown(name, there.st_uid, there.st_gid)
-
-
-def _check_unchanged(source: Source) -> None:
-    if source.target.read_bytes() != source.raw:
-        message = "it has changed since it was read"
-        raise OSError(message)
 
 
 def find(paths: list[Path]) -> Iterator[Path]:
@@ -155,18 +188,10 @@ def _listed_by_git(folder: Path) -> list[Path] | None:
     listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed is None:
         return None
-    found: list[Path] = []
-    for name in set(listed.split(b"\0")) - {b""}:
-        path = folder / os.fsdecode(name)
-        if (path / ".git").exists():  # a repository in this one, with rules of its own
-            found += _listed_by_git(path) or []
-        else:
-            found.append(path)
-    return found
+    return [folder / os.fsdecode(name) for name in set(listed.split(b"\0")) - {b""}]
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
-    # A hook of git's sets these for the repository that it runs in.
     environment = {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
     try:
         done = subprocess.run(  # noqa: S603 - it lists names

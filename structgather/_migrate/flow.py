@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from structgather._migrate.names import Comprehension, FunctionDef, Variable
+from structgather._migrate.names import Comprehension, FunctionDef, Variable, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 GATHERS = {"asyncio.gather", "structgather.gather_structured"}
 
+# Expressions that hold what their parts are, and the parts that they do not hold.
+_HOLDERS = (
+    *(ast.BinOp, ast.BoolOp, ast.Constant, ast.Dict, ast.DictComp, ast.GeneratorExp, ast.IfExp),
+    *(ast.List, ast.ListComp, ast.NamedExpr, ast.Set, ast.SetComp, ast.Starred, ast.Subscript),
+    ast.Tuple,
+)
+_NOT_HELD = {"slice", "target", "test"}
 # Calls whose result holds what their arguments hold.
 _COPIES = {
     *("chain", "dict", "enumerate", "from_iterable", "frozenset", "islice", "iter", "list"),
@@ -25,20 +32,22 @@ _VIEWS = {"copy", "difference", "intersection", "items", "union", "values"}
 # Calls that pass the cancellation of what they return on to their first argument.
 _WRAPPERS = {"create_task", "ensure_future", "wait_for"}
 _TIME_LIMITS = {"fail_after", "move_on_after", "timeout", "timeout_at"}
-_SURVIVED_IN = {"assertRaises", "assertRaisesRegex", "raises", "suppress"}
+# What stops the failures of what it is given, or of what is in it.
+_COLLECTS = {"asyncio.wait", "structgather.first_n_within"}
+_EXPECTS = {"assertRaises", "assertRaisesRegex", "raises", "suppress"}
 # What is not the failure of a child.
 _OF_THE_CALLER = {"CancelledError", "GeneratorExit", "KeyboardInterrupt", "SystemExit"}
-_NEVER_RETURN = {"_exit", "abort", "exit", "fail", "skip", "xfail"}
 _ASKS_WHETHER_DONE = {"cancelled", "cancelling", "done"}
 
 
 def called(node: ast.AST | None) -> str:
     """Return the last part of the name of what a call calls."""
-    match node:
-        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
-            return name
-        case _:
-            return ""
+    return name_of(node.func) if isinstance(node, ast.Call) else ""
+
+
+def name_of(node: ast.AST) -> str:
+    """Return the last part of a name; empty if it is none."""
+    return getattr(node, "attr", getattr(node, "id", ""))
 
 
 def collects(call: ast.Call) -> bool:
@@ -77,7 +86,7 @@ def trace(module: Module, expressions: Iterable[ast.expr]) -> Trace:
             variable = module.names.variable(node)
             if variable is not None:
                 found.variables.add(variable)
-                pending += [value.node for value in module.names.values(variable)]
+                pending += module.names.values(variable)
         elif (parts := _parts(module, node)) is not None:
             pending += parts
         else:
@@ -85,55 +94,25 @@ def trace(module: Module, expressions: Iterable[ast.expr]) -> Trace:
     return found
 
 
-def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:  # noqa: PLR0911
+def _parts(module: Module, node: ast.expr) -> list[ast.expr] | None:
     """Return the parts whose values an expression holds as they are; None if it makes new ones."""
+    name = called(node)
     match node:
-        case (
-            ast.Starred(value=inner)
-            | ast.Subscript(value=inner)
-            | ast.NamedExpr(value=inner)
-            | ast.ListComp(elt=inner)
-            | ast.GeneratorExp(elt=inner)
-            | ast.SetComp(elt=inner)
+        case ast.Await(value=ast.Call(args=[inner, *_], func=function)) if (
+            module.path(function) == "asyncio.wait"
         ):
             return [inner]
-        case (
-            ast.List()
-            | ast.Tuple()
-            | ast.Set()
-            | ast.Dict()
-            | ast.DictComp()
-            | ast.BoolOp()
-            | ast.BinOp()
-        ):
-            return [part for part in ast.iter_child_nodes(node) if isinstance(part, ast.expr)]
-        case ast.IfExp(body=one, orelse=other):
-            return [one, other]
-        case ast.BinOp(left=one, right=other):
-            return [one, other]
-        case ast.Await(value=ast.Call(args=[inner, *_]) as call) if (
-            module.path(call.func) == "asyncio.wait"
-        ):
+        case ast.Call(func=ast.Attribute(value=owner), args=parts) if name in _VIEWS:
+            return [owner, *parts]
+        case ast.Call(args=parts) if name in _COPIES:
+            return parts
+        case ast.Call(args=[inner, *_]) if name in _WRAPPERS:
             return [inner]
-        case ast.Call():
-            return _parts_of_call(node)
-        case ast.Constant():
-            return []
+        case _ if isinstance(node, _HOLDERS):
+            held = (part for field, part in children(node) if field not in _NOT_HELD)
+            return [part for part in held if isinstance(part, ast.expr)]
         case _:
             return None
-
-
-def _parts_of_call(call: ast.Call) -> list[ast.expr] | None:
-    name = called(call)
-    if name == "filter":
-        return call.args[1:]
-    if isinstance(call.func, ast.Attribute) and name in _VIEWS:
-        return [call.func.value, *call.args]
-    if name in _COPIES:
-        return call.args
-    if name in _WRAPPERS and call.args:
-        return call.args[:1]
-    return call.args[1:] if name == "cast" else None
 
 
 def belong_to_others(module: Module, call: ast.Call, inputs: Trace) -> bool:
@@ -162,10 +141,9 @@ def _is_held_outside(module: Module, function: ast.AST | None, variable: Variabl
     home = variable.scope.node
     if function is None or home is function or isinstance(home, Comprehension):
         return False
-    if isinstance(home, ast.Module):
-        return True
     inside = set(ast.walk(function))
-    return any(read not in inside for read in module.names.reads(variable))
+    reads = module.names.reads(variable)
+    return isinstance(home, ast.Module) or any(read not in inside for read in reads)
 
 
 # What runs when a child fails.
@@ -189,17 +167,20 @@ def failure(module: Module, node: ast.AST) -> Failure:
     for above in module.around_in_function(node):
         if isinstance(above, ast.Call):
             limited = limited or called(above) == "wait_for"
-            found.survived = found.survived or _takes_failures(module, above)
+            path = module.path(above.func)
+            found.survived |= path in _COLLECTS or (path in GATHERS and collects(above))
         elif isinstance(above, ast.With | ast.AsyncWith) and inside in above.body:
             for item in above.items:
                 limited = limited or called(item.context_expr) in _TIME_LIMITS
-                found.survived = found.survived or _expects_failures(item.context_expr, limited)
+                if (
+                    isinstance(item.context_expr, ast.Call)
+                    and called(item.context_expr) in _EXPECTS
+                ):
+                    found.survived |= _are_of_children(item.context_expr.args, limited)
         elif isinstance(above, ast.Try | ast.TryStar):
             if inside in above.body and not found.survived:
                 found.survived = _is_handled(above, found, limited)
             found.blocks.append(above.finalbody)
-            returns = (one for part in above.finalbody for one in (part, *module.own(part)))
-            found.survived = found.survived or any(isinstance(one, ast.Return) for one in returns)
         if found.survived and isinstance(above, ast.stmt):
             found.blocks.append(module.after(above))
         inside = above
@@ -221,79 +202,45 @@ def survived_by_callers(module: Module, function: ast.AST | None, seen: set[ast.
     if not isinstance(function, FunctionDef) or function in seen:
         return False
     seen.add(function)
-    for call in module.names.calls:
-        if called(call) != function.name or not _calls(module, call, function):
-            continue
-        around = list(module.around_in_function(call))
-        if not any(isinstance(one, ast.Await) for one in around):
-            continue
-        if failure(module, call).survived:
-            return True
-        if survived_by_callers(module, module.function(call), seen):
-            return True
-    return False
+    return any(
+        failure(module, call).survived or survived_by_callers(module, module.function(call), seen)
+        for call in module.names.calls
+        if called(call) == function.name
+        and _calls(module, call, function)
+        and any(isinstance(one, ast.Await) for one in module.around_in_function(call))
+    )
 
 
 def _calls(module: Module, call: ast.Call, function: FunctionDef) -> bool:
+    """Tell whether a call of a function's name calls it: as a method of the same object, or not."""
     home = module.parent(function)
     match call.func:
-        case ast.Name() as name:
-            variable = module.names.variable(name)
+        case ast.Name() as name if not isinstance(home, ast.ClassDef):
+            scope = module.names.home(name)
             around = (function, *module.around(function))
-            return (
-                variable is not None
-                and variable.scope.node in around
-                and (len(variable.scope.bindings[name.id]) == 1)
-                and not isinstance(home, ast.ClassDef)
-            )
+            return scope is not None and scope.node in around
         case ast.Attribute(value=ast.Name(id="self" | "cls")):
             return home in module.around(call)
         case _:
             return False
 
 
-def _takes_failures(module: Module, call: ast.Call) -> bool:
-    path = module.path(call.func)
-    return path in {"asyncio.wait", "structgather.first_n_within"} or (
-        path in GATHERS and collects(call)
-    )
-
-
-def _expects_failures(context: ast.expr, limited: bool) -> bool:  # noqa: FBT001
-    if not isinstance(context, ast.Call) or called(context) not in _SURVIVED_IN:
-        return False
-    return _are_of_children(context.args, limited)
-
-
 def _are_of_children(kinds: list[ast.expr], limited: bool) -> bool:  # noqa: FBT001
     """Tell whether a child's failure may be one of these; all failures are if none is named."""
     each = [one for kind in kinds for one in getattr(kind, "elts", [kind])]
-    names = [getattr(one, "attr", getattr(one, "id", "")) for one in each]
     others = _OF_THE_CALLER | ({"TimeoutError"} if limited else set[str]())
-    return not kinds or not others.issuperset(names)
+    return not kinds or not others.issuperset(map(name_of, each))
 
 
 def _always_raises(block: list[ast.stmt]) -> bool:
     leaving = (ast.Return, ast.Break, ast.Continue)
     if any(isinstance(node, leaving) for statement in block for node in ast.walk(statement)):
         return False
-    return _ends_in_raise(block)
-
-
-def _ends_in_raise(block: list[ast.stmt]) -> bool:
     match block[-1:]:
         case [ast.Raise()]:
             return True
-        case [ast.Expr(value=ast.Call() as call)]:
-            return called(call) in _NEVER_RETURN
         case [ast.If(body=body, orelse=[_, *_] as orelse)]:
-            return _ends_in_raise(body) and _ends_in_raise(orelse)
-        case [ast.With(body=body) | ast.AsyncWith(body=body)]:
-            return _ends_in_raise(body)
-        case [ast.Try(body=body, handlers=handlers, finalbody=finalbody)]:
-            return _ends_in_raise(finalbody) or (
-                _ends_in_raise(body) and all(_ends_in_raise(one.body) for one in handlers)
-            )
+            return _always_raises(body) and _always_raises(orelse)
         case _:
             return False
 
@@ -312,18 +259,14 @@ def used_after(module: Module, call: ast.Call, inputs: Trace, found: Failure) ->
 def _holders(module: Module, call: ast.Call, variables: set[Variable]) -> set[Variable]:
     """Return the variables of a function that hold some of the children."""
     scopes = {variable.scope for variable in variables}
-    names = {
-        node
-        for node in ast.walk(module.function(call) or module.tree)
-        if isinstance(node, ast.Name)
-    }
-    others = {variable for name in names if (variable := module.names.variable(name)) is not None}
+    names = ast.walk(module.function(call) or module.tree)
+    others = {module.names.variable(name) for name in names if isinstance(name, ast.Name)}
     return variables | {
         other
         for other in others - variables
-        if other.scope in scopes
-        and trace(module, [value.node for value in module.names.values(other)]).variables
-        & variables
+        if other is not None
+        and other.scope in scopes
+        and trace(module, module.names.values(other)).variables & variables
     }
 
 
@@ -340,18 +283,13 @@ def _used(module: Module, block: list[ast.stmt], holders: set[Variable]) -> bool
                 and not _only_waits(module, node)
             ):
                 return True
-        if isinstance(statement, ast.Assign):
-            targets = [one for one in statement.targets if isinstance(one, ast.Name)]
-            holders -= {
-                variable for one in targets if (variable := module.names.variable(one)) is not None
-            }
     return False
 
 
 def _only_waits(module: Module, name: ast.Name) -> bool:
     """Tell whether a use only waits until the Tasks have finished, or counts them."""
     for above in module.around(name):
-        if isinstance(above, ast.Call) and called(above) != "cast":
+        if isinstance(above, ast.Call):
             dropped = isinstance(module.parent(module.parent(above)), ast.Expr)
             return called(above) == "len" or (
                 dropped and (called(above) == "wait" or collects(above))
@@ -359,41 +297,31 @@ def _only_waits(module: Module, name: ast.Name) -> bool:
     return False
 
 
-def cancelled(
-    module: Module, node: ast.AST, holders: set[Variable], *, in_loop: bool = False
-) -> set[Variable]:
+def cancelled(module: Module, statement: ast.AST, holders: set[Variable]) -> set[Variable]:
     """Return those whose Tasks a statement cancels in any case, unless they are done."""
-    parts: list[ast.AST] = []
-    match node:
-        case ast.For(iter=inputs, body=body) if not _has_subscript(inputs):
-            parts, in_loop = [*body], True
-        case (
-            ast.ListComp(elt=inner, generators=[one])
-            | ast.GeneratorExp(elt=inner, generators=[one])
-        ) if not _has_subscript(one.iter):
-            if all(_asks_whether_done(module, test, holders) for test in one.ifs):
-                parts, in_loop = [inner], True
-        case ast.If(test=test, body=body) if _asks_whether_done(module, test, holders):
-            parts = [*body]
-        case ast.Try(body=body, finalbody=finalbody):
-            parts = [*body, *finalbody]
-        case ast.With(body=body) | ast.AsyncWith(body=body):
-            parts = [*body]
-        case ast.Expr(value=inner) | ast.Assign(value=inner) | ast.Await(value=inner):
-            parts = [inner]
-        case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
-            variable = module.names.variable(name)  # an item stands for all that it is taken from
-            named = {variable} if variable is not None else set[Variable]()
-            return (trace(module, [name]).variables if in_loop else named) & holders
-        case ast.Call(args=inputs) if "cancel" in called(node).lower():
-            return trace(module, inputs).variables & holders
-        case _:
-            pass
-    return {one for part in parts for one in cancelled(module, part, holders, in_loop=in_loop)}
-
-
-def _has_subscript(node: ast.AST) -> bool:
-    return any(isinstance(one, ast.Subscript) for one in ast.walk(node))
+    nodes = [statement, *module.own(statement)]
+    loops = [one for one in nodes if isinstance(one, ast.For | ast.comprehension)]
+    tests = [one.test for one in nodes if isinstance(one, ast.If | ast.While)]
+    tests += [test for loop in loops for test in getattr(loop, "ifs", ())]
+    if any(isinstance(one, ast.Subscript) for loop in loops for one in ast.walk(loop.iter)) or not (
+        all(_asks_whether_done(module, test, holders) for test in tests)
+    ):
+        return set()
+    items = {one.id for loop in loops for one in ast.walk(loop.target) if isinstance(one, ast.Name)}
+    found: set[Variable | None] = set()
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name() as name, attr="cancel")):
+                # In a loop, an item stands for all that it is taken from.
+                is_item = name.id in items
+                found |= (
+                    trace(module, [name]).variables if is_item else {module.names.variable(name)}
+                )
+            case ast.Call(args=inputs) if "cancel" in called(node).lower():
+                found |= trace(module, inputs).variables
+            case _:
+                pass
+    return holders & found
 
 
 def _asks_whether_done(module: Module, test: ast.expr, holders: set[Variable]) -> bool:

@@ -12,20 +12,20 @@ from structgather._migrate.uses import Use
 
 GATHER = "asyncio.gather"
 
-# What takes a coroutine as well as a Future and makes a Task of it at once: its children start one
-# loop iteration later.
-_START = {"asyncio.ensure_future", "asyncio.shield"}
-# Python 3.11 makes a Task of what wait_for is given, too.
-_WAITS_FOR_A_TASK = sys.version_info < (3, 12)
-# What these call the awaitable that they take.
-_KEYWORDS = {"arg", "coro_or_future", "fut", "future"}
-# What takes any number of awaitables.
-_SEVERAL = {
+# What takes coroutines as well as Futures and makes Tasks of them: their children start one loop
+# iteration later.
+_START = {
     *flow.GATHERS,
     "asyncio.as_completed",
+    "asyncio.ensure_future",
+    "asyncio.shield",
     "structgather.as_completed_scoped",
     "structgather.first_n_within",
 }
+# Python 3.11 makes a Task of what wait_for is given, too.
+_WAITS_FOR_A_TASK = sys.version_info < (3, 12)
+# Where it stands among others.
+_AMONG = (ast.GeneratorExp, ast.List, ast.ListComp, ast.Starred, ast.Tuple)
 
 
 class Gather(Use):
@@ -43,7 +43,12 @@ class Gather(Use):
         return not alone and bool(self.call.args) and not flow.collects(self.call)
 
     @property
-    def is_wrapper(self) -> bool:
+    def arguments(self) -> bool:
+        """Whether it has arguments that asyncio does not take."""
+        return bool(self.keywords - {"return_exceptions", None})
+
+    @property
+    def wrapper(self) -> bool:
         """Whether it stands in a function that does what gather does, for its callers."""
         function = self.module.function(self.call)
         if not isinstance(function, FunctionDef) or not self.may_differ:
@@ -53,7 +58,7 @@ class Gather(Use):
         return "gather" in function.name or bool(given & names)
 
     @property
-    def drops_failures(self) -> bool:
+    def unseen(self) -> bool:
         """Whether failures are collected and not looked at, though nothing was cancelled."""
         awaited = self.module.parent(self.call)
         if not (flow.collects(self.call) and isinstance(awaited, ast.Await)):
@@ -69,26 +74,23 @@ class Gather(Use):
     @functools.cached_property
     def fate(self) -> str:
         """What becomes of the Future, as a rule is named; empty if it is awaited at once."""
-        module, node = self.module, self.awaited
-        later = ""
-        while True:
-            above = module.parent(node)
-            taker = self._taker(node)
-            if taker is not None and module.path(taker.func) == "asyncio.wait_for":
-                node = taker
-                later = "starts_later" if _WAITS_FOR_A_TASK else ""
-            elif isinstance(above, ast.IfExp) and node is not above.test:
-                node = above
-            else:
-                break
-        in_function = module.function(node) is not None
-        if isinstance(above, ast.Await):
-            return later if in_function else "module_code"
-        if taker is not None and getattr(taker.func, "attr", "") == "run_until_complete":
-            return ""
-        if taker is not None and module.path(taker.func) in _START:
-            return "starts_later" if in_function else "module_code"
-        return "starts_later" if self._is_one_of_several(node) else self._otherwise(node)
+        node, later = self.awaited, ""
+        while (taker := self._taker(node)) is not None:
+            path = self.module.path(taker.func)
+            if getattr(taker.func, "attr", "") == "run_until_complete":
+                return ""
+            if path != "asyncio.wait_for":
+                return "starts_later" if path in _START else "stored"
+            node, later = taker, "starts_later" if _WAITS_FOR_A_TASK else ""
+        match self.module.parent(node):
+            case ast.Await():
+                return later
+            case ast.Return() | ast.Lambda():
+                return "returned"
+            case ast.Expr():
+                return "not_awaited"
+            case _:
+                return "stored"
 
     def _awaited_in_next_statement(self) -> ast.Name | None:
         """Return the name in `future = gather(...)`, `await future`, if nothing else is done."""
@@ -108,55 +110,13 @@ class Gather(Use):
         if len(reads) != 1 or len(variable.scope.bindings[variable.name]) != 1:
             return None
         first = following[0]
-        while isinstance(first, ast.Try) or (
-            isinstance(first, ast.AsyncWith)
-            and all(flow.called(one.context_expr) == "timeout" for one in first.items)
-        ):
+        while isinstance(first, ast.Try):
             first = first.body[0]
         return reads[0] if module.comes_first(reads[0], first) else None
 
     def _taker(self, node: ast.AST) -> ast.Call | None:
-        """Return the call whose first argument a node is, or the one that is named as it."""
+        """Return the call that is given a node, by itself or among others."""
         above = self.module.parent(node)
-        match above:
-            case ast.Call(args=[first, *_]) if first is node:
-                return above
-            case ast.keyword(arg=name) if name in _KEYWORDS:
-                call = self.module.parent(above)
-                return call if isinstance(call, ast.Call) and not call.args else None
-            case _:
-                return None
-
-    def _is_one_of_several(self, node: ast.AST) -> bool:
-        """Tell whether it is one of the awaitables of a call that takes several."""
-        module = self.module
-        above = module.parent(node)
-        if isinstance(above, ast.List | ast.Tuple | ast.ListComp | ast.GeneratorExp):
-            node, above = above, module.parent(above)
-        if isinstance(above, ast.Starred):
-            node, above = above, module.parent(above)
-        return (
-            isinstance(above, ast.Call)
-            and node in above.args
-            and module.path(above.func) in _SEVERAL
-        )
-
-    def _otherwise(self, node: ast.AST) -> str:  # noqa: PLR0911 - one for each reason
-        above = self.module.parent(node)
-        inside = (above, *self.module.around(above))
-        match above:
-            case ast.Attribute():
-                return "asked"
-            case ast.Yield() | ast.YieldFrom():
-                return "yielded"
-            case ast.Return() | ast.Lambda():
-                return "returned"
-            case ast.Expr():
-                return "not_awaited"
-            case ast.Call() | ast.keyword() | ast.List() | ast.Set() | ast.Tuple() | ast.Starred():
-                calls = [one for one in inside[:3] if isinstance(one, ast.Call)]
-                if any(self.module.path(one.func) == "asyncio.wait" for one in calls):
-                    return "waited"
-                return "passed_on" if calls else "stored"
-            case _:
-                return "stored"
+        while isinstance(above, _AMONG):
+            node, above = above, self.module.parent(above)
+        return above if isinstance(above, ast.Call) and node in above.args else None

@@ -20,27 +20,24 @@ from __future__ import annotations
 import ast
 import functools
 import itertools
-import re
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from structgather._migrate import flow
-from structgather._migrate.names import Comprehension
-from structgather._migrate.text import Edit
+from structgather._migrate.module import parse
+from structgather._migrate.text import Edit, edited
 from structgather._migrate.uses import Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from structgather._migrate.module import Module
+    from structgather._migrate.names import Variable
 
 AS_COMPLETED = "asyncio.as_completed"
 
 For: TypeAlias = ast.For | ast.AsyncFor
 
-# What the item of `async for`, a Future that is done, has in common with an outcome.
-_COMMON = {"result", "exception", "cancelled", "done"}
-_DIRECTIVE = re.compile(r"#\s*(type|noqa|nosec|pragma|pylint|pyright|mypy|fmt|ruff|isort)\b")
-_WIDE = {"BaseException", "CancelledError"}
+_WIDE = {"", "BaseException", "CancelledError"}
 _LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 
@@ -60,45 +57,55 @@ class Loop(Use):
     @functools.cached_property
     def may_differ(self) -> bool:
         """Whether a failure leaves the loop."""
-        return not isinstance(self.loop.body[0], ast.Try | ast.TryStar)
+        return not self._tries
+
+    @property
+    def arguments(self) -> bool:
+        """Whether it has arguments that asyncio does not take."""
+        inputs = [*self.call.args, *(one.value for one in self.call.keywords if one.arg == "fs")]
+        one = len(inputs) == 1 and not isinstance(inputs[0], ast.Starred)
+        return not one or not self.keywords <= {"timeout", "fs"}
 
     @functools.cached_property
-    def fate(self) -> str:  # noqa: PLR0911 - one for each reason
+    def fate(self) -> str:
         """Why it is no loop that can become a block, as a rule is named; empty if it can."""
-        loop = self.module.parent(self.call)
-        if not isinstance(loop, For) or loop.iter is not self.call:
+        loop, names = self.module.parent(self.call), self.module.names
+        function = self.module.function(self.call)
+        is_loop = isinstance(loop, For) and loop.iter is self.call
+        if not is_loop or not isinstance(function, ast.AsyncFunctionDef):
             return "not_a_loop"
-        if not self._arguments_fit():
-            return "arguments"
-        if self._lists_one_twice():
-            return "twice"
-        function = self.module.function(loop)
-        if not isinstance(function, ast.AsyncFunctionDef):
-            return "not_async"
         if any(isinstance(node, ast.Yield) for node in self.module.own(loop)):
             return "generator"
-        names = self.module.names
-        variable = names.variable(loop.target) if isinstance(loop.target, ast.Name) else None
+        target = self.loop.target
+        variable = names.variable(target) if isinstance(target, ast.Name) else None
         if variable is None or variable.scope.node is not function:
-            return "item_kept"  # by another function, or the module
-        inside = set(ast.walk(function))
-        uses = [
-            name
-            for name in names.by_name[variable.name]
-            if isinstance(name.ctx, ast.Load)
-            and name in inside
-            and self._is_reached(name, loop)
-            and self._is_item(name, loop)
-        ]
-        return self._fate_of_item(loop, uses)
+            return "item"  # other functions may use it, or the module
+        match [self.module.parent(name) for name in self._uses_of_item(variable)]:
+            case [ast.Await() as awaited] if self.module.comes_first(awaited, self._first):
+                return "try" if self._is_handled else ""
+            case _:
+                return "item"
 
     @property
-    def has_finally(self) -> bool:
+    def layout(self) -> bool:
+        """Whether its text can't be indented: what is in the loop would be read as another."""
+        text, loop = self.module.text, self.loop
+        after = edited(text.text, rewrite(self.module, [loop], "as_completed_scoped"))
+        try:
+            nodes = list(ast.walk(parse(after)))
+        except (SyntaxError, ValueError):
+            return True
+        blocks = [node for node in nodes if isinstance(node, ast.AsyncWith)]
+        moved = [one for block in blocks if block.lineno == loop.lineno for one in block.body]
+        return [_content(loop)] != [_content(one) for one in moved if isinstance(one, For)]
+
+    @property
+    def in_finally(self) -> bool:
         """Whether the await stands in a `try` with a `finally`."""
-        return any(one.finalbody for one in _tries(self.loop))
+        return any(one.finalbody for one in self._tries)
 
     @property
-    def leaves_rest_running(self) -> bool:
+    def left_early(self) -> bool:
         """Whether cancelling the rest would stop what runs on today, though nothing failed."""
         if flow.belong_to_others(self.module, self.call, self.children):
             return True
@@ -106,111 +113,55 @@ class Loop(Use):
         return not all(
             any(flow.cancelled(self.module, part, names) for part in self._on_the_way(node))
             for node in self.module.own(self.loop)
-            if isinstance(node, ast.Return) or (isinstance(node, ast.Break) and self._leaves(node))
+            if isinstance(node, ast.Return) or (isinstance(node, ast.Break) and self._is_left(node))
         )
+
+    @functools.cached_property
+    def _tries(self) -> list[ast.Try | ast.TryStar]:
+        """The `try` statements with which the body begins, from the outside in."""
+        found: list[ast.Try | ast.TryStar] = []
+        statement = self.loop.body[0]
+        while isinstance(statement, ast.Try | ast.TryStar):
+            found.append(statement)
+            statement = statement.body[0]
+        return found
 
     @property
-    def is_in_the_way(self) -> bool:
-        """Whether the text can't be indented, or the loop's line can't be split."""
-        loop, call, text = self.loop, self.call, self.module.text
-        header = text.text[text.start(loop) : text.start(call)]
-        keyword = "async for" if isinstance(loop, ast.AsyncFor) else "for"
-        if header.split() != [*keyword.split(), text.of(loop.target), "in"]:
-            return True
-        if not text.text[text.end(call) :].lstrip(" \t").startswith(":"):
-            return True
-        _, line = text.logical_line(loop.lineno)
-        comments = text.comments(text.end(call), text.line_start(line + 1))
-        if any(_DIRECTIVE.match(comment) for comment in comments):
-            return True  # the tool would look on another line
-        first, last = (call.end_lineno or 0) + 1, loop.end_lineno or 0
-        outer = text.indent(loop.lineno)
-        return any(
-            max(start + 1, first) <= min(end, last) for start, end in text.strings_of_many_lines
-        ) or any(
-            # Tabs and spaces may be mixed so that two margins are as wide, but not the same.
-            first <= start <= last and not text.indent(start).startswith(outer)
-            for start, _ in text.logical_lines
-        )
+    def _first(self) -> ast.stmt:
+        """The statement with which the body begins, in what it tries."""
+        return self._tries[-1].body[0] if self._tries else self.loop.body[0]
 
-    def _arguments_fit(self) -> bool:
-        inputs = [*self.call.args, *(one.value for one in self.call.keywords if one.arg == "fs")]
-        one = len(inputs) == 1 and not isinstance(inputs[0], ast.Starred)
-        return one and self.keywords <= {"timeout", "fs"}
-
-    def _lists_one_twice(self) -> bool:
-        inputs = self.call.args[0] if self.call.args else self.call.keywords[0].value
-        if not isinstance(inputs, ast.List | ast.Tuple):
-            return False
-        names = [node.id for node in inputs.elts if isinstance(node, ast.Name)]
-        return len(names) > len(set(names))
-
-    def _is_reached(self, name: ast.Name, loop: For) -> bool:
-        """Tell whether a name may be read once the loop has begun, or an iteration later."""
-        around = list(self.module.around(name))
-        rounds = [one for one in self.module.around(loop) if isinstance(one, For | ast.While)]
-        return name.lineno >= loop.body[0].lineno or any(above in around for above in rounds)
-
-    def _is_item(self, name: ast.Name, loop: For) -> bool:
-        """Tell whether a name may stand for the item: not where it is bound to something else."""
-        around = list(self.module.around(name))
-        for above in around:
-            if above is loop:
-                break
-            targets = [above.target] if isinstance(above, For) else []
-            if isinstance(above, Comprehension):
-                targets = [generator.target for generator in above.generators]
-            if any(_binds(target, name.id) for target in targets):
-                return False
-        return not self._is_rebound_before(name, loop, around)
-
-    def _is_rebound_before(self, name: ast.Name, loop: For, around: list[ast.AST]) -> bool:
-        """Tell whether `item = await item` comes first in the body, and the name is read later."""
-        first = loop.body[0]
-        for one in _tries(loop):
-            first = one.body[0]
-            aside = [*one.handlers, *one.finalbody]
-            if any(above in aside for above in around) or not all(
-                isinstance(handler.body[-1], _LEAVING) for handler in one.handlers
-            ):
-                return False
-        match first:
-            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name.id:
-                return name not in set(ast.walk(value))
+    def _uses_of_item(self, variable: Variable) -> list[ast.Name]:
+        """List where the item is used: not where its variable is bound to something else."""
+        uses = [name for name in self.module.names.reads(variable) if self._is_item(name)]
+        handlers = [handler for one in self._tries for handler in one.handlers]
+        match self._first:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == variable.name:
+                # `item = await item`
+                if all(isinstance(handler.body[-1], _LEAVING) for handler in handlers):
+                    aside = (
+                        part for one in self._tries for part in (*one.handlers, *one.finalbody)
+                    )
+                    kept = {node for part in (value, *aside) for node in ast.walk(part)}
+                    return [use for use in uses if use in kept]
             case _:
-                return False
+                pass
+        return uses
 
-    def _fate_of_item(self, loop: For, uses: list[ast.Name]) -> str:
-        """Tell why an outcome can't be the item."""
-        if isinstance(loop, ast.AsyncFor):
-            return "" if all(self._fits_outcome(name) for name in uses) else "item_kept"
-        awaits = [one for name in uses if isinstance(one := self.module.parent(name), ast.Await)]
-        if len(uses) != 1 or len(awaits) != 1:
-            return "order" if len(awaits) == len(uses) else "item_kept"
-        timed = any(
-            keyword.arg == "timeout"
-            and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
-            for keyword in self.call.keywords
-        )
-        statement = loop.body[0]
-        for one in _tries(loop):
-            statement = one.body[0]
-            guarded = awaits[0] in (node for part in one.body for node in ast.walk(part))
-            if guarded and one.handlers and (timed or any(map(_is_wide, one.handlers))):
-                return "try"
-        return "" if self.module.comes_first(awaits[0], statement) else "order"
+    def _is_item(self, name: ast.Name) -> bool:
+        """Tell whether a name may stand for the item of this loop, not for that of another."""
+        for above in self.module.around(name):
+            if isinstance(above, For) and name.id in _names(above.target):
+                return above is self.loop and name not in set(ast.walk(self.loop.iter))
+        return name.lineno > self.loop.lineno
 
-    def _fits_outcome(self, name: ast.Name) -> bool:
-        match self.module.parent(name):
-            case ast.Await():
-                return True
-            case ast.Attribute(attr=attribute):
-                return attribute in _COMMON
-            case _:
-                return False
+    @property
+    def _is_handled(self) -> bool:
+        """Whether what the loop raises now is handled around the await."""
+        handlers = [handler for one in self._tries for handler in one.handlers]
+        return any("timeout" in self.keywords or _is_wide(handler) for handler in handlers)
 
-    def _leaves(self, node: ast.Break) -> bool:
-        """Tell whether a `break` is the loop's own."""
+    def _is_left(self, node: ast.Break) -> bool:
         around = self.module.around(node)
         return next(one for one in around if isinstance(one, For | ast.While)) is self.loop
 
@@ -225,110 +176,46 @@ class Loop(Use):
                 yield from above.finalbody
 
 
-def _binds(target: ast.expr, name: str) -> bool:
-    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(target))
+def _content(loop: For) -> list[str]:
+    return [ast.dump(one) for one in (loop.target, *loop.body, *loop.orelse)]
 
 
-def _tries(loop: For) -> list[ast.Try | ast.TryStar]:
-    """List the `try` statements with which the body of a loop begins, from the outside in."""
-    found: list[ast.Try | ast.TryStar] = []
-    statement = loop.body[0]
-    while isinstance(statement, ast.Try | ast.TryStar):
-        found.append(statement)
-        statement = statement.body[0]
-    return found
+def _names(target: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
 def _is_wide(handler: ast.ExceptHandler) -> bool:
     """Tell whether a handler may catch the caller's cancellation."""
     if handler.type is None:
         return True
-    kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    names = [
-        kind.attr if isinstance(kind, ast.Attribute) else getattr(kind, "id", "") for kind in kinds
-    ]
-    return not all(name and name not in _WIDE for name in names)
+    return any(
+        flow.name_of(kind) in _WIDE for kind in getattr(handler.type, "elts", [handler.type])
+    )
 
 
 # How it is rewritten.
 
 
-class _Deeper(NamedTuple):
-    """Lines that get deeper: all that stands in the block of a `for`, and the `async for`."""
-
-    first: int
-    last: int
-    #: Indentation of the `for`.
-    outer: str
-    #: What is added to it.
-    unit: str
-
-    def holds(self, number: int) -> bool:
-        return self.first <= number <= self.last
-
-
 def rewrite(module: Module, loops: list[For], function: str) -> list[Edit]:
     """Return the edits for all these loops, one of which may stand in another."""
-    ordered = sorted(loops, key=lambda loop: loop.lineno)
-    deeper = [_deeper(module, loop) for loop in ordered]
+    text, names = module.text, module.names
+    several = itertools.chain(["outcomes"], (f"outcomes_{number}" for number in itertools.count(2)))
+    free = (name for name in several if not (names.bindings(name) or name in names.by_name))
+    variables = list(itertools.islice(free, len(loops)))
     edits: list[Edit] = []
-    for loop, lines in zip(ordered, deeper, strict=True):
-        around = [one for one in deeper if one is not lines and one.holds(loop.lineno)]
-        edits += _header(module, loop, function, lines, around)
-    text = module.text
-    for lines in deeper:
-        for number in range(lines.first, lines.last + 1):
-            if text.line(number).strip() and text.indent(number).startswith(lines.outer):
-                at = text.indent_start(number) + len(lines.outer)
-                edits.append(Edit(at, at, lines.unit))
+    for loop in loops:
+        call, first = cast("ast.Call", loop.iter), loop.iter.end_lineno or 0
+        outer = text.indent(loop.lineno)
+        unit = text.indent(loop.body[0].lineno).removeprefix(outer)
+        depth = sum(above in loops for above in module.around(loop))
+        line = f"async for {text.of(loop.target)} in {variables[depth]}"
+        margin = text.newline(first) + outer + unit * (depth + 1)
+        edits.append(Edit(text.start(loop), text.end(call.func), f"async with {function}"))
+        fs = [text.start(keyword) for keyword in call.keywords if keyword.arg == "fs"]
+        edits += [Edit(at, at + len("fs"), "aws") for at in fs]
+        edits.append(Edit(text.end(call), text.end(call), f" as {variables[depth]}:{margin}{line}"))
+        for number in range(first + 1, (loop.end_lineno or 0) + 1):
+            if text.line(number).startswith(outer) and not text.is_blank(number):
+                at = text.line_start(number) + len(outer)
+                edits.append(Edit(at, at, unit))
     return edits
-
-
-def _fresh(module: Module, depth: int) -> str:
-    """Find a name that the module does not use; loops in loops get different ones."""
-    free = (
-        name
-        for number in itertools.count(1)
-        if (name := f"outcomes_{number}" if number > 1 else "outcomes") not in module.names.by_name
-        and not module.names.bindings(name)
-    )
-    return next(itertools.islice(free, depth, None))
-
-
-def _deeper(module: Module, loop: For) -> _Deeper:
-    text = module.text
-    outer = text.indent(loop.lineno)
-    header = loop.iter.end_lineno or 0
-    inner = text.indent(loop.body[0].lineno)
-    on_one_line = loop.body[0].lineno <= text.logical_line(header)[1]
-    unit = ("\t" if "\t" in outer else "    ") if on_one_line else inner[len(outer) :]
-    last = loop.end_lineno or 0
-    # Comments that follow the block are still in it, as far as a reader is concerned.
-    number = last + 1
-    while (line := text.line(number)).strip() == "" or line.lstrip().startswith("#"):
-        if not line:
-            break
-        if line.strip():
-            if len(text.indent(number)) <= len(outer):
-                break
-            last = number
-        number += 1
-    return _Deeper(header + 1, last, outer, unit)
-
-
-def _header(
-    module: Module, loop: For, function: str, lines: _Deeper, around: list[_Deeper]
-) -> Iterator[Edit]:
-    text, call = module.text, loop.iter
-    assert isinstance(call, ast.Call)  # noqa: S101 - a loop that was judged
-    name = _fresh(module, len(around))
-    margin = lines.outer
-    for outside in reversed(around):
-        margin = outside.outer + outside.unit + margin[len(outside.outer) :]
-    newline = text.newline(call.end_lineno or 0)
-    again = f"{newline}{margin}{lines.unit}async for {text.of(loop.target)} in {name}"
-    yield Edit(text.start(loop), text.end(call.func), f"async with {function}")
-    for keyword in call.keywords:
-        if keyword.arg == "fs":
-            yield Edit(text.start(keyword), text.start(keyword) + len("fs"), "aws")
-    yield Edit(text.end(call), text.end(call), f" as {name}:{again}")

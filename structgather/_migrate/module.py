@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import itertools
 import warnings
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeAlias, final
 
-from structgather._migrate.names import Comprehension, Function, FunctionDef, Names
+from structgather._migrate.names import SOMETHING, Comprehension, Function, FunctionDef, Names
 from structgather._migrate.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Dotted: TypeAlias = tuple[str, ...]
 
 
 def parse(text: str | bytes) -> ast.Module:
@@ -23,17 +25,6 @@ def parse(text: str | bytes) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text)
-
-
-def compiles(text: str | bytes) -> bool:
-    """Tell whether a text is a whole module: more than its grammar must be right for that."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            compile(text, "<module>", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return False
-    return True
 
 
 @final
@@ -89,7 +80,21 @@ class Module:
 
     def path(self, node: ast.expr) -> str:
         """Return the dotted path that an expression stands for; empty if that is not certain."""
-        return self.names.path(node)
+        paths = self.names.paths(node)
+        return paths.pop() if len(paths) == 1 else SOMETHING
+
+    def dotted(self, node: ast.expr) -> Dotted:
+        """Return the dotted name that an expression stands for, as far as it is known."""
+        path = self.path(node)
+        if path != SOMETHING:
+            return tuple(path.strip(".").split("."))
+        match node:
+            case ast.Name(id=name):
+                return (name,)
+            case ast.Attribute(value=owner, attr=name):
+                return (*self.dotted(owner), name)
+            case _:
+                return ()
 
     def uses(self, *functions: str) -> Iterator[tuple[ast.expr, str]]:
         """Yield each expression that stands for one of these paths, or may do so."""

@@ -6,14 +6,11 @@ import ast
 import re
 from typing import TYPE_CHECKING, NamedTuple, final
 
-from structgather._migrate.module import Module
-from structgather._migrate.names import SOMETHING
+from structgather._migrate.module import Dotted, Module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from structgather._migrate.files import Source
 
 # What a text holds that takes one of these names from another module than asyncio, or replaces it.
 _TELLS = re.compile(
@@ -22,7 +19,7 @@ _TELLS = re.compile(
     r"|from\s+(?!asyncio\b)\S+\s+import\s*(\([^()]*?|[^()\n]*?)\b(asyncio|gather|as_completed)\b"
 )
 _DOTTED = re.compile(r"\w+(\.\w+)+")
-_REPLACERS = {"multiple", "object", "patch", "setattr", "spy", "stub"}
+_REPLACERS = {"object", "patch", "setattr", "spy", "stub"}
 _FUNCTIONS = {"as_completed", "gather"}
 
 
@@ -39,22 +36,18 @@ class Outside(NamedTuple):
         return not self.kept.isdisjoint({name, "*"})
 
 
-Dotted = tuple[str, ...]
-
-
 @final
 class Project:
     """What is taken and replaced, by dotted names that end in the name of a module and a name."""
 
-    def __init__(self, sources: Iterable[Source]) -> None:
+    def __init__(self, texts: Iterable[str]) -> None:
         self._taken: set[Dotted] = set()
-        self._imported: set[tuple[Dotted, str]] = set()
         self._replaced: set[Dotted] = set()
         #: Modules that are imported by a file that replaces asyncio's own function.
         self._exposed: dict[str, set[Dotted]] = {}
-        for source in sources:
-            if _TELLS.search(source.text):
-                self._read(source.text)
+        for text in texts:
+            if _TELLS.search(text):
+                self._read(text)
 
     def around(self, path: Path) -> Outside:
         """Return what the other files have to do with one."""
@@ -67,7 +60,6 @@ class Project:
             if any(_is_module(parts, module) for module in modules):
                 replaced.add(function)
         kept = {rest[0] for rest in (*_of_module(self._taken, parts), *found)}
-        kept |= {name for module, name in self._imported if _is_module(parts, module)}
         return Outside(frozenset(kept), frozenset(replaced))
 
     def _read(self, text: str) -> None:
@@ -77,47 +69,34 @@ class Project:
             return
         imported: set[Dotted] = set()
         for statement in module.names.imports:
-            for alias in statement.names:
-                base = getattr(statement, "module", None)
-                start = tuple(base.split(".")) if base else ()
-                imported.add((*start, *alias.name.split(".")))
-                if isinstance(statement, ast.ImportFrom):
-                    imported.add(start)
-                    self._imported.add((start, alias.name))
-        self._taken.update(
-            dotted
-            for attribute in module.names.attributes
-            if isinstance(attribute.ctx, ast.Load) and (dotted := _dotted(module, attribute))
-        )
-        for dotted in replaced_in(module):
+            base = getattr(statement, "module", None)
+            start = tuple(base.split(".")) if base else ()
+            imported |= {(*start, *alias.name.split(".")) for alias in statement.names} | {start}
+            if isinstance(statement, ast.ImportFrom):
+                self._taken.update((*start, alias.name) for alias in statement.names)
+        loaded = (node for node in module.names.attributes if isinstance(node.ctx, ast.Load))
+        self._taken.update(map(module.dotted, loaded))
+        for _, dotted in replaced_in(module):
             self._replaced.add(dotted)
             if dotted[0] == "asyncio" and dotted[-1] in _FUNCTIONS:
                 self._exposed.setdefault(f"asyncio.{dotted[-1]}", set()).update(imported)
 
 
-def replaced_in(module: Module) -> Iterator[Dotted]:
-    """Yield the dotted name of everything that a file replaces, as tests do."""
+def replaced_in(module: Module) -> Iterator[tuple[ast.expr, Dotted]]:
+    """Yield the dotted name of everything that a file replaces, as tests do, and where it does."""
     for call in module.names.calls:
-        match call:
-            case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in _REPLACERS:
-                pass
-            case ast.Call(args=[owner, *_]) if module.path(owner) == "asyncio":
-                name = (
-                    "object" if getattr(call.func, "id", "") not in {"getattr", "hasattr"} else ""
-                )
-            case _:
-                continue
-        strings = [_string(module, argument) for argument in call.args[:2]]
-        if strings and _DOTTED.fullmatch(strings[0]):
-            yield tuple(strings[0].split("."))
-            for keyword in call.keywords:  # patch.multiple("pkg.mod", gather=...)
-                if name == "multiple" and keyword.arg:
-                    yield (*strings[0].split("."), keyword.arg)
-        elif name and len(strings) > 1 and strings[1].isidentifier():
-            yield (*_dotted(module, call.args[0]), strings[1])
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        owner = call.args[0] if call.args else None
+        is_asyncio = owner is not None and module.path(owner) == "asyncio"
+        if name in _REPLACERS or (is_asyncio and name not in {"getattr", "hasattr"}):
+            strings = [_string(module, argument) for argument in call.args[:2]]
+            if strings and _DOTTED.fullmatch(strings[0]):
+                yield call.args[0], tuple(strings[0].split("."))
+            elif owner is not None and len(strings) > 1 and strings[1].isidentifier():
+                yield call.args[1], (*module.dotted(owner), strings[1])
     for attribute in module.names.attributes:
-        if isinstance(attribute.ctx, ast.Store) and (dotted := _dotted(module, attribute)):
-            yield dotted
+        if isinstance(attribute.ctx, ast.Store) and (dotted := module.dotted(attribute)):
+            yield attribute, dotted
 
 
 def _string(module: Module, node: ast.expr) -> str:
@@ -132,24 +111,8 @@ def _string(module: Module, node: ast.expr) -> str:
             return "".join(_string(module, part) for part in parts)
         case ast.FormattedValue(value=inner):
             return _string(module, inner)
-        case ast.BinOp(left=one, right=other):
-            return _string(module, one) + _string(module, other)
         case _:
             return ""
-
-
-def _dotted(module: Module, node: ast.expr) -> Dotted:
-    """Return the dotted name that an expression stands for, as far as it is known."""
-    path = module.path(node)
-    if path != SOMETHING:
-        return tuple(path.strip(".").split("."))
-    match node:
-        case ast.Name(id=name):
-            return (name,)
-        case ast.Attribute(value=owner, attr=name):
-            return (*_dotted(module, owner), name)
-        case _:
-            return ()
 
 
 def _is_module(parts: Dotted, dotted: Dotted) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import textwrap
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,20 @@ if TYPE_CHECKING:
     from structgather._migrate.rewrite import Rewritten
 
 CHANGE = """\
-What changes: when a child fails, gather_structured cancels its siblings, waits until they have
-finished, and raises the same exception. asyncio.gather lets them run on.
+What changes: when a child (one of the awaitables) fails, gather_structured cancels the others, its
+siblings, waits until they have finished, and raises the same exception. asyncio.gather raises it at
+once, and lets the siblings continue.
 """
+_TITLES = (
+    (Verdict.MOVED, False, "Moved; review these"),
+    (
+        Verdict.DECIDE,
+        False,
+        "To decide: not moved, as the program may behave differently after a failure",
+    ),
+    (Verdict.LEFT, False, "Not moved"),
+    (Verdict.MOVED, True, "Hints, about the code as it was"),
+)
 _LONGEST = 80  # of a source line that is shown
 
 
@@ -68,8 +80,11 @@ class File:
         """Return where a finding is, with its line."""
         assert self.rewritten is not None  # noqa: S101 - it has findings
         text = self.rewritten.after if self.written else self.rewritten.before
-        line = split_lines(text)[finding.line - 1].strip()
-        shown = line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+        lines = iter(split_lines(text)[finding.line - 1 :])
+        shown = next(lines).strip()
+        while shown.endswith(("(", "[")) and (line := next(lines, "")):
+            shown += line.strip()
+        shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
         return f"    {self.path}:{finding.line}:{finding.column}: {shown}\n"
 
 
@@ -93,16 +108,7 @@ class Report:
                     yield f"{piece}\n"
         if not (diff or written) and (moved := "".join(self._moved())):
             yield f"Can be moved:\n\n{moved}\n"
-        for verdict, is_hint, title in (
-            (Verdict.MOVED, False, "Moved, and worth a look"),
-            (
-                Verdict.DECIDE,
-                False,
-                "Decide: not moved, since the behavior after a failure may differ",
-            ),
-            (Verdict.LEFT, False, "Not moved"),
-            (Verdict.MOVED, True, "Hints, about the code as it was"),
-        ):
+        for verdict, is_hint, title in _TITLES:
             if piece := "".join(self._reasons(verdict, is_hint=is_hint)):
                 yield f"{title}:\n\n{piece}"
         for file in self.files:
@@ -120,16 +126,15 @@ class Report:
 
     def _reasons(self, verdict: Verdict, *, is_hint: bool) -> Iterator[str]:
         """Yield each reason, the most frequent first, with the places."""
-        found: dict[str, list[str]] = {}
-        rules: dict[str, Rule] = {}
+        found: dict[Rule, list[str]] = {}
         for file in self.files:
             for finding in file.findings:
                 rule = finding.rule
                 if rule is not None and finding.verdict is verdict and rule.is_hint is is_hint:
-                    rules[rule.name] = rule
-                    found.setdefault(rule.name, []).append(file.place(finding))
-        for name, places in sorted(found.items(), key=lambda item: -len(item[1])):
-            yield f"  {rules[name].reason}\n  Instead: {rules[name].recipe}\n"
+                    found.setdefault(rule, []).append(file.place(finding))
+        for rule, places in sorted(found.items(), key=lambda item: -len(item[1])):
+            for text in (rule.reason, f"What to do: {rule.recipe}"):
+                yield f"{textwrap.fill(text, 98, initial_indent='  ', subsequent_indent='  ')}\n"
             yield from places
             yield "\n"
 
@@ -147,6 +152,8 @@ class Report:
             f"{_number(len(self.files), 'file')}, {uses} of asyncio.gather and"
             f" asyncio.as_completed: {', '.join(parts)}.\n"
         )
+        if changed and not written:
+            yield "No file was changed: --write does that.\n"
         if any(not file.depends for file in changed):
             yield "Add structgather to the project's dependencies.\n"
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from structgather._migrate.uses import Use
 
 
@@ -27,14 +25,12 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A reason, and what to write instead."""
+    """A reason, and what to do about it."""
 
     name: str
     verdict: Verdict
     reason: str
     recipe: str
-    #: Tells whether the rule applies; where it is left out, the use's `fate` names the rule.
-    applies: Callable[[Any], bool] | None = None
     #: Whether it is about the code as it was, not about the move.
     is_hint: bool = False
 
@@ -52,9 +48,10 @@ class Finding:
 
 
 def judge(use: Use, rules: tuple[Rule, ...]) -> Rule | None:
-    """Return the first rule that applies to a use."""
+    """Return the first rule that applies to a use: it says so under that name."""
     for rule in rules:
-        if use.fate == rule.name if rule.applies is None else rule.applies(use):
+        applies = getattr(use, rule.name, None)
+        if use.fate == rule.name if applies is None else applies:
             return rule
     return None
 
@@ -66,14 +63,13 @@ LOOKS_INSIDE = Rule(
     "looks_inside",
     LEFT,
     "The code looks inside the Future that asyncio.gather returns; gather_structured has none.",
-    "keep the Tasks in a list of your own before you gather them",
+    "keep the Tasks in a list of your own, and look at that",
 )
 PATCHED = Rule(
     "patched",
     LEFT,
-    "asyncio's function is replaced here, or named in a string, as tests do that patch it.",
-    "patch the name under which the code under test calls structgather's function",
-    lambda use: use.is_assigned,
+    "A test, or other code, patches asyncio's function here.",
+    "patch structgather's function, under the name that the code under test calls it by",
 )
 
 _ANY_USE = (
@@ -81,162 +77,122 @@ _ANY_USE = (
     Rule(
         "value",
         LEFT,
-        "The function is passed on as a value; what calls it may want a Future.",
-        "pass structgather's function, if what it returns is only awaited",
-        lambda use: not use.is_called,
+        "The function is passed on as a value, to code that may want a Future from it.",
+        "pass structgather's function if what it returns is only awaited",
     ),
     Rule(
         "ambiguous",
         LEFT,
         "It is not certain that this is asyncio's function: the name is bound in several ways.",
-        "import asyncio once, under a name of its own",
-        lambda use: use.is_ambiguous,
+        "import asyncio once, under a name that nothing else has",
     ),
     Rule(
-        "in_string",
+        "arguments",
         LEFT,
-        "The call stands in an f-string.",
-        "take it out of the string",
-        lambda use: use.is_in_string,
-    ),
-    Rule(
-        "loop_argument",
-        LEFT,
-        "loop= is an argument that asyncio removed in Python 3.10.",
-        "leave it out: the running loop is used",
-        lambda use: "loop" in use.keywords,
+        "It has arguments that asyncio does not take; loop= was removed in Python 3.10.",
+        "leave out loop=; look up what others were meant to do",
     ),
 )
+_LAYOUT = Rule(
+    "layout",
+    LEFT,
+    "It stands in an f-string, or a comment or a string would be changed or misplaced.",
+    "move it by hand",
+)
+_REPLACED = Rule(
+    "replaced",
+    LEFT,
+    "A test patches this name, and would no longer reach the call.",
+    "patch gather_structured or as_completed_scoped in the test, and move call and test together",
+)
 
-_AFTER_A_FAILURE = (
-    Rule(
-        "replaced",
-        LEFT,
-        "A test replaces this name, and the move would bypass what it puts there.",
-        "patch gather_structured or as_completed_scoped in the test, then move both",
-        lambda use: use.is_replaced,
-    ),
+_TASKS_OF_OTHERS = Rule(
+    "tasks_of_others",
+    DECIDE,
+    "Other code holds these awaitables (in an attribute, a global, ...): it would find them"
+    " cancelled.",
+    "gather_structured(...) if they may stop together;"
+    " gather_structured(*map(asyncio.shield, tasks)) lets them continue",
+)
+_BEFORE_A_FAILURE = (
     Rule(
         "teardown",
         DECIDE,
-        "This closes things, and today one failure does not keep the others from being closed.",
-        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
-        lambda use: use.closes,
+        "This is cleanup (close, stop, `finally`, ...): a failure would cancel the rest.",
+        "(await gather_structured(..., return_exceptions=True)).raise_failures() lets all of it"
+        " finish, then raises the failures as a group",
     ),
     Rule(
         "cancelled_before",
         DECIDE,
-        "The Tasks have been cancelled; when one has finished, the others' cleanup would be, too.",
+        "These Tasks have been cancelled: the first to finish would cut the others' cleanup short.",
         "gather_structured(..., return_exceptions=True) waits for all of them",
-        lambda use: use.has_cancelled_tasks,
     ),
-    Rule(
-        "tasks_of_others",
-        DECIDE,
-        "The Tasks or Futures belong to other code, and would be cancelled under it.",
-        "gather_structured(...) if they are to stop together, or else asyncio.shield(...) of each",
-        lambda use: use.has_tasks_of_others,
-    ),
+)
+_AFTER_A_FAILURE = (
     Rule(
         "used_after",
         DECIDE,
         "The Tasks are used after a failure, and would have been cancelled by then.",
-        "gather_structured(...) if they may be cancelled, or else asyncio.shield(...) of each",
-        lambda use: use.has_tasks_used_after,
+        "gather_structured(...) if they may be cancelled;"
+        " gather_structured(*map(asyncio.shield, tasks)) lets them continue",
     ),
     Rule(
         "swallowed",
         DECIDE,
-        "The failure is caught and the program goes on, and so do the siblings today.",
-        "gather_structured(..., return_exceptions=True) lets them finish, and returns failures",
-        lambda use: use.is_survived,
+        "A failure is caught, here or by a caller, and the program continues; today the"
+        " siblings do, too.",
+        "gather_structured(...) if they may be cancelled; with return_exceptions=True they finish,"
+        " and the failures are returned as values",
     ),
 )
 
 GATHER = (
     *_ANY_USE,
-    Rule(
-        "arguments",
-        LEFT,
-        "It has arguments that asyncio does not take.",
-        "see what it was meant to do",
-        lambda use: bool(use.keywords - {"return_exceptions", None}),
-    ),
-    Rule(
-        "layout",
-        LEFT,
-        "A comment or a string would be changed or misplaced.",
-        "move it by hand",
-        lambda use: use.has_comment,
-    ),
+    _LAYOUT,
     Rule(
         "stored",
         LEFT,
-        "The Future is stored, and its children start before it is awaited.",
-        "await it where it is made, or store asyncio.create_task(gather_structured(...))",
+        "The Future of gather is stored or passed on, not awaited. Its children run already;"
+        " gather_structured is a coroutine, and starts them when it is awaited.",
+        "await it where it is made, or use asyncio.create_task(gather_structured(...))",
     ),
     Rule(
         "returned",
         LEFT,
-        "The Future is returned, and its children start before the caller awaits it.",
-        "return await gather_structured(...) from an async def, or return a Task of it",
+        "The Future of gather is returned, not awaited. Its children run already; gather_structured"
+        " is a coroutine, and starts them when the caller awaits it.",
+        "make this an async def that returns await gather_structured(...), or return"
+        " asyncio.create_task(gather_structured(...))",
     ),
     Rule(
         "not_awaited",
         LEFT,
-        "Nothing awaits the Future.",
+        "Nothing awaits the Future of gather: its children run in the background.",
         "await gather_structured(...), or keep asyncio.create_task(gather_structured(...))",
     ),
-    Rule(
-        "passed_on",
-        LEFT,
-        "The Future is passed to a function that may do more with it than await it.",
-        "await it here, or pass asyncio.create_task(gather_structured(...))",
-    ),
-    Rule(
-        "asked",
-        LEFT,
-        "Methods of the Future are used.",
-        "use those of a Task: asyncio.create_task(gather_structured(...))",
-    ),
-    Rule(
-        "waited",
-        LEFT,
-        "asyncio.wait takes Futures.",
-        "pass asyncio.create_task(gather_structured(...)), or use first_n_within",
-    ),
-    Rule(
-        "yielded",
-        LEFT,
-        "yield and yield from take a Future.",
-        "make it an async def that awaits gather_structured(...)",
-    ),
-    Rule(
-        "module_code",
-        LEFT,
-        "It stands outside any function, and nothing runs it here.",
-        "asyncio.run(...) an async def that awaits gather_structured(...)",
-    ),
+    _REPLACED,
+    *_BEFORE_A_FAILURE,
+    _TASKS_OF_OTHERS,
     *_AFTER_A_FAILURE,
     Rule(
         "starts_later",
         MOVED,
-        "The children start one loop iteration later: the function around makes a Task first.",
-        "where the first iteration counts, await gather_structured(...) itself",
+        "The children start one loop iteration later: the function around it makes a Task first.",
+        "nothing, unless the first iteration counts: then await gather_structured(...) itself",
     ),
     Rule(
         "wrapper",
         MOVED,
-        "This function wraps gather: for each of its callers, a failure cancels the siblings now.",
-        "see its callers; return_exceptions=True keeps what they have today",
-        lambda use: use.is_wrapper,
+        "This function wraps gather: for each of its callers, a failure now cancels the siblings.",
+        "review its callers; with return_exceptions=True all children finish, as today",
     ),
     Rule(
         "unseen",
         MOVED,
         "Failures were swallowed before, and still are: the result is not looked at.",
-        "(await gather_structured(..., return_exceptions=True)).raise_failures()",
-        lambda use: use.drops_failures,
+        "if they should be raised, as a group:"
+        " (await gather_structured(..., return_exceptions=True)).raise_failures()",
         is_hint=True,
     ),
 )
@@ -246,26 +202,8 @@ AS_COMPLETED = (
     Rule(
         "not_a_loop",
         LEFT,
-        "Only a loop over asyncio.as_completed(...) itself can be moved.",
-        "async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
-    ),
-    Rule(
-        "arguments",
-        LEFT,
-        "It has arguments that asyncio does not take.",
-        "see what it was meant to do",
-    ),
-    Rule(
-        "twice",
-        LEFT,
-        "The same awaitable is listed twice: asyncio yields it once, structgather refuses it.",
-        "list it once",
-    ),
-    Rule(
-        "not_async",
-        LEFT,
-        "It is not inside an async def.",
-        "async with as_completed_scoped(...) needs one",
+        "Only a loop over asyncio.as_completed(...) itself, in an async def, can be moved.",
+        "write async with as_completed_scoped(...) as outcomes: async for outcome in outcomes: ...",
     ),
     Rule(
         "generator",
@@ -274,16 +212,10 @@ AS_COMPLETED = (
         "let the consumer own the block: return the awaitables, or send outcomes through a Queue",
     ),
     Rule(
-        "item_kept",
+        "item",
         LEFT,
-        "The item is used for more than to be awaited.",
-        "an outcome has the .index of its input; look up the rest by that",
-    ),
-    Rule(
-        "order",
-        LEFT,
-        "The loop does something before it awaits the item, or awaits it on some paths only.",
-        "await the item first; as_completed_scoped yields what has finished",
+        "The loop does more with its item than to await it, once and before anything else.",
+        "await the outcome first; it has the .index of its input, by which to look up the rest",
     ),
     Rule(
         "try",
@@ -291,28 +223,23 @@ AS_COMPLETED = (
         "The handler around the await may catch the loop's own cancellation or timeout.",
         "put the try around the loop, or narrow what it catches",
     ),
-    Rule(
-        "layout",
-        LEFT,
-        "A comment or a string would be changed or misplaced.",
-        "move it by hand",
-        lambda use: use.has_comment or use.is_in_the_way,
-    ),
-    _AFTER_A_FAILURE[0],
+    _LAYOUT,
+    _REPLACED,
     Rule(
         "left_early",
         DECIDE,
-        "Where the loop is left, the rest runs on today; as_completed_scoped cancels it.",
-        "as_completed_scoped(...) if that is better, or else asyncio.shield(...) of each",
-        lambda use: use.leaves_rest_running,
+        "Where the loop is left, the other children continue today; as_completed_scoped cancels"
+        " them, also Tasks that other code holds.",
+        "as_completed_scoped(...) if that is better, or first_n_within(...) for the first results;"
+        " as_completed_scoped(map(asyncio.shield, tasks)) lets them continue",
     ),
-    *(rule for rule in _AFTER_A_FAILURE[1:] if rule.name != "tasks_of_others"),
+    *_BEFORE_A_FAILURE,
+    *_AFTER_A_FAILURE,
     Rule(
         "in_finally",
         MOVED,
-        "If the loop is cancelled while it waits, this `finally` no longer runs once more.",
-        "see that it counts only what has finished",
-        lambda use: use.has_finally,
+        "The loop now waits outside the `try`: cancelled while it waits, it skips this `finally`.",
+        "nothing, if the `finally` is about the item; move the `try` around the loop if not",
     ),
 )
 

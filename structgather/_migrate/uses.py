@@ -27,52 +27,52 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 class Use:
     """One expression that stands for one of asyncio's functions, and what is known of it."""
 
-    def __init__(self, module: Module, node: ast.expr, *, is_replaced: bool) -> None:
+    def __init__(self, module: Module, node: ast.expr, *, replaced: bool) -> None:
         above = module.parent(node)
         self.module = module
         self.node = node
         #: Whether a test replaces the name that is used.
-        self.is_replaced = is_replaced
-        #: Whether it is called, not used as a value.
-        self.is_called = isinstance(above, ast.Call) and above.func is node
+        self.replaced = replaced
+        #: Whether it is used as a value, not called.
+        self.value = not isinstance(above, ast.Call) or above.func is not node
         self.call = above if isinstance(above, ast.Call) else ast.Call(node, [], [])
         self.keywords = {keyword.arg for keyword in self.call.keywords}
 
     @property
-    def is_assigned(self) -> bool:
+    def patched(self) -> bool:
         """Whether it is replaced by an assignment."""
         return not isinstance(getattr(self.node, "ctx", None), ast.Load)
 
     @property
-    def is_ambiguous(self) -> bool:
+    def ambiguous(self) -> bool:
         """Whether it may stand for something else, too."""
         return len(self.module.names.paths(self.node)) > 1
 
     @property
-    def is_in_string(self) -> bool:
-        """Whether it stands in a string that holds expressions."""
+    def layout(self) -> bool:
+        """Whether its text can't be edited: in an f-string, or where a comment would be lost."""
         kinds = {"JoinedStr", "TemplateStr"}
-        return any(type(one).__name__ in kinds for one in self.module.around(self.node))
-
-    @property
-    def has_comment(self) -> bool:
-        """Whether a comment would be lost with the name."""
-        text = self.module.text
-        return text.has_comment(text.start(self.node), text.end(self.node))
+        in_string = any(type(one).__name__ in kinds for one in self.module.around(self.node))
+        return in_string or "#" in self.module.text.of(self.node)
 
     @functools.cached_property
     def children(self) -> flow.Trace:
         """Where the children come from."""
         return flow.trace(self.module, self.call.args or [one.value for one in self.call.keywords])
 
-    @functools.cached_property
-    def awaited(self) -> ast.AST:
-        """What raises a child's failure."""
+    @property
+    def arguments(self) -> bool:
+        """Whether it has arguments that asyncio does not take."""
         raise NotImplementedError
 
     @functools.cached_property
     def fate(self) -> str:
         """What becomes of what the call returns, as a rule is named; empty if all is well."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def awaited(self) -> ast.AST:
+        """What raises a child's failure."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -86,14 +86,14 @@ class Use:
         raise NotImplementedError
 
     @property
-    def closes(self) -> bool:
+    def teardown(self) -> bool:
         """Whether all of it ought to be done, whatever fails."""
         return self.may_differ and (
             any(_CLOSES.match(name) for name in self._called_children()) or self._is_in_cleanup()
         )
 
     @property
-    def has_cancelled_tasks(self) -> bool:
+    def cancelled_before(self) -> bool:
         """Whether the Tasks are being cancelled already, so that they are cleaning up."""
         if not self.may_differ:
             return False
@@ -107,19 +107,19 @@ class Use:
         )
 
     @property
-    def has_tasks_of_others(self) -> bool:
+    def tasks_of_others(self) -> bool:
         """Whether other code holds the Tasks."""
         return self.may_differ and flow.belong_to_others(self.module, self.call, self.children)
 
     @property
-    def has_tasks_used_after(self) -> bool:
+    def used_after(self) -> bool:
         """Whether the Tasks are used after a failure."""
         return self.may_differ and flow.used_after(
             self.module, self.call, self.children, self.failure
         )
 
     @property
-    def is_survived(self) -> bool:
+    def swallowed(self) -> bool:
         """Whether the function, or a caller in its module, goes on after a failure."""
         return self.may_differ and (
             self.failure.survived
@@ -131,24 +131,15 @@ class Use:
             if isinstance(leaf, ast.Call):
                 name = flow.called(leaf)
                 first = leaf.args[0] if name == "map" and leaf.args else leaf.func
-                yield getattr(first, "attr", getattr(first, "id", ""))
+                yield flow.name_of(first)
 
     def _is_in_cleanup(self) -> bool:
         inside: ast.AST = self.call
         for above in self.module.around(self.call):
             if isinstance(above, ast.Try | ast.TryStar) and inside in above.finalbody:
                 return True
-            if isinstance(above, FunctionDef):
-                name = _WORD.sub("_", above.name).lower()
-                if _IS_FOR_CLOSING.match(name) or self._is_behind_yield(above):
-                    return True
+            name = above.name if isinstance(above, FunctionDef) else ""
+            if _IS_FOR_CLOSING.match(_WORD.sub("_", name).lower()):
+                return True
             inside = above
         return False
-
-    def _is_behind_yield(self, function: FunctionDef) -> bool:
-        """Tell whether it is the second half of a context manager or a fixture."""
-        decorators = " ".join(ast.unparse(one) for one in function.decorator_list)
-        return ("contextmanager" in decorators or "fixture" in decorators) and any(
-            isinstance(one, ast.Yield) and one.lineno < self.call.lineno
-            for one in self.module.own(function)
-        )

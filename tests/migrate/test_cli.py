@@ -35,12 +35,13 @@ def test_without_options_it_prints_a_diff_and_touches_nothing(
     printed = capsys.readouterr().out
     diff, _, rest = printed.partition("\nNot moved:\n")
     assert (project / "app" / "moved.py").read_text() == BEFORE
-    assert diff.startswith("What changes: when a child fails,")
+    assert diff.startswith("What changes: when a child (one of the awaitables) fails,")
     assert "    app/left.py:5:12: return asyncio.gather(*a)\n" in rest
-    assert "Instead: return await gather_structured(...)" in rest
+    assert "What to do: make this an async def that returns await" in rest
     assert rest.endswith(
         "3 files, 2 uses of asyncio.gather and asyncio.as_completed: "
         "1 can be moved in 1 file, 0 to decide, 1 not moved.\n"
+        "No file was changed: --write does that.\n"
         "Add structgather to the project's dependencies.\n"
     )
     git("init", "-q")
@@ -100,6 +101,19 @@ def test_check_fails_if_anything_can_be_moved(project: Path, capsys: Printed) ->
     assert f"\nCan be moved:\n\n    {place}\n\nNot moved:\n" in printed
     assert (project / "app" / "moved.py").read_text() == BEFORE
     assert main(["migrate", "--check", "app/left.py"]) == 0
+
+
+def test_a_call_of_several_lines_is_shown_up_to_its_first_argument(
+    project: Path, capsys: Printed
+) -> None:
+    """A line that ends in an opening bracket is shown with the next one."""
+    path = project / "app" / "moved.py"
+    path.write_text(
+        BEFORE.replace("gather(*a)", "gather(\n        *[\n  one(x) for x in a\n], one(),\n    )")
+    )
+    assert main(["migrate", "--check", str(path.relative_to(project))]) == 1
+    place = "    app/moved.py:5:18: return await asyncio.gather(*[one(x) for x in a\n"
+    assert place in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -181,7 +195,7 @@ def test_json_says_all_of_it(project: Path, capsys: Printed) -> None:
         "reason": finding["reason"],
         "recipe": finding["recipe"],
     }
-    assert "Future is returned" in finding["reason"]
+    assert "is returned, not awaited" in finding["reason"]
     assert "gather_structured" in finding["recipe"]
     assert moved["changes"]
     assert moved["findings"][0]["verdict"] == "moved"

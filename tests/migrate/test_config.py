@@ -11,7 +11,7 @@ import pytest
 from migrate.project import AFTER, BEFORE, make
 
 from structgather._migrate.cli import main
-from structgather._migrate.syntax import parsed_by
+from structgather._migrate.files import parsed_by
 
 Printed = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
@@ -130,6 +130,7 @@ def test_the_projects_own_packages_come_last(project: Path, folder: str) -> None
 
 def test_a_part_of_a_namespace_may_be_of_others(project: Path) -> None:
     """It stands among other people's packages, though its name is that of the project."""
+    (project / "pyproject.toml").write_text("")
     path = project / "app" / "moved.py"
     imports = "import asyncio\n\nfrom app.store import x\nfrom yarl import URL\n\n"
     path.write_text(f"{imports}from app.other import y\n{BEFORE.partition(chr(10))[2]}")
@@ -154,17 +155,16 @@ def test_packages_on_the_way_to_a_file_are_its_own(project: Path, module: str) -
 
 
 @pytest.mark.parametrize(("tool", "key"), [("ruff", "line-length"), ("isort", "line_length")])
-def test_a_long_import_is_wrapped_at_the_projects_line_length(
+def test_a_long_call_is_wrapped_at_the_projects_line_length(
     project: Path, tool: str, key: str
 ) -> None:
-    """A line that gets longer than that becomes one line for each name."""
+    """A line that gets longer than that is split."""
     path = project / "app" / "moved.py"
-    line = "from structgather import Failed, Ok, gather_structured\n"
-    for length in (54, 53):
-        path.write_text(f"from structgather import Failed, Ok\n{BEFORE}")
+    for length in (38, 37):
+        path.write_text(BEFORE)
         (project / "pyproject.toml").write_text(f"[tool.{tool}]\n{key} = {length}\n")
         main(["migrate", "--write", "app"])
-        assert (line in path.read_text()) is (length == 54)
+        assert ("    return await gather_structured(*a)\n" in path.read_text()) is (length == 38)
 
 
 # Files that do not parse.

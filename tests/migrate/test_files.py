@@ -97,23 +97,14 @@ def test_links_in_a_folder_are_passed_over(tmp_path: Path, project: Path) -> Non
         assert (outside / "theirs.py").read_text() == BEFORE
 
 
-def test_a_repository_in_a_repository_has_its_own_rules(tree: Path) -> None:
-    """Its files are read as well, and what it ignores is not; a bare folder of its is no trap."""
+def test_a_repository_in_a_repository_is_left(tree: Path) -> None:
+    """A submodule, or another repository in a folder, is a project of its own."""
     git("init", "-q")
     (tree / ".gitignore").write_text("venv/\n__pycache__/\nbuild/\n")
     git("init", "-q", "inner")
-    (tree / "inner" / "deep").mkdir()
-    (tree / "inner" / "empty").mkdir()
-    (tree / "inner" / ".gitignore").write_text("made.py\n")
-    for name in ("inner/own.py", "inner/made.py", "inner/deep/own.py"):
-        (tree / name).write_text(BEFORE)
-    assert migrated(tree) == {
-        "a.py",
-        "sub/b.py",
-        ".hidden/c.py",
-        "inner/own.py",
-        "inner/deep/own.py",
-    }
+    (tree / "inner" / "own.py").write_text(BEFORE)
+    assert migrated(tree) == {"a.py", "sub/b.py", ".hidden/c.py"}
+    assert migrated(tree / "inner") == {"own.py"}
 
 
 def test_in_a_hook_of_gits_the_named_folder_counts(

@@ -71,14 +71,6 @@ def test_a_text_of_one_line(newline: str) -> None:
     assert after.endswith(f"await gather_structured(*aws){newline}")
 
 
-def test_an_import_in_the_last_line_goes() -> None:
-    """Where it has no end, what was before it keeps its own."""
-    after = rewrite(
-        "async def main(aws): await asyncio.gather(*aws)\nimport os\nimport asyncio"
-    ).after
-    assert after.endswith("await gather_structured(*aws)\nimport os")
-
-
 def test_a_last_line_without_an_end() -> None:
     """A line that is added before a last one without an end has the end that the first line has."""
     last = "async def main(aws): import asyncio; await asyncio.gather(*aws)"

@@ -230,10 +230,10 @@ def long() -> Plan:
     """Everything, with the longest enumerations at the end."""
     return [
         *fifo(),
-        *pairs(),
-        *four(),
         *programs(),
         *samples(),
+        *pairs(),
+        *four(),
         *racing(1, "seconds", "minutes"),
         *racing(0, "hours"),
     ]
