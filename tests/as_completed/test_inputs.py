@@ -134,7 +134,7 @@ async def test_a_generator_is_closed_on_exit() -> None:
 
 @virtual
 async def test_the_callers_cancellation_takes_precedence_over_a_generators_cleanup() -> None:
-    """The exception of the cleanup is raised only if there is no other."""
+    """The exception of the cleanup is raised if there is no other, else in its cause."""
 
     def inputs() -> Iterator[Any]:
         try:
@@ -153,8 +153,11 @@ async def test_the_callers_cancellation_takes_precedence_over_a_generators_clean
     task = asyncio.create_task(body())
     await asyncio.sleep(1.5)  # during the join
     task.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(asyncio.CancelledError) as caught:
         await task
+    cause: Any = caught.value.__cause__
+    assert cause.message == "as_completed_scoped(): the input failed"
+    assert cause.exceptions == (BROKEN,)
 
 
 # Async iterables
@@ -293,6 +296,48 @@ async def test_timeout_0_does_not_start_the_source() -> None:
             await anext(outcomes)
     assert (feed.log, now()) == ([], 0)
     feed.close()
+
+
+async def consumed_before(log: list[str], error: Exception | None = None) -> Any:
+    async def inputs() -> AsyncIterator[Any]:
+        try:
+            yield after(0, "a")
+            yield after(0, "b")
+        finally:
+            await asyncio.sleep(1)
+            log.append("closed")
+            if error is not None:
+                raise error
+
+    source = inputs()
+    await (await anext(source))
+    return source
+
+
+@pytest.mark.parametrize("timeout", [None, 0])
+@virtual
+async def test_a_source_that_was_consumed_before_is_closed(timeout: float | None) -> None:
+    """An async generator is closed although the block has not pulled it."""
+    log: list[str] = []
+    async with as_completed_scoped(await consumed_before(log), timeout=timeout):
+        assert log == []
+    assert log == ["closed"]
+
+
+@virtual
+async def test_a_source_that_was_consumed_before_and_whose_cleanup_raises() -> None:
+    """Its exception is raised if there is no other, and is in a note if there is."""
+
+    async def leave(error: Exception | None) -> None:
+        async with as_completed_scoped(await consumed_before([], BROKEN)):
+            if error is not None:
+                raise error
+
+    with pytest.raises(ValueError, match=r"^broken$"):
+        await leave(None)
+    with pytest.raises(KeyError) as caught:
+        await leave(KeyError("body"))
+    assert "the input: Traceback" in caught.value.__notes__[0]
 
 
 class Rows:

@@ -119,7 +119,7 @@ async def test_a_cancellation_of_the_body_propagates() -> None:
 @pytest.mark.parametrize("error", [None, BodyError("body")])
 @virtual
 async def test_a_cancellation_during_the_join_is_not_lost(error: Exception | None) -> None:
-    """It propagates after the join, in place of whatever else was being raised."""
+    """It propagates after the join, and the exception of the body is in its cause."""
     log: list[str] = []
 
     async def body() -> None:
@@ -135,6 +135,12 @@ async def test_a_cancellation_during_the_join_is_not_lost(error: Exception | Non
         await task
     assert (log, now()) == (["cleaned up"], 6)
     assert caught.value.__context__ is error
+    cause: Any = caught.value.__cause__
+    if error is None:
+        assert cause is None
+    else:
+        assert cause.message == "as_completed_scoped(): the body failed"
+        assert cause.exceptions == (error,)
 
 
 @virtual

@@ -12,8 +12,21 @@ import pytest
 
 from simloop.choosers import First
 from simloop.run import run as run_on
-from structgather import as_completed_scoped, gather_structured
-from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
+from structgather import (
+    Cancelled,
+    TimedOut,
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+)
+from support.each_call import (
+    CALLS,
+    Call,
+    Leave,
+    each_call,
+    each_way_to_leave,
+    with_and_without_limit,
+)
 from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after, now, run
 
@@ -298,3 +311,45 @@ async def test_an_exception_that_several_children_raise() -> None:
     assert raised_by == "gather_structured(): raised by child 0, after"
     assert "TypeError: other" in others
     assert "shared" not in others
+
+
+# A cancelled `asyncio.gather(...)` is not `cancelled()`: its exception is a CancelledError
+
+
+@each_call
+@virtual
+async def test_a_future_of_asyncio_gather_that_is_late(call: Call) -> None:
+    """It has timed out, and has not failed."""
+    (error,) = await call(asyncio.gather(forever(), forever()), child_timeout=1)
+    assert type(error) is TimeoutError
+    assert type(error.__cause__) is asyncio.CancelledError
+
+
+@virtual
+async def test_a_future_of_asyncio_gather_that_first_n_within_cancels() -> None:
+    """A loser is Cancelled and no failure; at the deadline it is TimedOut."""
+    found = await first_n_within([after(1, "a"), asyncio.gather(forever())], 1)
+    assert isinstance(found.outcomes[1], Cancelled)
+    assert found.exception_group() is None
+    found = await first_n_within([asyncio.gather(forever())], within=1)
+    assert isinstance(found.outcomes[0], TimedOut)
+
+
+@virtual
+async def test_a_future_of_asyncio_gather_beside_a_failure() -> None:
+    """It is not among the failures in the notes."""
+    with pytest.raises(ValueError, match="own") as caught:
+        await gather_structured(asyncio.gather(forever()), after(1, ValueError("own")))
+    assert caught.value.__notes__ == ["gather_structured(): raised by child 1, after"]
+
+
+@pytest.mark.parametrize("call", [*CALLS, gather_structured], ids=lambda call: call.__name__)
+@virtual
+async def test_a_future_of_asyncio_gather_whose_caller_is_cancelled(call: Any) -> None:
+    """The caller's CancelledError has no cause."""
+    task = asyncio.create_task(call(asyncio.gather(forever(), forever())))
+    await asyncio.sleep(1)
+    task.cancel("the user has left")
+    with pytest.raises(asyncio.CancelledError, match="the user has left") as caught:
+        await task
+    assert caught.value.__cause__ is None

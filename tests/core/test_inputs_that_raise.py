@@ -196,12 +196,34 @@ async def test_the_exception_of_a_generators_cleanup(leave: Any, error: Exceptio
 @pytest.mark.parametrize("leave", [leave_early, take_one])
 @virtual
 async def test_a_cancellation_takes_precedence_over_a_generators_cleanup(leave: Any) -> None:
-    """If the caller is cancelled, CancelledError is raised, not the generator's exception."""
-    task = asyncio.create_task(leave(closing_badly(OSError("not closed"))))
+    """If the caller is cancelled, CancelledError is raised; its cause has the other exception."""
+    error = OSError("not closed")
+    task = asyncio.create_task(leave(closing_badly(error)))
     await asyncio.sleep(0.5)
     task.cancel("the user has left")
-    with pytest.raises(asyncio.CancelledError, match="the user has left"):
+    with pytest.raises(asyncio.CancelledError, match="the user has left") as caught:
         await task
+    cause: Any = caught.value.__cause__
+    assert cause.message.endswith("(): the input failed")
+    assert cause.exceptions == (error,)
+
+
+@pytest.mark.parametrize("leave", [leave_early, take_one])
+@virtual
+async def test_a_bad_input_takes_precedence_over_a_generators_cleanup(leave: Any) -> None:
+    """The TypeError is raised, with the generator's exception in its notes."""
+
+    def inputs() -> Iterator[Any]:
+        try:
+            yield 42
+        finally:
+            raise OSError("not closed")
+
+    with pytest.raises(TypeError, match="child 0 must be awaitable, not an int: 42") as caught:
+        await leave(inputs())
+    (note,) = caught.value.__notes__
+    assert "further children failed:\nthe input: Traceback" in note
+    assert note.endswith("OSError: not closed")
 
 
 async def of_a_race(source: Any) -> None:

@@ -17,7 +17,7 @@ from structgather import (
     gather_structured,
 )
 from support.each_call import Call, each_call
-from support.virtual_tests import forever, virtual
+from support.virtual_tests import forever, stops_slowly, virtual
 from support.virtual_time import after, now
 
 
@@ -58,6 +58,12 @@ async def stream_busy() -> Any:
         await forever()
 
 
+async def stream_body() -> Any:
+    async with as_completed_scoped([stops_slowly([], 1.5)]):
+        await asyncio.sleep(0.5)
+        raise ValueError("could not roll back")
+
+
 async def twice() -> Any:
     return await gather_structured(first(), forever())
 
@@ -70,7 +76,7 @@ async def task_group() -> Any:
 Inner = Callable[[], Coroutine[Any, Any, Any]]
 each_inner_call = pytest.mark.parametrize(
     "inner",
-    [plain, gather, gather_returning, first, stream, stream_busy, twice, task_group],
+    [plain, gather, gather_returning, first, stream, stream_busy, stream_body, twice, task_group],
     ids=lambda inner: inner.__name__,
 )
 

@@ -20,6 +20,7 @@ from structgather import (
     gather_structured,
     warn_stuck_after,
 )
+from support.virtual_tests import forever
 from support.virtual_time import now, run, still_to_ring, timers_from_now_on
 
 
@@ -224,6 +225,33 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
         assert now() == 12
         assert still_to_ring(timers) == []
         assert len(timers) >= 3
+
+    run(main())
+
+
+async def block(*children: Coroutine[Any, Any, Any]) -> None:
+    async with as_completed_scoped(children) as outcomes:
+        await anext(outcomes)
+
+
+@pytest.mark.parametrize("call", [gather_structured, block])
+@pytest.mark.parametrize("children", [1, 2])
+def test_a_call_that_is_closed_leaves_no_timer(
+    call: Any, children: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose coroutine is closed warns about no child."""
+    warn_stuck_after(5)
+
+    async def main() -> None:
+        timers = timers_from_now_on(monkeypatch)
+        running = call(*(forever() for _ in range(children)))
+        running.send(None)
+        await asyncio.sleep(0)
+        running.close()
+        assert timers
+        assert still_to_ring(timers) == []
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     run(main())
 

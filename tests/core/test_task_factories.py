@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import traceback
 import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +20,13 @@ import pytest
 from simloop.base_loop import LoopTask
 from simloop.every_schedule import either_start
 from simloop.run import listening
-from structgather import as_completed_scoped, first_n_within, gather_structured
+from structgather import (
+    Cancelled,
+    TimedOut,
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+)
 from support.each_call import (
     CALLS,
     Call,
@@ -131,6 +138,67 @@ async def test_a_factory_that_raises_during_an_iteration() -> None:
         with pytest.raises(MemoryError, match="no more tasks"):
             await consume([after(1, "a"), forever(), forever()], got)
     assert got == ["a"]
+
+
+@each_call
+@virtual
+async def test_a_factory_that_raises_before_the_caller_is_cancelled(call: Call) -> None:
+    """The caller's CancelledError is raised after the join, and leads to the other exception."""
+    log: list[str] = []
+    task = asyncio.create_task(call(stops_slowly(log, 5), after(1, "a"), forever(), limit=2))
+    async with task_factory(raising_at(3)):
+        await asyncio.sleep(2)
+        task.cancel("the user has left")
+        with pytest.raises(asyncio.CancelledError, match="the user has left") as caught:
+            await task
+    assert (log, now(), task.cancelling()) == (["cleaned up"], 6, 1)
+    assert caught.value.__cause__ is not None
+    assert "MemoryError: no more tasks" in "".join(traceback.format_exception(caught.value))
+
+
+@each_call
+@virtual
+async def test_a_factory_that_raises_before_a_timeout(call: Call) -> None:
+    """The TimeoutError of `asyncio.timeout` is raised, and leads to the other exception."""
+    log: list[str] = []
+    async with task_factory(raising_at(3)):
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(2):
+                await call(stops_slowly(log, 5), after(1, "a"), forever(), limit=2)
+    assert (log, now()) == (["cleaned up"], 6)
+    assert "MemoryError: no more tasks" in "".join(traceback.format_exception(caught.value))
+
+
+async def add_and_raise(error: Exception) -> None:
+    async with as_completed_scoped([forever()]) as outcomes:
+        outcomes.add(forever())
+        raise error
+
+
+@virtual
+async def test_a_factory_that_raises_before_the_body_raises() -> None:
+    """The exception of the body propagates, and has the other one in its notes."""
+    error = KeyError("body")
+    async with task_factory(raising_at(2)):
+        with pytest.raises(KeyError) as caught:
+            await add_and_raise(error)
+    assert caught.value is error
+    (note,) = error.__notes__
+    assert note.startswith("as_completed_scoped(): further children failed:\nthe call: Traceback")
+    assert note.endswith("MemoryError: no more tasks")
+
+
+def raising_at(number: int) -> Factory:
+    made = 0
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made == number:
+            raise MemoryError("no more tasks")
+        return LoopTask(coroutine, loop=loop, **options)
+
+    return factory
 
 
 async def consume(children: list[Any], got: list[Any]) -> None:
@@ -440,6 +508,69 @@ async def test_a_factory_that_returns_a_future(call: Call, limit: int | None) ->
         assert await call(after(1, "a"), after(2, error), limit=limit) == ["a", error]
 
 
+def shielded(inner: Any, _loop: Any, **_: Any) -> Any:
+    shield: Any = asyncio.shield(inner)
+
+    def set_name(name: object) -> None:
+        pass  # until 3.13 a TaskGroup names what a factory returns
+
+    shield.set_name = set_name
+    return shield
+
+
+def awaited(inner: Any, loop: Any, **options: Any) -> Any:
+    async def outer() -> Any:
+        return await inner
+
+    return LoopTask(outer(), loop=loop, **options)
+
+
+@asynccontextmanager
+async def in_another_task(wrap: Callable[..., Any]) -> AsyncGenerator[None]:
+    """Run each coroutine in a Task that is not cancelled with what the factory returns."""
+    inner: list[asyncio.Task[Any]] = []
+
+    def factory(loop: Any, coroutine: Any, **options: Any) -> Any:
+        inner.append(LoopTask(coroutine, loop=loop))
+        return wrap(inner[-1], loop, **options)
+
+    async with task_factory(factory):
+        yield
+    for task in inner:
+        task.cancel()
+    await asyncio.gather(*inner, return_exceptions=True)
+
+
+@each_way_to_leave
+@pytest.mark.parametrize("wrap", [shielded, awaited])
+@virtual
+async def test_a_factory_that_runs_the_coroutine_in_another_task(leave: Leave, wrap: Any) -> None:
+    """The call does not wait for that Task; a child in it is closed."""
+    log: list[str] = []
+    async with in_another_task(wrap):
+        await leave(forever(log), forever(log))
+    assert (log, now()) == (["cancelled"] * 2, 1)
+
+
+@virtual
+async def test_another_task_that_has_not_started() -> None:
+    """A child that is cancelled before the first step of that Task is Cancelled."""
+    outcomes = as_completed_scoped([after(1, "a"), after(1, "b"), forever()], limit=2)
+    async with in_another_task(awaited), outcomes:
+        assert await (await anext(outcomes)) == "a"
+        assert await (await anext(outcomes)) == "b"
+    assert [*map(type, outcomes.undelivered)] == [Cancelled]
+
+
+@pytest.mark.parametrize("wrap", [shielded, awaited])
+@virtual
+async def test_a_late_child_in_another_task(wrap: Any) -> None:
+    """It is TimedOut."""
+    async with in_another_task(wrap):
+        found = await first_n_within([forever()], within=1)
+    assert [*map(type, found.outcomes)] == [TimedOut]
+
+
 class CustomBaseError(BaseException):
     """Not an Exception."""
 
@@ -558,15 +689,34 @@ async def test_an_eager_factory_with_a_compiled_wrapper(call: Call) -> None:
 
 @virtual
 async def test_the_first_of_two_failing_wrappers_is_raised() -> None:
-    """The first one in time, if both fail in one loop iteration."""
+    """The first one in time, if both fail in one loop iteration; the other is in its notes."""
 
     async def traced(coroutine: Any, number: int) -> Any:
         await asyncio.sleep(1)
         raise OSError(f"exporter {number}")
 
     async with task_factory(wrapping(traced)):
-        with pytest.raises(OSError, match="exporter 1"):
+        with pytest.raises(OSError, match="exporter 1") as caught:
             await gather_structured(forever(), forever())
+    note, *_ = caught.value.__notes__
+    assert note.startswith("gather_structured(): further children failed:\nthe call: Traceback")
+    assert note.endswith("OSError: exporter 2")
+
+
+@virtual
+async def test_the_first_of_two_wrappers_that_fail_after_the_child_is_raised() -> None:
+    """The other is in its notes, once."""
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        await coroutine
+        raise OSError(f"exporter {number}")
+
+    async with task_factory(wrapping(traced)):
+        with pytest.raises(OSError, match="exporter 1") as caught:
+            await gather_structured(after(1, "a"), after(1, "b"))
+    (note,) = caught.value.__notes__
+    assert note.startswith("gather_structured(): further children failed:\nthe call: Traceback")
+    assert note.endswith("OSError: exporter 2")
 
 
 @each_call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import traceback
 import types
 import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator
@@ -16,9 +17,9 @@ from simloop.choosers import First
 from simloop.every_schedule import either_start
 from simloop.loop import DeterministicLoop
 from simloop.run import listening
-from structgather import as_completed_scoped
+from structgather import _stream, as_completed_scoped, gather_structured
 from structgather._group import Waiter
-from support.each_call import Call, each_call, first, gather
+from support.each_call import CALLS, Call, each_call, first, gather
 from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after
 
@@ -48,6 +49,22 @@ async def test_an_exception_that_is_thrown_in(call: Call) -> None:
         await thrown_into(call(stops_slowly(log, 0), stops_slowly(log)), one, other)
     assert caught.value is one
     assert log == ["cleaned up"] * 2
+
+
+@pytest.mark.parametrize("call", [gather_structured, *CALLS], ids=lambda call: call.__name__)
+@pytest.mark.parametrize("children", [1, 2])
+@virtual
+async def test_an_exception_that_is_thrown_in_keeps_its_traceback(call: Any, children: int) -> None:
+    """It shows where the exception was raised first."""
+
+    def raises() -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError) as first_raised:
+        raises()
+    with pytest.raises(MemoryError) as caught:
+        await thrown_into(call(*(forever() for _ in range(children))), first_raised.value)
+    assert "raises" in [frame.name for frame in traceback.extract_tb(caught.tb)]
 
 
 @pytest.mark.parametrize("call", [gather, first])
@@ -125,6 +142,34 @@ async def test_a_call_that_is_closed(call: Call) -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert log == ["cancelled"] * 2
+
+
+async def block(log: list[str]) -> None:
+    async with as_completed_scoped([forever(log)]) as outcomes:
+        await anext(outcomes)
+
+
+@pytest.mark.parametrize("by_its_caller", [False, True])
+@virtual
+async def test_a_block_that_is_closed_is_freed(*, by_its_caller: bool) -> None:
+    """Also if its caller finishes before or after: the package keeps no reference to it."""
+    before = set(_stream._without_caller)
+    log: list[str] = []
+    running = block(log)
+
+    async def caller() -> None:
+        running.send(None)
+        await asyncio.sleep(0)
+        if by_its_caller:
+            running.close()
+
+    await asyncio.create_task(caller())
+    await asyncio.sleep(0)
+    running.close()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert log == ["cancelled"]
+    assert _stream._without_caller <= before
 
 
 @pytest.mark.parametrize("cleanups", [0, 2])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from structgather import as_completed_scoped, first_n_within, gather_structured
+from support.each_call import Call, each_call, with_and_without_limit
 from support.virtual_tests import virtual
 from support.virtual_time import after
 
@@ -239,3 +240,24 @@ async def test_an_unusual_failure_shows_the_others(odd: type[Exception]) -> None
         await gather_structured(after(1, error), fails_in_cleanup(ValueError("the other one")))
     assert caught.value is error
     assert "ValueError: the other one" in error.__notes__[-1]
+
+
+@each_call
+@with_and_without_limit
+@pytest.mark.parametrize("odd", [FalseError, EmptyError], ids=lambda odd: odd.__name__)
+@virtual
+async def test_a_task_factory_that_raises_a_false_exception(
+    call: Call, limit: int | None, odd: type[Exception]
+) -> None:
+    """The call raises it, although it is false."""
+    error = odd()
+
+    def factory(_loop: object, _coroutine: object, **_: object) -> Any:
+        raise error
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    with pytest.raises(odd) as caught:
+        await call(after(1, "a"), after(1, "b"), limit=limit)
+    loop.set_task_factory(None)
+    assert caught.value is error

@@ -1,16 +1,19 @@
-"""Event loops that are not asyncio's, and lack some of its methods."""
+"""Event loops that lack some of the methods of asyncio's, or create Tasks in their own way."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
 
+from simloop.base_loop import LoopTask
 from simloop.choosers import First
 from simloop.loop import DeterministicLoop
 from structgather import gather_structured
 from structgather._group import is_closed, replays_timers
+from support.each_call import Call, each_call
 from support.virtual_tests import stops_slowly
 from support.virtual_time import after
 
@@ -60,3 +63,49 @@ def test_a_loop_that_refuses_to_cancel_a_timer() -> None:
     with asyncio.Runner(loop_factory=lambda: Refusing(First())) as runner:  # type: ignore[abstract]
         runner.run(main())
     assert log == ["cleaned up"]
+
+
+class Eager(DeterministicLoop):
+    """Starts each Task eagerly, without a task factory."""
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        return LoopTask(coro, loop=self, eager_start=True, **options)
+
+
+async def at_once(value: str) -> str:
+    return value
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+@each_call
+def test_a_loop_that_starts_tasks_eagerly(call: Call) -> None:
+    """Children that finish in `create_task` settle, also after one that is suspended there."""
+
+    async def main() -> None:
+        assert await call(after(0, "a"), at_once("b"), at_once("c")) == ["a", "b", "c"]
+
+    with asyncio.Runner(loop_factory=lambda: Eager(First())) as runner:  # type: ignore[abstract]
+        runner.run(main())
+
+
+class Guarded(DeterministicLoop):
+    """Wraps some coroutines in one that does not run them, as an open circuit breaker does."""
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        return super().create_task(guard(coro) if coro.__name__ == "at_once" else coro, **options)
+
+
+async def guard(coroutine: Any) -> None:
+    await asyncio.sleep(1)
+    coroutine.close()
+
+
+@each_call
+def test_a_loop_that_wraps_some_coroutines(call: Call) -> None:
+    """A child that its wrapper does not run settles with the value of the wrapper."""
+
+    async def main() -> None:
+        assert await call(after(2, "a"), at_once("b")) == ["a", None]
+
+    with asyncio.Runner(loop_factory=lambda: Guarded(First())) as runner:  # type: ignore[abstract]
+        runner.run(main())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
+from structgather import as_completed_scoped, gather_structured
 from support.each_call import LEAVES, Call, Leave, each_call, each_way_to_leave
-from support.virtual_tests import virtual
+from support.virtual_tests import forever, virtual
 
 introspection: Any = asyncio  # types are checked as on Python 3.11
 PROGRAM = Path(__file__).with_name("call_graph.py")
@@ -95,6 +98,36 @@ if sys.version_info >= (3, 14):
         adopted = asyncio.create_task(child())
         turn = asyncio.create_task(call(adopted), name="turn")
         assert await turn == [["turn", "Task-1"]]
+
+    @virtual
+    async def test_a_single_adopted_task_is_awaited_by_its_caller() -> None:
+        """Also as the only child of gather_structured."""
+
+        async def child() -> list[str]:
+            await asyncio.sleep(1)
+            return callers()
+
+        adopted = asyncio.create_task(child())
+        turn = asyncio.create_task(gather_structured(adopted), name="turn")
+        assert await turn == [["turn", "Task-1"]]
+
+    async def leave(adopted: asyncio.Task[Any]) -> None:
+        async with as_completed_scoped([adopted, forever()]):
+            await asyncio.sleep(1)
+
+    @virtual
+    async def test_an_adopted_task_that_has_just_finished_does_not_keep_its_caller() -> None:
+        """If the block is left in that loop iteration, the caller is freed; the Task is kept."""
+        adopted = asyncio.create_task(asyncio.sleep(1))
+        await asyncio.sleep(0)
+        caller = asyncio.create_task(leave(adopted))
+        gone = weakref.ref(caller)
+        await caller
+        del caller
+        await asyncio.sleep(0)
+        gc.collect()
+        assert adopted.result() is None
+        assert gone() is None
 
     @each_way_to_leave
     @virtual

@@ -136,6 +136,8 @@ async def failures_have_outcomes() -> None:
         await gather_structured(integer(), text(), exception_group=True)
     except ChildFailures as failures:  # of what
         assert_type(failures.outcomes, tuple[Outcome[Any], ...])
+        errors: tuple[BaseException, ...] = failures.exceptions
+        assert_type(errors[0], BaseException)
     try:
         await gather_structured(integer(), text(), exception_group=True)
     except* ValueError as group:
