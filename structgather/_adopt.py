@@ -94,11 +94,10 @@ def _wrapped_done(
     awaitable: Awaitable[Any],
     task: asyncio.Future[Any],
 ) -> None:
-    pending = index in scope.unfinished
     wrapper.close()
     if not task.cancelled() and task.exception() is not None:
         _group_has_aborted(scope)
-    if pending:  # the coroutine that wraps ours has not run it to its end
+    if index in scope.unfinished:  # the coroutine that wraps ours has not run it to its end
         close_unstarted((awaitable,))
         settle(scope, index, task)
 

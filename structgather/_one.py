@@ -201,6 +201,7 @@ class One(Joins):
 
     def _take_result(self, child: asyncio.Future[Any]) -> None:
         # Adopted, or cancelled before its first step, or not run by the coroutine that wraps it.
+        _adopt.discard_from_awaited_by(child, self.caller)
         if child.cancelled():
             self._error = _adopt.cancellation_of(child)
         elif (error := child.exception()) is not None:

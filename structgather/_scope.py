@@ -144,10 +144,11 @@ class Scope(Joins):
             self.errors.raise_in(self.loop, error)
         elif isinstance(error, GeneratorExit):
             task = self.unfinished.get(index)  # None in an eager first step
-            if task not in {None, asyncio.current_task(self.loop)}:
+            if task is not None and task is not asyncio.current_task(self.loop):
                 # The child has not failed: its Task is garbage, and its coroutine is being closed.
                 close_unstarted((awaitable,))
-                self.unfinished.pop(index, None)
+                if not task.done():  # otherwise it settles as its Task has finished
+                    self.unfinished.pop(index, None)
                 return
         self.settle_error(Failed, index, without_our_frame(error))
 

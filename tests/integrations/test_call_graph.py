@@ -110,6 +110,8 @@ if sys.version_info >= (3, 14):
         adopted = asyncio.create_task(child())
         turn = asyncio.create_task(gather_structured(adopted), name="turn")
         assert await turn == [["turn", "Task-1"]]
+        graph = asyncio.capture_call_graph(adopted)
+        assert graph is None or graph.awaited_by == ()
 
     async def leave(adopted: asyncio.Task[Any]) -> None:
         async with as_completed_scoped([adopted, forever()]):

@@ -98,7 +98,7 @@ def swap(project: Path, source: str, *arguments: str) -> int:
 def test_a_test_that_needs_orphans_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each test is listed by the runs in which it fails, with the reason, and the exit code is 1."""
+    """Each test is listed by where it fails, with the reason, and the exit code is 1."""
     assert swap(tmp_path, PROJECT) == 1
     assert capsys.readouterr().out == (
         "gather was called 4 times: 2 calls awaited, 2 kept\n"
