@@ -17,6 +17,21 @@ from structgather import _stuck
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add an option that divides the tests among several runs."""
+    parser.addoption("--share", metavar="K/N", help="only each N-th test, from the K-th on")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the share that the option asks for."""
+    share = config.getoption("share")
+    if share:
+        first, step = map(int, share.split("/"))
+        items[:] = items[first - 1 :: step]
+
+
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 # The same examples each time. `HYPOTHESIS_PROFILE=long` draws many others.
