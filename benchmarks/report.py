@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from benchmarks import charts
 from benchmarks.cases import FAMILIES
-from benchmarks.contenders import GATHER, OUR_GATHER, is_ours
+from benchmarks.contenders import GATHER, LIMIT, OUR_GATHER, is_ours
 from benchmarks.results import Results
 from benchmarks.targets import MEGABYTE, TARGETS
 
@@ -186,6 +187,35 @@ def judged(of: Sequence[Results]) -> Table:
     return Table("", [*header, *(results.minor for results in of)], rows, 2)
 
 
+#: What the project's README says of the targets: which one, and what it was compared with.
+_COSTS = (
+    ("`gather_structured`, 10 children or more: mean", GATHER, "`gather` of ten or more children"),
+    ("`gather_structured`, 10 children or more: worst", GATHER, "its worst case"),
+    ("one child", GATHER, "`gather` of one child"),
+    (
+        "`return_exceptions=True`, 10 or more, half fail",
+        GATHER,
+        "`return_exceptions=True` if half of the children fail",
+    ),
+    ("`as_completed_scoped`: mean", "asyncio.as_completed", "`asyncio.as_completed`"),
+    (f"`limit={LIMIT}`, 100 or more", "semaphore + gather", "a semaphore around `gather`"),
+)
+
+
+def costs(of: Sequence[Results]) -> str:
+    """Return the figures of the project's README, as one paragraph."""
+    parts: list[str] = []
+    for target in TARGETS:
+        for what, against, words in _COSTS:
+            if (target.what, target.against) == (what, against):
+                figures = [target.figure(results) for results in of]
+                values = [f"{figure.value:.2f}" for figure in figures if figure]
+                parts.append(f"{words}: {' / '.join(values)}")
+    pythons = " / ".join(results.minor for results in of)
+    text = f"Multiples of what asyncio takes, on {pythons}: {'; '.join(parts)}."
+    return textwrap.fill(text, 150, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
 def comparison(old: Results, new: Results) -> Table:
     """Return where two runs differ, and whether by more than their intervals."""
     before = {case.key: case for case in old.measured}
@@ -245,7 +275,8 @@ def published(folder: Path) -> list[Results]:
 def regions(of: Sequence[Results], drawn: Sequence[str]) -> dict[str, str]:
     """Return the text of each generated region of the pages."""
     if not of:
-        return dict.fromkeys(("summary", "charts", "tables", "service", "targets"), NOTHING)
+        names = ("summary", "charts", "tables", "service", "targets", "costs")
+        return dict.fromkeys(names, NOTHING)
     headings = "".join(f"- {heading(results)}\n" for results in of)
     pythons = " / ".join(results.minor for results in of)
     return {
@@ -255,17 +286,19 @@ def regions(of: Sequence[Results], drawn: Sequence[str]) -> dict[str, str]:
         + "\n".join(table.markdown() for table in tables(of)),
         "service": service(of).markdown(),
         "targets": judged(of).markdown(),
+        "costs": costs(of),
     }
 
 
 def render(folder: Path) -> None:
-    """Write the charts, and the generated regions of README.md and TARGETS.md."""
+    """Write the charts, and the generated regions of the pages and of the project's README."""
     of = published(folder)
     drawings = charts.draw(of)
     for name, text in drawings.items():
         (folder / "published" / name).write_text(text, "utf-8")
     parts = regions(of, list(drawings))
-    for name in ("README.md", "TARGETS.md"):
-        page = (folder / name).read_text("utf-8")
-        filled = REGION.sub(lambda match: match[1] + parts[match[2]] + match[3], page)
-        (folder / name).write_text(filled, "utf-8")
+    for path in (folder / "README.md", folder / "TARGETS.md", folder.parent / "README.md"):
+        if path.exists():
+            page = path.read_text("utf-8")
+            filled = REGION.sub(lambda match: match[1] + parts[match[2]] + match[3], page)
+            path.write_text(filled, "utf-8")

@@ -332,13 +332,15 @@ def test_publish_is_one_command(
 def test_pages_and_charts_match_the_data_files(tmp_path: Path) -> None:
     """The generated regions and the charts are those of the published data, not edited by hand."""
     published = command.HERE / "published"
-    (tmp_path / "published").mkdir()
+    folder = tmp_path / "benchmarks"
+    (folder / "published").mkdir(parents=True)
     for path in published.glob("*.json"):
-        shutil.copy(path, tmp_path / "published")
-    for name in PAGES:
-        shutil.copy(command.HERE / name, tmp_path)
-    report.render(tmp_path)
-    for name in PAGES:
-        assert (tmp_path / name).read_text("utf-8") == (command.HERE / name).read_text("utf-8")
-    files = {path.name: path.read_text("utf-8") for path in (tmp_path / "published").iterdir()}
+        shutil.copy(path, folder / "published")
+    pages = [*PAGES, "../README.md"]
+    for name in pages:
+        shutil.copy(command.HERE / name, folder / name)
+    report.render(folder)
+    for name in pages:
+        assert (folder / name).read_text("utf-8") == (command.HERE / name).read_text("utf-8")
+    files = {path.name: path.read_text("utf-8") for path in (folder / "published").iterdir()}
     assert files == {path.name: path.read_text("utf-8") for path in published.glob("*.*")}
