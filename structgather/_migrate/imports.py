@@ -40,8 +40,8 @@ def local_name(module: Module, function: str, before: int) -> str:
 
     def is_free(name: str) -> bool:
         homes = [scope for scope in names.all if name in scope.bindings]
-        if not homes:
-            return name not in names.by_name
+        if not homes:  # if it is used, it was to be imported, unless a star brings it
+            return name not in names.by_name or not names.stars
         return homes == [names.module] and set(names.module.bindings[name]) == {
             f"{PACKAGE}.{function}"
         }
