@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 import types
@@ -14,7 +15,8 @@ import pytest
 
 from structgather import gather_structured
 from structgather._timers import ChildTimeouts
-from support.virtual_tests import stops_slowly
+from support.each_call import Call, each_call
+from support.virtual_tests import stops_slowly, virtual
 from support.virtual_time import after, now, run, still_to_ring, timers_from_now_on
 
 EAGER = [
@@ -420,3 +422,19 @@ def test_a_cancelled_child_that_cleans_up_is_not_late() -> None:
         return caught.value
 
     assert run(main()).__notes__ == ["gather_structured(): raised by child 0, after"]
+
+
+@each_call
+@virtual
+async def test_finished_children_have_no_deadline(call: Call) -> None:
+    """With a long child_timeout, memory does not grow with the number of children."""
+    kept: list[int] = []
+
+    async def child(*, last: bool) -> None:
+        await asyncio.sleep(0)
+        if last:
+            found = [each for each in gc.get_objects() if isinstance(each, ChildTimeouts)]
+            kept.extend(len(each._deadlines) for each in found)
+
+    await call(*(child(last=number == 49) for number in range(50)), limit=3, child_timeout=3600)
+    assert 1 <= max(kept) <= 3

@@ -5,6 +5,7 @@ They come with most builds of Python, in the package `test`.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import unittest
@@ -53,10 +54,16 @@ def failures_of(module: str, case: str) -> list[Any]:
     """Run one of the cases, and return its failures."""
     name, _, method = case.partition(".")
     result = unittest.TestResult()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # some cases ask for it outside of their own loop
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with mock.patch("asyncio.base_events.logger"):  # a failing case may leave tasks behind
-            getattr(importlib.import_module(module), name)(method).run(result)
-            gc.collect()
+        try:
+            with mock.patch("asyncio.base_events.logger"):  # a failing case may leave tasks behind
+                getattr(importlib.import_module(module), name)(method).run(result)
+                gc.collect()
+        finally:
+            loop.close()
+            asyncio.set_event_loop(None)
     assert result.testsRun == 1
     return [*result.failures, *result.errors]
