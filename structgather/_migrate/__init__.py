@@ -7,9 +7,9 @@ report    what is printed: a diff, findings, a summary; or JSON
 project   what the files take from one another, and patch in one another
 
 rewrite   one source text: what was found in it, and how it reads afterwards
-rules     the table: each reason, what becomes of the use, what to do about it
+rules     the table: each reason, the verdict, what to do about it
 uses      what is known of one use: its children, and what their failure leads to
-gathers   of asyncio.gather: what becomes of its Future
+gathers   of asyncio.gather: how its Future is used
 loops     of asyncio.as_completed: whether its loop can become a block, and the block
 imports   the names that are imported, and those that are no longer needed
 

@@ -151,7 +151,7 @@ def _is_held_outside(module: Module, function: ast.AST | None, variable: Variabl
 
 @dataclass(slots=True)
 class Failure:
-    """What becomes of the failure of an expression, in its function."""
+    """How the failure of an expression is handled in its function."""
 
     #: Whether a handler, `suppress` or another call stops it.
     survived: bool = False

@@ -1,4 +1,4 @@
-"""What is known of one use of asyncio.gather: what becomes of its Future."""
+"""One use of asyncio.gather: how its Future is used."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Gather(Use):
 
     @functools.cached_property
     def fate(self) -> str:
-        """What becomes of the Future, as a rule is named; empty if it is awaited at once."""
+        """How the Future is used, by the name of a rule; empty if it is awaited at once."""
         node, later = self.awaited, ""
         while (taker := self._taker(node)) is not None:
             path = self.module.path(taker.func)

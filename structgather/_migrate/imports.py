@@ -94,7 +94,7 @@ def rewrite(
 
 
 def _of_package(module: Module, before: int) -> list[ast.ImportFrom]:
-    """List what the module imports from structgather, whoever runs it, before a line."""
+    """List what the module imports from structgather unconditionally before a line."""
     return [
         statement
         for statement in module.tree.body

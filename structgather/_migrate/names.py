@@ -2,7 +2,7 @@
 
 One pass over the tree finds, for each scope, what every name is bound to, as the compiler sees it,
 and which expressions may be in it: assigned to it, iterated over for it, or put into it by
-`append`, `extend`, `+=` and the like. A container and what it holds are not told apart.
+`append`, `extend`, `+=` and the like. A container and what it holds are not distinguished.
 """
 
 from __future__ import annotations

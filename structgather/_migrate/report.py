@@ -37,7 +37,7 @@ _LONGEST = 80  # of a source line that is shown
 
 @dataclass(slots=True)
 class File:
-    """What became of one file."""
+    """The result for one file."""
 
     path: str
     rewritten: Rewritten | None = None
@@ -90,7 +90,7 @@ class File:
 
 @dataclass(slots=True)
 class Report:
-    """What became of all files."""
+    """The results for all files."""
 
     files: list[File] = field(default_factory=list[File])
 

@@ -67,7 +67,7 @@ class Use:
 
     @functools.cached_property
     def fate(self) -> str:
-        """What becomes of what the call returns, as a rule is named; empty if all is well."""
+        """How the result is used, by the name of a rule; empty if that is no obstacle."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -77,7 +77,7 @@ class Use:
 
     @functools.cached_property
     def failure(self) -> flow.Failure:
-        """What becomes of a child's failure."""
+        """How a child's failure is handled."""
         return flow.failure(self.module, self.awaited)
 
     @functools.cached_property
@@ -120,7 +120,7 @@ class Use:
 
     @property
     def swallowed(self) -> bool:
-        """Whether the function, or a caller in its module, goes on after a failure."""
+        """Whether the function, or a caller in its module, continues after a failure."""
         return self.may_differ and (
             self.failure.survived
             or flow.survived_by_callers(self.module, self.module.function(self.call), set())

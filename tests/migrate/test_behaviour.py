@@ -252,7 +252,7 @@ results.append(await joined([{1}]))
 ---
 results.append(await guarded([{1}]))
 """
-# What finishes in one iteration comes out of asyncio.as_completed in no order: it keeps a set.
+# asyncio.as_completed yields what finishes in one iteration in no order: it keeps a set.
 LOOP_FORMS = """\
 found = []
 for one in asyncio.as_completed([{0}]):
@@ -291,7 +291,7 @@ AWAITED = st.builds(
 
 
 def attempted(source: str) -> Run:
-    """Run a module's main, whatever becomes of it."""
+    """Run a module's main, however it ends."""
     namespace: dict[str, Any] = {}
     exec(compile(source, "drawn.py", "exec"), namespace)  # noqa: S102 - drawn above
     return run(namespace["main"], First())

@@ -258,7 +258,7 @@ def test_importing_the_package_imports_none_of_it() -> None:
 
 
 def test_a_reader_that_goes_is_no_error_of_the_migration(project: Path) -> None:
-    """Where nobody reads what it prints, it ends without a traceback, and not with 1."""
+    """If its output is closed, it ends without a traceback, and not with 1."""
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "structgather", "migrate", "--check", "app"]

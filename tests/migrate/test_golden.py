@@ -1,8 +1,8 @@
-"""The migration, case by case: cases/*.txt hold what goes in, what comes out, what is said.
+"""The migration, case by case: cases/*.txt hold the text before and after, and what is said.
 
 A case begins with `## ` and its title. Then comes the source; behind `---- after` how it reads
 afterwards, unless nothing changes; behind `---- findings` a line for each use of asyncio's
-functions: its line, what becomes of it, and the rule that applies; `<3.12` behind it says where.
+functions: its line, the verdict, and the rule that applies; `<3.12` behind it says where.
 """
 
 import ast

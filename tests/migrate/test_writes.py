@@ -96,10 +96,10 @@ def test_what_describes_a_file_stays(project: Path) -> None:
 def test_a_file_whose_owner_cannot_be_kept_is_left(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    """A file of somebody else's does not become ours."""
+    """The owner of a file stays the same."""
     path = project / "app" / "moved.py"
     if os.getuid() != 0:
-        pytest.skip("nobody else's file to be had")
+        pytest.skip("needs a file of another owner")
     os.chown(path, 12345, 54321)
 
     def refused(*_: object) -> None:
@@ -206,13 +206,13 @@ def test_a_failure_half_way_leaves_the_file_whole(
 
 
 def test_a_file_that_changes_meanwhile_is_not_overwritten(project: Path) -> None:
-    """What somebody writes between reading and writing is not lost."""
+    """What another program writes between reading and writing is not lost."""
     path = project / "app" / "moved.py"
     source = files.read(path)
-    path.write_text("# somebody was faster\n")
+    path.write_text("# another was faster\n")
     with pytest.raises(OSError, match="changed since"):
         files.write(source, AFTER)
-    assert path.read_text() == "# somebody was faster\n"
+    assert path.read_text() == "# another was faster\n"
 
 
 @pytest.mark.parametrize("package", ["not a name", "__future__"], ids=["parse", "compile"])

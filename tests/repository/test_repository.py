@@ -458,8 +458,6 @@ MATCH = re.compile(
 # The files that have such words all the same, and why.
 EXCEPTIONS = {
     "tests/repository/test_repository.py": "it lists them",
-    "structgather/_migrate/": "to be translated",
-    "tests/migrate/": "to be translated; the input of some tests is code of other projects",
 }
 
 
