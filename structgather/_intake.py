@@ -9,6 +9,7 @@ from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, Any
 
 from structgather import _arguments, _failures, _stuck
+from structgather._errors import INTERRUPTS
 from structgather._failures import INPUT, without_our_frame
 from structgather._outcome import Cancelled
 from structgather._queued import one_batch, start_queued
@@ -266,9 +267,10 @@ class Intake:
             self._source_closed(self.source.close())
 
     def _source_closed(self, error: BaseException | None) -> None:
-        if self.source_error is None:
-            self.source_error = error
-        elif error is not None:
+        before = self.source_error
+        if before is None or isinstance(error, INTERRUPTS):
+            self.source_error, error = error, before
+        if self.source_error is not None and error is not None:
             _failures.note_others(self.source_error, self.scope.function, [(INPUT, error)])
 
     def _timeout_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
