@@ -2,8 +2,9 @@
 
 A search runs every schedule of a world and judges each run by every oracle. The number of schedules
 is asserted as well: a search that became smaller has lost cases, one that became larger has
-unexpected choices. The numbers are the same on all Pythons. `schedules.toml` has them,
-one line per search: the schedules with at most 0, 1, ... cancellations of the caller.
+unexpected choices. The numbers are the same on all Pythons, but for eager Tasks, where there may be
+more from 3.14 on. `schedules.toml` has them, one line per search: the schedules with at most 0, 1,
+... cancellations of the caller.
 
     python tests/searches --renew "gather.*racing"    run the searches whose names match, and write
                                                       what they count into schedules.toml
