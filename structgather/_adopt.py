@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # They tell `python -m asyncio pstree` who awaits whom.
 if sys.version_info >= (3, 14):
-    from asyncio import future_add_to_awaited_by as add_to_awaited_by
-    from asyncio import future_discard_from_awaited_by as discard_from_awaited_by
+    add_to_awaited_by = asyncio.future_add_to_awaited_by
+    discard_from_awaited_by = asyncio.future_discard_from_awaited_by
 else:
 
     def add_to_awaited_by(fut: object, waiter: object, /) -> None: ...
