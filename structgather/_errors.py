@@ -37,12 +37,6 @@ def rank(error: BaseException | None) -> int:
     return 2 if isinstance(error, INTERRUPTS) else int(isinstance(error, asyncio.CancelledError))
 
 
-def to_keep(error: BaseException) -> BaseException:
-    """Return an error that was thrown into a call, as it is kept until the call raises it."""
-    # A CancelledError has no traceback of interest, and would refer to the frames of the call.
-    return error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
-
-
 class CallErrors:
     """The exception thrown into the body of a call, and the interrupt of a child."""
 
@@ -61,7 +55,10 @@ class CallErrors:
             error.__cause__ = error.__cause__ or before
         elif before is not None and rank(error) < 2:  # noqa: PLR2004
             return False
-        self._thrown = to_keep(error)
+        # A CancelledError has no traceback of interest, and would refer to the frames of the call.
+        self._thrown = (
+            error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
+        )
         return True
 
     def replace(self, error: BaseException) -> None:

@@ -11,13 +11,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeAlias
 
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
     from structgather._outcome import Outcome
 
     #: The index of a child, or INPUT, CALL or BODY; and what it failed with.
     Failure: TypeAlias = tuple[int, BaseException]
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar as TypeVarWithDefault
 
     E_co = TypeVarWithDefault("E_co", bound=BaseException, covariant=True, default=BaseException)
 else:

@@ -107,7 +107,7 @@ def replays_timers(loop: asyncio.AbstractEventLoop) -> bool:
 def coroutine_of(task: asyncio.Task[Any]) -> object:
     """Return the coroutine of a Task, or None if it finished eagerly.
 
-    3.12 crashes where such a Task is asked for its coroutine; its repr tells them apart.
+    3.12 crashes where such a Task is asked for its coroutine; its repr distinguishes them.
     """
     if sys.version_info[:2] == (3, 12) and task.done() and " coro=" not in repr(task):
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from structgather import _adopt, _failures, _stuck
 from structgather._ancestors import Joins
 from structgather._arguments import calling_task, check_awaitables
-from structgather._errors import INTERRUPTS, give_to_loop, to_keep
+from structgather._errors import INTERRUPTS, CallErrors, give_to_loop
 from structgather._group import COROUTINE, Group, Waiter, is_closed
 from structgather._unstarted import close_unstarted, refuse
 
@@ -30,8 +30,8 @@ class One(Joins):
         "_called_at",
         "_child",
         "_error",
+        "_errors",
         "_raising",
-        "_thrown",
         "_value",
         "_waiter",
         "_watch",
@@ -45,10 +45,10 @@ class One(Joins):
     _child: asyncio.Future[Any] | None
     #: When the child was cancelled by us, if it was, under its index.
     cancelled_at: Mapping[int, float]
-    #: How the child finished, and what was thrown into the call while it waited.
+    #: How the child finished, and what was thrown into the call while it waited, if anything.
     _value: Any
     _error: BaseException | None
-    _thrown: BaseException | None
+    _errors: CallErrors | None
     #: The handle by which the event loop gets the child's KeyboardInterrupt or SystemExit.
     _raising: asyncio.Handle | None
     _waiter: Waiter | None
@@ -58,7 +58,7 @@ class One(Joins):
         self.function = function
         self._argument = argument
         self._value = _PENDING
-        self._child = self._error = self._thrown = self._raising = self._waiter = self._watch = None
+        self._child = self._error = self._errors = self._raising = self._waiter = self._watch = None
         self.cancelled_at = {}
 
     def __del__(self) -> None:
@@ -103,7 +103,7 @@ class One(Joins):
             self._raised_by_group(error)
         if self._child is not None and not self._child.done():
             await self._join_adopted(self._child)
-        if self._error is None and self._thrown is None and self._value is not _PENDING:
+        if self._error is None and self._errors is None and self._value is not _PENDING:
             self._argument = ()
             return [self._value]
         del group
@@ -156,33 +156,38 @@ class One(Joins):
             self._watch = _stuck.watch(self)
 
     def _thrown_in(self, error: BaseException) -> None:
-        if self._thrown is None or isinstance(error, INTERRUPTS):
-            self._thrown = to_keep(error)
+        self._keep_errors().keep(error)
         self._stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
 
     def _raised_by_group(self, error: BaseException) -> None:
         # See `Scope.raised_by_group`.
         if isinstance(error, BaseExceptionGroup):
-            self._thrown = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType]
-        elif self._thrown is None or not isinstance(error, asyncio.CancelledError):
-            self._thrown = to_keep(error)
+            self._keep_errors().replace(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        else:
+            self._keep_errors().keep(error)
+
+    def _keep_errors(self) -> CallErrors:
+        if self._errors is None:
+            self._errors = CallErrors()
+        return self._errors
 
     async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
         # See `_adopt.join_remaining`.
         self._stop()
         cancelled = await _adopt.join((child,))
-        if self._thrown is None:
-            self._thrown = cancelled
+        if cancelled is not None:
+            self._keep_errors().keep(cancelled)
 
     def _result(self) -> list[Any]:
         self._end_watch()
         close_unstarted(self._argument)  # unless it has run
         if self._value is _PENDING and self._error is None and self._child is not None:
             self._take_result(self._child)
-        value, error, thrown = self._value, self._error, self._thrown
+        value, error = self._value, self._error
+        thrown = None if self._errors is None else self._errors.take_last()
         raised = error if thrown is None else thrown
         self._argument = ()
-        self._value = self._error = self._thrown = None
+        self._value = self._error = self._errors = None
         del self._child, self.caller  # to which the traceback would lead
         if raised is None:
             return [value]

@@ -167,10 +167,7 @@ class Scope(Joins):
         """Record the value of a child that was adopted."""
         self.unfinished.pop(index, None)
         self._on_value(index, value)
-        if self.started_at is not None or self.cancelled_at:
-            self._forget(index)
-        if not self.unfinished:
-            self._wake_behind()
+        self._has_settled(index)
 
     def settle_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
         """Record that a child finished cancelled: by us, by its timeout, or by a third party."""
@@ -192,12 +189,16 @@ class Scope(Joins):
             self.stop_after_first_steps()
         else:
             self._policy.on_error(kind, index, error, by_us)
+        self._has_settled(index)
+
+    def _has_settled(self, index: int) -> None:
         if self.started_at is not None or self.cancelled_at:
             self._forget(index)
         if not self.unfinished:
             self._wake_behind()
 
     def _forget(self, index: int) -> None:
+        # Without it, a call whose input is lazy would grow. Calls with timeouts have `started_at`.
         if self.started_at is not None:
             self.started_at.pop(index, None)
         if self.cancelled_at:

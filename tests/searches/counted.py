@@ -25,7 +25,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from typing import NamedTuple
 from simloop.choosers import explore, sweep
 from simloop.every_schedule import ANYTHING, OF_AN_EAGER_STEP, THREE, judge, world_of
 from simloop.loop import Mode
-from simloop.run import Program
+from simloop.run import Program, Run
 from simloop.worlds import Behaviour, Call
 
 TABLE = Path(__file__).with_name("schedules.toml")
@@ -66,6 +66,10 @@ class World(NamedTuple):
             deadline=self.deadline,
             child_deadline=self.child_deadline,
         )
+
+    def judge(self, run: Run) -> None:
+        """Ask the oracles about one run."""
+        judge(run, self.excused)
 
 
 class Search(NamedTuple):
@@ -116,7 +120,7 @@ def write(counts: Table) -> None:
 
 def count(
     program: Program,
-    excused: Iterable[str] = (),
+    check: Callable[[Run], object] = judge,
     *,
     cancels: int = 0,
     mode: Mode = "fifo",
@@ -125,7 +129,7 @@ def count(
     """Judge every schedule; return how many there are with at most 0, 1, ... cancellations."""
     found = [0] * (cancels + 1)
     for run in explore(program, cancels=cancels, mode=mode, eager=eager):
-        judge(run, excused)
+        check(run)
         for most in range(len(run.cancel_steps), cancels + 1):
             found[most] += 1
     return found
@@ -139,11 +143,11 @@ def schedules(function: str, worlds: Iterable[World]) -> Iterator[Search]:
 
             def some(world: World = world, *, eager: bool = eager) -> list[int]:
                 program = world.program(world.smaller)
-                return count(program, world.excused, cancels=0 if eager else 1, eager=eager)
+                return count(program, world.judge, cancels=0 if eager else 1, eager=eager)
 
             def every(world: World = world, *, eager: bool = eager) -> list[int]:
                 cancels = min(world.cancels, 1) if eager else world.cancels
-                return count(world.program(), world.excused, cancels=cancels, eager=eager)
+                return count(world.program(), world.judge, cancels=cancels, eager=eager)
 
             yield Search(function, name, some, eager)
             if eager or world.smaller is not None or world.cancels > 1:
@@ -155,10 +159,10 @@ def racing(function: str, worlds: Iterable[World]) -> Iterator[Search]:
     for world in worlds:
 
         def some(world: World = world) -> list[int]:
-            return count(world.program(world.smaller), world.excused, mode="racy")
+            return count(world.program(world.smaller), world.judge, mode="racy")
 
         def every(world: World = world) -> list[int]:
-            return count(world.program(), world.excused, cancels=world.cancels, mode="racy")
+            return count(world.program(), world.judge, cancels=world.cancels, mode="racy")
 
         name = f"racing, {world.name}"
         yield Search(function, name, some)
@@ -191,8 +195,8 @@ def count_pairs(call: Call, *, cancels: int, eager: bool) -> list[int]:
     for one in names:
         for other in names:
             program = world_of(call, {"a": ANYTHING[one], "b": ANYTHING[other]})
-            excused = OF_AN_EAGER_STEP if eager else ()
-            numbers = count(program, excused, cancels=cancels, eager=eager)
+            check = partial(judge, excused=OF_AN_EAGER_STEP if eager else ())
+            numbers = count(program, check, cancels=cancels, eager=eager)
             found = [total + number for total, number in zip(found, numbers, strict=True)]
     return found
 

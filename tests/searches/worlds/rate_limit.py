@@ -18,13 +18,13 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple
 
-from searches.counted import Search
+from searches.counted import Search, count
+from simloop.behaviours import fails
 from simloop.calls import Coro
-from simloop.choosers import explore
 from simloop.every_schedule import OF_A_TIMEOUT_AROUND_A_BODY, judge, world_of
 from simloop.loop import Mode, current
 from simloop.run import Run
-from simloop.worlds import Behaviour, Child, ChildError
+from simloop.worlds import Behaviour, Child
 from structgather import RateLimit, gather_structured
 
 PER = 2.0
@@ -95,16 +95,6 @@ def updates(**changes: float) -> Behaviour:
     return behave
 
 
-def fails() -> Behaviour:
-    """Fail, which cancels the waiting calls."""
-
-    async def behave(child: Child) -> str:
-        await child.point()
-        raise ChildError(child.label)
-
-    return behave
-
-
 class Case(NamedTuple):
     """A limit, and the children that use it."""
 
@@ -126,14 +116,13 @@ class Case(NamedTuple):
 
     def run(self, cancels: int, *, eager: bool = False) -> list[int]:
         """Judge every schedule; return how many there are with at most 0, 1, ... cancellations."""
-        found = [0] * (cancels + 1)
         program = world_of(self.call, self.children)
-        for run in explore(program, mode=self.mode, cancels=cancels, eager=eager):
-            judge(run, self.excused)
-            keeps_the_limit(run, self.limits)
-            for most in range(len(run.cancel_steps), cancels + 1):
-                found[most] += 1
-        return found
+        return count(program, self.judge, cancels=cancels, mode=self.mode, eager=eager)
+
+    def judge(self, run: Run) -> None:
+        """Ask the oracles about one run, and whether the limit held."""
+        judge(run, self.excused)
+        keeps_the_limit(run, self.limits)
 
 
 def keeps_the_limit(run: Run, limits: Limits) -> None:
