@@ -43,9 +43,8 @@ BENCHMARKS = "benchmarks/requirements.txt"
 INTEGRATIONS = "tests/integrations/requirements.txt"
 LINT = ".ci/requirements-lint.txt"
 BENCHMARKS_CHECK = "benchmarks, README's command"
-#: Whether each Python runs all exhaustive searches: half an hour each.
-EVERYTHING = "--everything" in sys.argv
-TOO_LONG = 7200.0 if EVERYTHING else 1800.0  # seconds: a command that takes longer has hung
+TOO_LONG = 1800.0  # seconds: a command that takes longer has hung
+TOO_LONG_FOR_EVERYTHING = 7200.0
 
 
 @dataclass
@@ -53,6 +52,7 @@ class Output:
     """Where a check and its commands print."""
 
     file: IO[str]
+    too_long: float = TOO_LONG
 
     def run(self, *command: str | Path, cwd: Path = ROOT, **variables: str) -> None:
         """Run a command, and raise CalledProcessError if it fails."""
@@ -66,7 +66,7 @@ class Output:
             stdin=subprocess.DEVNULL,
             stdout=self.file,
             stderr=subprocess.STDOUT,
-            timeout=TOO_LONG,
+            timeout=self.too_long,
         )
 
 
@@ -79,7 +79,8 @@ def main() -> int:
     parser.add_argument("words", nargs="*", metavar="WORD", help="part of the name of a check")
     text = "run every exhaustive search on every Python, not a share of them on each"
     parser.add_argument("--everything", action="store_true", help=text)
-    words = parser.parse_args().words
+    options = parser.parse_args()
+    words: list[str] = options.words
     started = time.monotonic()
     CACHE.mkdir(parents=True, exist_ok=True)
     if not attempt("tools", install_tools):
@@ -89,7 +90,7 @@ def main() -> int:
 
     checks = {
         name: check
-        for name, check in all_checks(pythons).items()
+        for name, check in all_checks(pythons, everything=options.everything).items()
         if not words or any(word in name for word in words)
     }
     alone = checks.pop(BENCHMARKS_CHECK, None)
@@ -127,10 +128,13 @@ def attempt(name: str, check: Check) -> bool:
     return verdict == "ok"
 
 
-def all_checks(pythons: dict[str, Path]) -> dict[str, Check]:
+def all_checks(pythons: dict[str, Path], *, everything: bool) -> dict[str, Check]:
     """Name the checks, the longest first."""
     return {
-        **{f"exhaustive, {v}": partial(exhaustive, v, path) for v, path in pythons.items()},
+        **{
+            f"exhaustive, {v}": partial(exhaustive, v, path, everything)
+            for v, path in pythons.items()
+        },
         f"tests, {OWN}, README's command": readme_tests,
         **{f"tests, {v}": partial(tests, v, path) for v, path in pythons.items() if v != OWN},
         "pyright": pyright,
@@ -242,12 +246,13 @@ def tests(version: str, python: Path, output: Output) -> None:
     run_pytest(output, f"tests-{version}", python, TESTS)
 
 
-def exhaustive(version: str, python: Path, output: Output) -> None:
+def exhaustive(version: str, python: Path, everything: bool, output: Output) -> None:  # noqa: FBT001 - bound above
     """Run the searches that take too long for every day: all, or a share on each Python."""
-    options = ["-m", "exhaustive"]
-    if not EVERYTHING:
-        options += ["--share", f"{SUPPORTED.index(version) + 1}/{len(SUPPORTED)}"]
-    run_pytest(output, f"exhaustive-{version}", python, TESTS, *options)
+    share = ["--share", f"{SUPPORTED.index(version) + 1}/{len(SUPPORTED)}"]
+    if everything:
+        share = []
+        output.too_long = TOO_LONG_FOR_EVERYTHING
+    run_pytest(output, f"exhaustive-{version}", python, TESTS, "-m", "exhaustive", *share)
 
 
 def integrations(version: str, python: Path, output: Output) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import charts
 from benchmarks.cases import FAMILIES
-from benchmarks.contenders import GATHER, LIMIT, OUR_GATHER, is_ours
+from benchmarks.contenders import GATHER, OUR_GATHER, is_ours
 from benchmarks.results import Results
 from benchmarks.targets import MEGABYTE, TARGETS
 
@@ -187,30 +187,14 @@ def judged(of: Sequence[Results]) -> Table:
     return Table("", [*header, *(results.minor for results in of)], rows, 2)
 
 
-#: What the project's README says of the targets: which one, and what it was compared with.
-_COSTS = (
-    ("`gather_structured`, 10 children or more: mean", GATHER, "`gather` of ten or more children"),
-    ("`gather_structured`, 10 children or more: worst", GATHER, "its worst case"),
-    ("one child", GATHER, "`gather` of one child"),
-    (
-        "`return_exceptions=True`, 10 or more, half fail",
-        GATHER,
-        "`return_exceptions=True` if half of the children fail",
-    ),
-    ("`as_completed_scoped`: mean", "asyncio.as_completed", "`asyncio.as_completed`"),
-    (f"`limit={LIMIT}`, 100 or more", "semaphore + gather", "a semaphore around `gather`"),
-)
-
-
 def costs(of: Sequence[Results]) -> str:
     """Return the figures of the project's README, as one paragraph."""
     parts: list[str] = []
     for target in TARGETS:
-        for what, against, words in _COSTS:
-            if (target.what, target.against) == (what, against):
-                figures = [target.figure(results) for results in of]
-                values = [f"{figure.value:.2f}" for figure in figures if figure]
-                parts.append(f"{words}: {' / '.join(values)}")
+        figures = [target.figure(results) for results in of]
+        values = [f"{figure.value:.2f}" for figure in figures if figure]
+        if target.words and values:
+            parts.append(f"{target.words}: {' / '.join(values)}")
     pythons = " / ".join(results.minor for results in of)
     text = f"Multiples of what asyncio takes, on {pythons}: {'; '.join(parts)}."
     return textwrap.fill(text, 150, break_long_words=False, break_on_hyphens=False) + "\n"

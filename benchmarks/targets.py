@@ -49,6 +49,7 @@ class Target(NamedTuple):
     contender: str = OUR_GATHER
     other: str = ""  # the contender that it is compared with, if that is not the baseline
     mean: bool = False  # of the cases; else the worst of them
+    words: str = ""  # what it is compared with, in the project's README
 
     def ratios(self, results: Results) -> Iterator[tuple[Measured, Ratio]]:
         """Yield the cases that the target is about, and the ratio of each."""
@@ -88,8 +89,23 @@ def among(*families: str, least: int = 0, most: float = math.inf) -> Selection:
 MANY, ONE_CHILD = among("noop", "yield", least=10), among("noop", "yield", least=1, most=1)
 MEMORY = Target(f"`{LAZILY}`, children fed lazily: MB of memory", "", 5.0, 1.0, among())
 TARGETS = (
-    Target("`gather_structured`, 10 children or more: mean", GATHER, 1.06, 1.00, MANY, mean=True),
-    Target("`gather_structured`, 10 children or more: worst", GATHER, 1.15, 1.05, MANY),
+    Target(
+        "`gather_structured`, 10 children or more: mean",
+        GATHER,
+        1.06,
+        1.00,
+        MANY,
+        mean=True,
+        words="`gather` of ten or more children",
+    ),
+    Target(
+        "`gather_structured`, 10 children or more: worst",
+        GATHER,
+        1.15,
+        1.05,
+        MANY,
+        words="its worst case",
+    ),
     Target(
         "`gather_structured`, 10 children or more: mean",
         GROUP,
@@ -100,7 +116,7 @@ TARGETS = (
         mean=True,
     ),
     Target("no child", GATHER, 1.00, 0.50, among("noop", most=0)),
-    Target("one child", GATHER, 1.25, 1.10, ONE_CHILD),
+    Target("one child", GATHER, 1.25, 1.10, ONE_CHILD, words="`gather` of one child"),
     Target(
         "`return_exceptions=True`, 10 or more, all succeed",
         GATHER,
@@ -114,10 +130,18 @@ TARGETS = (
         1.20,
         1.05,
         among("half-fail", least=10),
+        words="`return_exceptions=True` if half of the children fail",
     ),
     Target("adopted Tasks, 10 or more", "gather of Tasks", 1.12, 1.05, among("adopted", least=10)),
     Target("adopted Task, one", "gather of a Task", 1.25, 1.05, among("adopted", most=1)),
-    Target(f"`limit={LIMIT}`, 100 or more", "semaphore + gather", 0.85, 0.70, among("limit")),
+    Target(
+        f"`limit={LIMIT}`, 100 or more",
+        "semaphore + gather",
+        0.85,
+        0.70,
+        among("limit"),
+        words="a semaphore around `gather`",
+    ),
     Target(
         f"`{OUR_AS_COMPLETED}`: mean",
         "asyncio.as_completed",
@@ -126,6 +150,7 @@ TARGETS = (
         among("as-completed"),
         OUR_AS_COMPLETED,
         mean=True,
+        words="`asyncio.as_completed`",
     ),
     Target(
         f"`{OUR_FIRST_N}`, 1,000 of 10,000, one finishes each iteration",

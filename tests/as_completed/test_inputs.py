@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -233,6 +233,15 @@ async def test_a_source_that_raises() -> None:
         assert (log, feed.log) == (["cleaned up"], ["closed"])
 
 
+async def reports_the_input(leave: Callable[[Exception | None], Awaitable[None]]) -> None:
+    """The block raises what its input has raised, or has it in a note of what the body raises."""
+    with pytest.raises(ValueError, match=r"^broken$"):
+        await leave(None)
+    with pytest.raises(KeyError) as caught:
+        await leave(KeyError("body"))
+    assert "the input: Traceback" in caught.value.__notes__[0]
+
+
 @virtual
 async def test_a_source_whose_cleanup_raises_on_exit() -> None:
     """Its exception is raised if there is no other, and is in a note if there is."""
@@ -249,11 +258,7 @@ async def test_a_source_whose_cleanup_raises_on_exit() -> None:
             if error is not None:
                 raise error
 
-    with pytest.raises(ValueError, match=r"^broken$"):
-        await leave(None)
-    with pytest.raises(KeyError) as caught:
-        await leave(KeyError("body"))
-    assert "the input: Traceback" in caught.value.__notes__[0]
+    await reports_the_input(leave)
 
 
 @virtual
@@ -333,11 +338,7 @@ async def test_a_source_that_was_consumed_before_and_whose_cleanup_raises() -> N
             if error is not None:
                 raise error
 
-    with pytest.raises(ValueError, match=r"^broken$"):
-        await leave(None)
-    with pytest.raises(KeyError) as caught:
-        await leave(KeyError("body"))
-    assert "the input: Traceback" in caught.value.__notes__[0]
+    await reports_the_input(leave)
 
 
 class Rows:

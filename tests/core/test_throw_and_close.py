@@ -67,6 +67,19 @@ async def test_an_exception_that_is_thrown_in_keeps_its_traceback(call: Any, chi
     assert "raises" in [frame.name for frame in traceback.extract_tb(caught.tb)]
 
 
+@pytest.mark.parametrize("children", [1, 2])
+@virtual
+async def test_a_cancellation_after_an_exception_that_is_thrown_in(children: int) -> None:
+    """The cancellation is raised, with the exception as its cause."""
+    log: list[str] = []
+    error, cancellation = LookupError("first"), asyncio.CancelledError("second")
+    call = gather_structured(*(stops_slowly(log) for _ in range(children)))
+    with pytest.raises(asyncio.CancelledError, match=r"^second$") as caught:
+        await thrown_into(call, error, cancellation)
+    assert caught.value.__cause__ is error
+    assert log == ["cleaned up"] * children
+
+
 @pytest.mark.parametrize("call", [gather, first])
 @virtual
 async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> None:
