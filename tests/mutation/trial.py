@@ -81,9 +81,9 @@ class Plot:
         }
         shutil.rmtree(folder, ignore_errors=True)
         forgotten = shutil.ignore_patterns("__pycache__")
-        for name in ("structgather", "tests", "benchmarks"):
+        for name in (".ci", ".github", "structgather", "tests", "benchmarks"):
             shutil.copytree(ROOT / name, folder / name, ignore=forgotten)
-        for name in ("pyproject.toml", "README.md"):
+        for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
             shutil.copy(ROOT / name, folder / name)
 
     def start(self, module: str, text: str | None, stage: Stage) -> int:
