@@ -30,7 +30,12 @@ BYTES = 3 << 30
 #: The exit code of a trial that could not start.
 BROKEN = 70
 
-importlib.import_module("hypothesis.strategies")  # each trial would import it
+# Each trial would import these, and compile the tests.
+for module in ("hypothesis.strategies", "_hypothesis_pytestplugin", "pytest_asyncio.plugin"):
+    importlib.import_module(module)
+with contextlib.suppress(ImportError):
+    importlib.import_module("anyio.pytest_plugin")  # where it is installed, pytest loads it
+sys.dont_write_bytecode = False
 
 # The failure of one example is enough. Otherwise as in conftest.py.
 hypothesis.settings.register_profile(
@@ -156,6 +161,10 @@ class _Witness:
 
     def pytest_collection(self) -> None:
         self.has_begun = True
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        # Those with random input take longest.
+        items.sort(key=lambda item: item.get_closest_marker("hypothesis") is not None)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
