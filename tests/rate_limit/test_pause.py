@@ -238,6 +238,7 @@ async def test_a_call_that_finishes_during_a_pause_admits_no_other() -> None:
         limit.pause(10)
     assert "0 running, 1 waiting; 0 requests and 0 tokens in 60 s; paused for 10 s" in repr(limit)
     assert await waiting == 11
+    assert "paused" not in repr(limit)
 
 
 @virtual
@@ -336,6 +337,20 @@ def test_a_pause_outlasts_its_loop(
     run(pause())
     assert "paused" not in repr(limit)
     assert run(use()) == due
+
+
+@pytest.mark.parametrize("again", [0, 1, 5])
+def test_a_pause_that_extends_none_tells_how_much_is_left(again: float) -> None:
+    """Of 10 seconds 5 are left when the program ends: so long the next one waits."""
+    limit = RateLimit(concurrent=1)
+
+    async def pause() -> None:
+        limit.pause(10)
+        await asyncio.sleep(5)
+        limit.pause(again)
+
+    run(pause())
+    assert run(admitted(limit)) == 5
 
 
 def test_a_pause_of_a_former_loop_moves_no_later_clock() -> None:

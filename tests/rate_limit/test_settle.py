@@ -95,6 +95,10 @@ async def test_settling_without_a_limit_of_tokens_does_nothing() -> None:
             call.settle(tokens=tokens)
             assert "0 requests and 0 tokens" in repr(limit)
     assert limit._gate.window is None
+    limit = RateLimit(requests=1)
+    async with limit(tokens=10) as call:
+        call.settle(tokens=50)
+    assert "1 requests and 10 tokens" in repr(limit)
 
 
 @virtual

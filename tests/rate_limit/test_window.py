@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from structgather import RateLimit
 from structgather._window import PARTS
-from support.rate_limits import counts, crowd, enter, window_of
+from support.rate_limits import admitted, counts, crowd, enter, window_of
 from support.virtual_tests import virtual
 from support.virtual_time import now, run
 
@@ -327,6 +327,18 @@ def test_entries_moved_to_a_new_clock_count_for_as_much() -> None:
     assert counts(limit) == (3, 30)
     run(spend(0))
     assert counts(limit) == (6, 60)
+
+
+def test_the_used_part_of_a_burst_moves_to_a_new_clock() -> None:
+    """Half of it is used when the program ends: the next one has the other half at once."""
+    limit = RateLimit(requests=60, per=60, burst=10)
+
+    async def spend(at: float, requests: float) -> float:
+        await asyncio.sleep(at)
+        return await admitted(limit, requests=requests)
+
+    assert run(spend(990, 5)) == 990
+    assert run(spend(0, 10)) == 5
 
 
 @virtual
