@@ -68,7 +68,7 @@ class Gate:
         if requests != math.inf or tokens != math.inf:
             self.window = Window(requests, tokens, per, burst, self._unstarted)
         self.paused_until: float = -math.inf
-        #: When that pause was requested.
+        #: When a pause was last requested, however short.
         self._paused_at = -math.inf
         self.timer: asyncio.TimerHandle | None = None
         #: When the timer fires.
@@ -196,9 +196,9 @@ class Gate:
             self.bind(loop)
         now = loop.time()
         until = now + seconds
+        self._paused_at = now
         if until <= self.paused_until:
             return
-        self._paused_at = now
         self.paused_until = until
         self.ceiling = 0
         self._put_back(loop)

@@ -161,9 +161,10 @@ class Window:
         """Move everything into the past, to another clock, on which it is `now`."""
         self.entries = deque((since - seconds, r, t) for since, r, t in self.entries)
         self.merges_until -= seconds
-        # Without entries the clocks can't be compared: at most the whole burst is used.
-        whole = self._burst * self._pace if self._pace else 0
-        self._full_again = min(self._full_again - seconds, now + whole)
+        if self._pace:
+            # Without entries the clocks can't be compared: at most the whole burst is used.
+            whole = self._burst * self._pace
+            self._full_again = min(self._full_again - seconds, now + whole)
 
     def due(self, call: Call, now: float) -> float:
         """Return when `call` fits if no other is admitted first; a lower bound if tokens are owed.
@@ -221,7 +222,7 @@ class Window:
             debt.tokens += more
             debt.owed += more
             self._debts[debt] = None
-        elif more < 0:
+        else:
             self._give_back(call, -more)
         self.advance(now)
 

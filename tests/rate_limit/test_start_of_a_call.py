@@ -84,6 +84,28 @@ def test_a_call_that_resumes_after_its_window_keeps_its_room(blocked: float) -> 
     on_a_blocked_loop(main)
 
 
+def test_a_waiting_call_needs_room_besides_one_that_resumes_after_its_window() -> None:
+    """A settlement between its admission and its start admits no call in its place."""
+
+    async def main(loop: Blocked) -> None:
+        limit = RateLimit(concurrent=3, requests=2, tokens=10, per=60)
+        held = [await limit(requests=0).__aenter__() for _ in range(3)]
+        waiting = [
+            asyncio.create_task(limit(requests=requests).__aenter__()) for requests in (1, 2)
+        ]
+        await asyncio.sleep(0)
+        for call in held[:2]:
+            await call.__aexit__(None, None, None)  # admits the first one
+        loop.blocked = 60
+        held[2].settle(tokens=1)
+        await waiting[0]
+        await asyncio.sleep(0)
+        assert not waiting[1].done()
+        assert counts(limit) == (1, 1)
+
+    on_a_blocked_loop(main)
+
+
 def test_a_window_shorter_than_a_tick_of_the_clock_is_over_at_once() -> None:
     """Also between an admission and its call resuming."""
 
