@@ -229,6 +229,19 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main())
 
 
+def test_the_first_timer_is_set_for_the_first_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that finishes before costs the loop no iteration."""
+    warn_stuck_after(5)
+
+    async def main() -> None:
+        timers = timers_from_now_on(monkeypatch)
+        with pytest.raises(ValueError, match="first"):
+            await gather_structured(fails(), stubborn(1))
+        assert [timer.when() for timer in timers] == [1, 5, 1]  # `stubborn` has two
+
+    run(main())
+
+
 async def block(*children: Coroutine[Any, Any, Any]) -> None:
     async with as_completed_scoped(children) as outcomes:
         await anext(outcomes)

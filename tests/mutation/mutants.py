@@ -216,6 +216,8 @@ def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorat
             yield node
         case ast.BoolOp(values=[ast.Attribute(attr="end_lineno" | "end_col_offset"), default]):
             yield default  # a parsed node has an end
+        case ast.ClassDef(bases=[ast.Name(id="Protocol")]):
+            yield node
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             decorators = {ast.unparse(each): each for each in node.decorator_list}
             for name in FOR_TYPES & decorators.keys():

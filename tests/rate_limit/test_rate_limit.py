@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from structgather import RateLimit, gather_structured
+from support.virtual_tests import virtual
 from support.virtual_time import now, run
 
 
@@ -517,6 +518,21 @@ def test_no_admission_is_entered_twice(limited: str) -> None:
         await entering[-1]
 
     run(main())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@virtual
+async def test_an_admission_after_a_pause_is_not_entered_twice(*, waits: bool) -> None:
+    """Whether it waited for the end of the pause or came later."""
+    limit = RateLimit(concurrent=1)
+    limit.pause(1)
+    if not waits:
+        await asyncio.sleep(1)
+    call = limit()
+    async with call:
+        pass
+    with pytest.raises(RuntimeError, match="can be entered only once"):
+        await call.__aenter__()
 
 
 def test_another_loop_is_refused_while_the_first_one_is_open() -> None:
