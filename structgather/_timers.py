@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import TYPE_CHECKING, Any
 
 from structgather._errors import INTERRUPTS
@@ -24,14 +23,12 @@ class ChildTimeouts:
     All children have the same timeout, so they expire in the order in which they were started.
     """
 
-    __slots__ = ("_deadlines", "_generation", "_scope", "_seconds", "_timer")
+    __slots__ = ("_deadlines", "_scope", "_seconds", "_timer")
 
     def __init__(self, scope: Scope, seconds: float) -> None:
         self._scope = scope
         self._seconds = seconds
         self._deadlines: dict[int, float] = {}
-        #: Counts the timers, since one that has fired can't be cancelled any more.
-        self._generation = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def add(
@@ -68,8 +65,7 @@ class ChildTimeouts:
 
     def clear(self) -> None:
         """Forget all children: the call has finished, or everything is being cancelled anyway."""
-        self._deadlines.clear()
-        self._generation += 1
+        self._deadlines.clear()  # the timer may have fired, and can't be cancelled any more
         timer, self._timer = self._timer, None
         try:
             if timer is not None:
@@ -87,15 +83,11 @@ class ChildTimeouts:
 
     def _set_timer(self) -> None:
         self._timer = None
-        self._generation += 1
         deadline = next(iter(self._deadlines.values()), None)
         if deadline is not None:
-            expire = functools.partial(self._expire_due, self._generation)
-            self._timer = call_after_tick(self._scope.loop, deadline, expire)
+            self._timer = call_after_tick(self._scope.loop, deadline, self._expire_due)
 
-    def _expire_due(self, generation: int) -> None:
-        if generation != self._generation:
-            return  # it fired before `clear()`, and another timer may have been set since
+    def _expire_due(self) -> None:
         scope = self._scope
         now = scope.loop.time()
         while self._deadlines:

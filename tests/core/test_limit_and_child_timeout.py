@@ -6,7 +6,6 @@ import asyncio
 import gc
 import inspect
 import sys
-import types
 from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
 from typing import Any
@@ -295,6 +294,19 @@ def test_child_timeout_0(limit: int | None, *, eager: bool) -> None:
     assert crowd.started == []
 
 
+@each_call
+@virtual
+async def test_child_timeout_0_of_tasks_and_futures(call: Call) -> None:
+    """What is done has its value, and what still runs is cancelled."""
+    loop = asyncio.get_running_loop()
+    done, pending = loop.create_future(), loop.create_future()
+    done.set_result("value")
+    value, late = await call(done, pending, child_timeout=0)
+    assert value == "value"
+    assert isinstance(late, TimeoutError)
+    assert pending.cancelled()
+
+
 async def returns_all_the_same() -> str:
     try:
         await asyncio.sleep(60)
@@ -348,40 +360,6 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     run(main())
 
 
-def test_a_timer_that_fires_in_the_last_tick_schedules_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """All children settle in the tick in which it fires, and another one starts in it."""
-    cancelled: list[int] = []
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        tick = loop.create_future()
-        loop.call_later(1, tick.set_result, None)
-        timers = timers_from_now_on(monkeypatch)
-        scope: Any = types.SimpleNamespace(
-            loop=loop,
-            function="call",
-            unfinished={1: tick},
-            timeout_errors={},
-            cancel=cancelled.extend,
-        )
-        timeouts = ChildTimeouts(scope, 1)
-        timeouts.add((0,), (tick,))
-        await tick  # the timer fires, and will check after everything else in this tick
-        timeouts.discard(0)
-        timeouts.clear()
-        scope.unfinished[1] = loop.create_future()
-        timeouts.add((1,), (scope.unfinished[1],))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert [timer.when() for timer in timers] == [1, 2]
-        await asyncio.sleep(2)
-        assert cancelled == [1]
-
-    run(main())
-
-
 @lazy_and_eager
 def test_a_failure_makes_room_for_another_failure(*, eager: bool) -> None:
     """An eager child starts, and fails, in the last step of another: both are retrieved."""
@@ -411,14 +389,15 @@ def test_children_that_finish_at_once_beside_one_that_does_not(*, eager: bool) -
     run(main(), eager=eager)
 
 
-def test_a_cancelled_child_that_cleans_up_is_not_late() -> None:
-    """A child cancelled for another reason may clean up beyond its `child_timeout`."""
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_a_cancelled_child_that_cleans_up_is_not_late(fails_at: int) -> None:
+    """It was cancelled before or in the tick of its `child_timeout`, for another reason."""
 
     async def main() -> BaseException:
-        children = after(1, ValueError("first")), stops_slowly([], 5)
+        children = after(fails_at, ValueError("first")), stops_slowly([], 5)
         with pytest.raises(ValueError, match="first") as caught:
             await gather_structured(*children, child_timeout=2)
-        assert now() == 6
+        assert now() == fails_at + 5
         return caught.value
 
     assert run(main()).__notes__ == ["gather_structured(): raised by child 0, after"]

@@ -111,6 +111,44 @@ def test_a_late_child_that_will_not_stop() -> None:
     assert [line.partition(":")[0] for line in told] == ["8"]
 
 
+def test_children_cancelled_at_different_times(caplog: pytest.LogCaptureFixture) -> None:
+    """The time of each counts from its own cancellation, here at 3 and at 4."""
+    warn_stuck_after(5)
+
+    async def main() -> None:
+        children = stubborn(12), asyncio.sleep(1), stubborn(12)
+        await gather_structured(*children, limit=2, child_timeout=3, return_exceptions=True)
+
+    with caplog.at_level(logging.WARNING, "structgather"):
+        run(main())
+    for index, told in zip((0, 2), caplog.messages, strict=True):
+        assert f"child {index}, stubborn" in told
+        assert "cancelled 5.0 s ago, started 8.0 s ago" in told
+
+
+class Refuses(asyncio.Future[None]):
+    """Can't be cancelled, and says so."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+
+def test_a_child_behind_one_that_cannot_be_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """It is warned about all the same; the other one was not cancelled."""
+    warn_stuck_after(5)
+
+    async def main() -> None:
+        refuses = Refuses()
+        asyncio.get_running_loop().call_later(7, refuses.set_result, None)
+        with pytest.raises(ValueError, match="first"):
+            await gather_structured(refuses, fails(), stubborn(6))
+
+    with caplog.at_level(logging.WARNING, "structgather"):
+        run(main())
+    (told,) = caplog.messages
+    assert "child 2, stubborn" in told
+
+
 def test_an_adopted_task_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     """It is a child like any other."""
     warn_stuck_after(5)
@@ -318,6 +356,36 @@ def no_frame() -> object:
 def test_a_proxy_that_has_no_frame() -> None:
     """An object that can't be inspected is skipped: the line is the one that awaits it."""
     assert run(stands_at(Proxy(no_frame))).endswith(" in child")
+
+
+class Unreadable(Coroutine[Any, Any, None]):
+    """A coroutine of a class of its own that can't be inspected."""
+
+    def send(self, value: Any) -> Any:
+        """Yield to the loop, forever."""
+
+    def throw(self, *error: Any) -> Any:
+        raise error[0]
+
+    def __await__(self) -> Any:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError(name)
+
+
+def test_a_task_whose_coroutine_cannot_be_inspected_has_no_line() -> None:
+    """Nothing is raised from the timer of the warning."""
+
+    async def main() -> str:
+        task = asyncio.create_task(Unreadable())
+        await asyncio.sleep(0)
+        line = _stuck.where(task)
+        task.cancel()
+        await asyncio.wait([task])
+        return line
+
+    assert run(main()) == "an unknown line"
 
 
 def test_a_proxy_that_awaits_itself() -> None:

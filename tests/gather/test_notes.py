@@ -266,6 +266,22 @@ async def test_notes_of_a_nested_call_are_not_repeated() -> None:
     assert "KeyError" not in text
 
 
+@virtual
+async def test_notes_of_the_user_on_a_sibling_failure_are_shown() -> None:
+    """With its traceback, as Python shows them."""
+
+    async def refund() -> None:
+        try:
+            await forever()
+        finally:
+            error = KeyError("refund")
+            error.add_note("order 7")
+            raise error
+
+    _, others = await notes(gather_structured(fetch_orders(), refund()))
+    assert others.endswith("KeyError: 'refund'\n  order 7")
+
+
 async def fails_in_a_block(count: int) -> None:
     async with as_completed_scoped([fails_when_cancelled(n) for n in range(count)]):
         await asyncio.sleep(1)

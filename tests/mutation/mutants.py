@@ -210,14 +210,15 @@ def _for_type_checkers(node: ast.AST) -> Iterator[ast.expr | ast.stmt | _Decorat
             yield annotation
         case ast.AnnAssign(annotation=annotation):
             yield node if "TypeAlias" in ast.unparse(annotation) else annotation
-        case ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar"))):
+        case (
+            ast.Assign(value=ast.Call(func=ast.Name(id="TypeVar")))
+            | ast.ClassDef(bases=[ast.Name(id="Protocol")])
+        ):
             yield node
         case ast.If(test=test) if "TYPE_CHECKING" in ast.unparse(test):
             yield node
         case ast.BoolOp(values=[ast.Attribute(attr="end_lineno" | "end_col_offset"), default]):
             yield default  # a parsed node has an end
-        case ast.ClassDef(bases=[ast.Name(id="Protocol")]):
-            yield node
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             decorators = {ast.unparse(each): each for each in node.decorator_list}
             for name in FOR_TYPES & decorators.keys():
