@@ -61,6 +61,19 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
         settle(scope, index, future)
 
 
+def creates_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether no task factory decides what a Task of this loop is."""
+    try:
+        return loop.get_task_factory() is None
+    except NotImplementedError:
+        return False
+
+
+def is_plain(task: asyncio.Future[Any], coroutine: object) -> bool:
+    """Tell whether a new Task runs just this coroutine, and has not finished eagerly."""
+    return isinstance(task, asyncio.Task) and not task.done() and task.get_coro() is coroutine
+
+
 def adopt_wrapped(
     scope: Scope,
     index: int,
@@ -100,6 +113,17 @@ def _wrapped_done(
     if index in scope.unfinished:  # the coroutine that wraps ours has not run it to its end
         close_unstarted((awaitable,))
         settle(scope, index, task)
+
+
+def is_collected(scope: Scope, index: int, awaitable: Awaitable[Any]) -> bool:
+    """Tell whether a child was closed because its Task is garbage; it has not failed then."""
+    task = scope.unfinished.get(index)  # None in an eager first step
+    if task is None or task is asyncio.current_task(scope.loop):
+        return False
+    close_unstarted((awaitable,))
+    if not task.done():  # otherwise it settles as its Task has finished
+        scope.unfinished.pop(index, None)
+    return True
 
 
 def _group_has_aborted(scope: Scope) -> None:
