@@ -61,19 +61,6 @@ def _adopted_done(scope: Scope, index: int, _: object) -> None:
         settle(scope, index, future)
 
 
-def creates_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether no task factory decides what a Task of this loop is."""
-    try:
-        return loop.get_task_factory() is None
-    except NotImplementedError:
-        return False
-
-
-def is_plain(task: asyncio.Future[Any], coroutine: object) -> bool:
-    """Tell whether a new Task runs just this coroutine, and has not finished eagerly."""
-    return isinstance(task, asyncio.Task) and not task.done() and task.get_coro() is coroutine
-
-
 def adopt_wrapped(
     scope: Scope,
     index: int,

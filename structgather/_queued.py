@@ -8,7 +8,7 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _stuck
-from structgather._group import COROUTINE
+from structgather._group import COROUTINE, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Iterator, Sequence
@@ -45,7 +45,7 @@ def start_queued(
     except BaseException as error:  # noqa: BLE001 - a task factory's
         _adopt.creation_failed(scope, error, wrapper, (awaitable,))
         return
-    if not _adopt.is_plain(task, wrapper):
+    if not isinstance(task, TASK) or task.done() or task.get_coro() is not wrapper:
         _adopt.adopt_wrapped(scope, index, task, wrapper, awaitable)
     else:
         scope.unfinished[index] = task

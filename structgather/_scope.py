@@ -90,7 +90,6 @@ class Scope(Call):
             indices, awaitables = self.timeouts.add(indices, awaitables)
         child: Any = self.run_child  # not every type checker knows a coroutine's __name__
         create, unfinished = self.group.create_task, self.unfinished
-        plain, all_plain = False, _adopt.creates_plain_tasks(self.loop)
         self.batches.append((indices, awaitables))
         try:
             for index, awaitable in zip(indices, awaitables, strict=True):
@@ -109,9 +108,8 @@ class Scope(Call):
                 except BaseException as error:  # noqa: BLE001 - a task factory's
                     _adopt.creation_failed(self, error, wrapper, awaitables)
                     break
-                if plain or _adopt.is_plain(task, wrapper):
+                if isinstance(task, TASK) and not task.done() and task.get_coro() is wrapper:
                     unfinished[index] = task
-                    plain = all_plain
                 else:  # it has finished eagerly, or comes from a task factory
                     _adopt.adopt_wrapped(self, index, task, wrapper, awaitable)
         finally:
