@@ -102,6 +102,17 @@ def _wrapped_done(
         settle(scope, index, task)
 
 
+def is_collected(scope: Scope, index: int, awaitable: Awaitable[Any]) -> bool:
+    """Tell whether a child was closed because its Task is garbage; it has not failed then."""
+    task = scope.unfinished.get(index)  # None in an eager first step
+    if task is None or task is asyncio.current_task(scope.loop):
+        return False
+    close_unstarted((awaitable,))
+    if not task.done():  # otherwise it settles as its Task has finished
+        scope.unfinished.pop(index, None)
+    return True
+
+
 def _group_has_aborted(scope: Scope) -> None:
     # The Task has failed outside of its child, and so the group has cancelled the others.
     scope.stopping = True

@@ -70,7 +70,7 @@ class AsCompleted(Generic[T]):
             check_flag(FUNCTION, "ordered", ordered)
             self._stream = stream = Stream()
             stream.left = False
-            stream.open(Scope(FUNCTION, calling_task(FUNCTION)), limit, child_timeout)
+            stream.open(Scope(FUNCTION, calling_task(FUNCTION), stream), limit, child_timeout)
         except BaseException:
             self._state = _LEFT
             refuse(aws)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from structgather._ancestors import Joins
+
 if TYPE_CHECKING:
     from typing import TypeAlias
 
@@ -104,3 +106,22 @@ class CallErrors:
             and self._interrupt is not None
             and _REACHED_LOOP in vars(self._interrupt)
         )
+
+
+class Call(Joins):
+    """A call, whose `errors` are made when there is one."""
+
+    __slots__ = ("_errors",)
+
+    _errors: CallErrors | None
+
+    @property
+    def errors(self) -> CallErrors:
+        """What the call raises, besides failures of its children."""
+        if self._errors is None:
+            self._errors = CallErrors()
+        return self._errors
+
+    def take_last_error(self) -> BaseException | None:
+        """Return the exception to raise, if any, and forget everything."""
+        return None if self._errors is None else self._errors.take_last()

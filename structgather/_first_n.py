@@ -133,7 +133,7 @@ class _FirstN(Intake):
             self._within = check_seconds(FUNCTION, "within", within)
             limit = check_limit(FUNCTION, limit)
             child_timeout = check_seconds(FUNCTION, "child_timeout", child_timeout)
-            self.open(Scope(FUNCTION, calling_task(FUNCTION)), limit, child_timeout)
+            self.open(Scope(FUNCTION, calling_task(FUNCTION), self), limit, child_timeout)
         except BaseException:
             refuse(self._iterable)
             raise

@@ -52,30 +52,18 @@ _T = TypeVar("_T")
 class _Gather:
     """The policy: the value of every child, or the first failure."""
 
-    __slots__ = (
-        "_arguments",
-        "_elapsed",
-        "_failures",
-        "_queue",
-        "_queued",
-        "_return_exceptions",
-        "_scope",
-        "_traceback",
-        "_unsuccessful",
-        "_values",
-    )
-
     _scope: Scope
     _values: list[Any]
     #: By their time; and the first one's traceback, as far as it is the child's.
     _failures: list[Failure]
     _traceback: TracebackType | None
     #: For outcomes: how long each successful child took, and how the others finished.
-    _elapsed: list[float | None] | None
+    _elapsed: list[float | None] | None = None
     _unsuccessful: dict[int, Outcome[Any]]
     #: With a limit, and the children that take room: those that are not adopted.
-    _queue: Queue | None
+    _queue: Queue | None = None
     _queued: set[int]
+    _return_exceptions = False
 
     def __init__(self, arguments: tuple[Awaitable[Any], ...]) -> None:
         self._arguments = arguments
@@ -92,16 +80,13 @@ class _Gather:
         exception_group: bool,  # noqa: FBT001
         limit: int | None,
         child_timeout: float | None,
+        *,
+        plain: bool,
     ) -> Any:  # noqa: ANN401 - the overloads say what
         # No argument may be in a local variable: the traceback of what is raised refers to this
         # frame, and an adopted Task refers to its exception.
         try:
-            if (
-                return_exceptions
-                or exception_group
-                or limit is not None
-                or child_timeout is not None
-            ):
+            if not plain:
                 limit, child_timeout = _check_options(
                     return_exceptions, exception_group, limit, child_timeout
                 )
@@ -110,10 +95,16 @@ class _Gather:
         except BaseException:
             refuse(self._arguments)
             raise
-        scope = Scope(FUNCTION, caller)
+        scope = self._scope = Scope(FUNCTION, caller, self)
         del caller
-        self._return_exceptions = return_exceptions
-        self._open(scope, limit, child_timeout, outcomes=return_exceptions or exception_group)
+        self._values = [None] * len(self._arguments)
+        self._failures = []
+        if plain:
+            scope.values = self._values
+        else:
+            self._return_exceptions = return_exceptions
+            outcomes = return_exceptions or exception_group
+            self._prepare(scope, limit, child_timeout, outcomes=outcomes)
         positions = places(self._arguments)
         try:
             async with scope.group:
@@ -129,19 +120,13 @@ class _Gather:
         del scope
         return self._result(positions, exception_group)
 
-    def _open(
+    def _prepare(
         self, scope: Scope, limit: int | None, child_timeout: float | None, *, outcomes: bool
     ) -> None:
-        self._scope = scope
-        self._values = [None] * len(self._arguments)
-        self._failures = []
-        self._elapsed = self._queue = None
         if outcomes:
             elapsed: list[float | None] = [None] * len(self._arguments)
             self._elapsed = elapsed
             self._unsuccessful = {}
-        plain = not outcomes and limit is None
-        scope.decide_by(self, self._values.__setitem__ if plain else self._record)
         if limit is not None or child_timeout is not None:
             scope.started_at = {}
         if limit is not None:
@@ -165,7 +150,7 @@ class _Gather:
         queued = [index for index in indices if index in self._queued]
         self._queue.start(queued, [self._arguments[index] for index in queued])
 
-    def _record(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
+    def on_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
         self._values[index] = value
         if self._elapsed is not None:
             self._elapsed[index] = self._scope.elapsed(index)
@@ -207,7 +192,8 @@ class _Gather:
         if error is not None or self._queue is not None:
             close_unstarted(self._arguments)
         self._arguments = ()
-        del self._scope, self._queue, self._values, self._failures
+        del self._scope, self._values, self._failures
+        self._queue = None
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions
@@ -577,7 +563,9 @@ def gather_structured(
         return One(FUNCTION, aws).gather_structured()
     if not aws:
         return _nothing(return_exceptions, exception_group, limit, child_timeout)
-    return _Gather(aws).gather_structured(return_exceptions, exception_group, limit, child_timeout)
+    return _Gather(aws).gather_structured(
+        return_exceptions, exception_group, limit, child_timeout, plain=plain
+    )
 
 
 async def _nothing(

@@ -155,7 +155,6 @@ class Intake:
     def open(self, scope: Scope, limit: int | None, child_timeout: float | None) -> None:
         """Bind the policy to the scope of its call."""
         self.scope = scope
-        scope.decide_by(self, self.on_value)
         self.limit = limit
         self.source = self.source_error = self._overdue = self._deadline = None
         self.starting = 0

@@ -10,9 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from structgather import _adopt, _failures, _stuck
-from structgather._ancestors import Joins
 from structgather._arguments import calling_task, check_awaitables
-from structgather._errors import INTERRUPTS, CallErrors, give_to_loop
+from structgather._errors import INTERRUPTS, Call, give_to_loop
 from structgather._group import COROUTINE, Group, Waiter, is_closed
 from structgather._unstarted import close_unstarted, refuse
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _PENDING = object()
 
 
-class One(Joins):
+class One(Call):
     """The call and its child."""
 
     __slots__ = (
@@ -30,7 +29,6 @@ class One(Joins):
         "_called_at",
         "_child",
         "_error",
-        "_errors",
         "_raising",
         "_value",
         "_waiter",
@@ -48,7 +46,6 @@ class One(Joins):
     #: How the child finished, and what was thrown into the call while it waited, if anything.
     _value: Any
     _error: BaseException | None
-    _errors: CallErrors | None
     #: The handle by which the event loop gets the child's KeyboardInterrupt or SystemExit.
     _raising: asyncio.Handle | None
     _waiter: Waiter | None
@@ -156,27 +153,22 @@ class One(Joins):
             self._watch = _stuck.watch(self)
 
     def _thrown_in(self, error: BaseException) -> None:
-        self._keep_errors().keep(error)
+        self.errors.keep(error)
         self._stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))
 
     def _raised_by_group(self, error: BaseException) -> None:
         # See `Scope.raised_by_group`.
         if isinstance(error, BaseExceptionGroup):
-            self._keep_errors().replace(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+            self.errors.replace(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         else:
-            self._keep_errors().keep(error)
-
-    def _keep_errors(self) -> CallErrors:
-        if self._errors is None:
-            self._errors = CallErrors()
-        return self._errors
+            self.errors.keep(error)
 
     async def _join_adopted(self, child: asyncio.Future[Any]) -> None:
         # See `_adopt.join_remaining`.
         self._stop()
         cancelled = await _adopt.join((child,))
         if cancelled is not None:
-            self._keep_errors().keep(cancelled)
+            self.errors.keep(cancelled)
 
     def _result(self) -> list[Any]:
         self._end_watch()
@@ -184,7 +176,7 @@ class One(Joins):
         if self._value is _PENDING and self._error is None and self._child is not None:
             self._take_result(self._child)
         value, error = self._value, self._error
-        thrown = None if self._errors is None else self._errors.take_last()
+        thrown = self.take_last_error()
         raised = error if thrown is None else thrown
         self._argument = ()
         self._value = self._error = self._errors = None

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Policy(Protocol):
-    """Called once for each child that settles without a value.
+    """Called once for each child that settles; for an interrupt, `on_abort` is called instead."""
 
-    Values go to the `on_value` passed to `Scope.decide_by`; an interrupt calls `on_abort` instead.
-    """
+    def on_value(self, index: int, value: Any) -> object:  # noqa: ANN401 - the child's
+        """Record the value of a child, unless the scope has a list of `values`."""
 
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> object:  # noqa: ANN401, FBT001 - `kind` says which error
         """Record a child without a value.
@@ -30,13 +30,10 @@ class Policy(Protocol):
 
 
 class _Ignore:
+    def on_value(self, index: int, value: Any) -> None: ...  # noqa: ANN401
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None: ...  # noqa: ANN401, FBT001
     def on_abort(self) -> None: ...
 
 
 #: The policy of a call that has returned, or was closed: its children have no effect.
 IGNORE = _Ignore()
-
-
-def ignore_value(index: int, value: Any) -> None:  # noqa: ANN401 - the child's
-    """Record nothing."""

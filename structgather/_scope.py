@@ -33,34 +33,36 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from structgather import _adopt, _stuck
-from structgather._ancestors import Joins
-from structgather._errors import INTERRUPTS, CallErrors
+from structgather._errors import INTERRUPTS, Call
 from structgather._failures import CALL, note_others, without_our_frame
 from structgather._group import COROUTINE, TASK, BlockWaiter, Group, Waiter, is_closed
 from structgather._outcome import Cancelled, Failed, TimedOut
-from structgather._policy import IGNORE, ignore_value
+from structgather._policy import IGNORE
 from structgather._queued import FIRST_STEP
 from structgather._unstarted import close_unstarted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from structgather._policy import Policy, Unsuccessful
     from structgather._timers import ChildTimeouts
 
 
-class Scope(Joins):
+class Scope(Call):
     """The children of one call, from the first start to the last settlement."""
 
-    def __init__(self, function: str, caller: asyncio.Task[Any]) -> None:
+    def __init__(self, function: str, caller: asyncio.Task[Any], policy: Policy) -> None:
         self.function = function
         self.caller = caller
+        self.policy = policy
         self.loop = caller.get_loop()
         self.called_at = self.loop.time()
         self.group = Group()
         self.group.caller = caller
         #: Children that have not settled, in start order.
         self.unfinished: dict[int, asyncio.Future[Any]] = {}
+        #: Where values are stored, if nothing else is to be done with them.
+        self.values: list[Any] | None = None
         #: When we cancelled a child, by the loop's clock.
         self.cancelled_at: dict[int, float] = {}
         #: The TimeoutError of each child that we cancelled at a deadline, its own or the call's.
@@ -68,20 +70,15 @@ class Scope(Joins):
         #: When a child was started, where not all were started when the call began.
         self.started_at: dict[int, float] | None = None
         self.timeouts: ChildTimeouts | None = None
-        self.errors = CallErrors()
         #: Whether children are cancelled, now or in `check`; whether the group cancelled `caller`.
         self.stopping = self.group_aborted = False
         #: Batches whose first steps may be due.
         self.batches: list[tuple[Sequence[int], Sequence[Any]]] = []
         #: Whether a queued child is being advanced to where it waits for its Task's first step.
         self.priming = False
+        self._errors = None
         self._waiter: Waiter | None = None
         self._watch: _stuck.Watch | None = None
-
-    def decide_by(self, policy: Policy, on_value: Callable[[int, Any], object]) -> None:
-        """Report children to `policy`, but their values, which are frequent, to `on_value`."""
-        self._policy = policy
-        self._on_value = on_value
 
     # From the start of a child ...
 
@@ -91,14 +88,13 @@ class Scope(Joins):
             self.started_at.update(dict.fromkeys(indices, self.loop.time()))
         if self.timeouts is not None:
             indices, awaitables = self.timeouts.add(indices, awaitables)
-        self.batches.append((indices, awaitables))
         child: Any = self.run_child  # not every type checker knows a coroutine's __name__
         create, unfinished = self.group.create_task, self.unfinished
+        self.batches.append((indices, awaitables))
         try:
             for index, awaitable in zip(indices, awaitables, strict=True):
                 if type(awaitable) is COROUTINE:
-                    wrapper = child(index, awaitable)
-                    # What Task reprs, monitors and tracers show.
+                    wrapper = child(index, awaitable)  # named for reprs, monitors and tracers
                     wrapper.__name__ = awaitable.__name__
                     wrapper.__qualname__ = awaitable.__qualname__
                 elif type(awaitable) is TASK or asyncio.isfuture(awaitable):
@@ -132,24 +128,22 @@ class Scope(Joins):
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
             self._failed(index, error, awaitable)
             return
-        task = self.unfinished.pop(index, None)
-        self._on_value(index, value)
+        unfinished = self.unfinished
+        task = unfinished.pop(index, None)
+        if self.values is not None:
+            self.values[index] = value
+        else:
+            self.policy.on_value(index, value)
         if self.started_at is not None:
             self._forget(index)
-        if not self.unfinished:
+        if not unfinished:
             self._wake_behind(task)
 
     def _failed(self, index: int, error: BaseException, awaitable: Awaitable[Any]) -> None:
         if isinstance(error, INTERRUPTS):
             self.errors.raise_in(self.loop, error)
-        elif isinstance(error, GeneratorExit):
-            task = self.unfinished.get(index)  # None in an eager first step
-            if task is not None and task is not asyncio.current_task(self.loop):
-                # The child has not failed: its Task is garbage, and its coroutine is being closed.
-                close_unstarted((awaitable,))
-                if not task.done():  # otherwise it settles as its Task has finished
-                    self.unfinished.pop(index, None)
-                return
+        elif isinstance(error, GeneratorExit) and _adopt.is_collected(self, index, awaitable):
+            return
         self.settle_error(Failed, index, without_our_frame(error))
 
     def check(self) -> None:
@@ -166,7 +160,7 @@ class Scope(Joins):
     def settle_value(self, index: int, value: Any) -> None:  # noqa: ANN401 - the child's
         """Record the value of a child that was adopted."""
         self.unfinished.pop(index, None)
-        self._on_value(index, value)
+        self.policy.on_value(index, value)
         self._has_settled(index)
 
     def settle_cancelled(self, index: int, error: asyncio.CancelledError) -> None:
@@ -185,10 +179,10 @@ class Scope(Joins):
         self.unfinished.pop(index, None)
         if isinstance(error, INTERRUPTS):
             self.errors.keep_interrupt(error)
-            self._policy.on_abort()
+            self.policy.on_abort()
             self.stop_after_first_steps()
         else:
-            self._policy.on_error(kind, index, error, by_us)
+            self.policy.on_error(kind, index, error, by_us)
         self._has_settled(index)
 
     def _has_settled(self, index: int) -> None:
@@ -265,13 +259,15 @@ class Scope(Joins):
     def fail(self, error: BaseException) -> None:
         """Stop, and raise `error` from the call: something other than a child has failed."""
         if self.errors.keep(error):
-            self._policy.on_abort()
+            self.policy.on_abort()
         self.stop()
 
     def elapsed(self, index: int) -> float:
         """Return how long ago a child was started, in seconds."""
-        started_at = self.started_at or {}
-        return self.loop.time() - started_at.get(index, self.called_at)
+        started_at = self.called_at
+        if self.started_at is not None:
+            started_at = self.started_at.get(index, started_at)
+        return self.loop.time() - started_at
 
     # ... and joined.
 
@@ -327,11 +323,12 @@ class Scope(Joins):
         if not is_closed(self.loop):
             self.stop()
         self._end_watch()
-        self.decide_by(IGNORE, ignore_value)
+        self.policy = IGNORE
+        self.values = None
 
     def is_abandoned(self) -> bool:
         """Tell whether the call's coroutine is closed, so that nothing can be awaited."""
-        return self._policy is IGNORE
+        return self.policy is IGNORE
 
     def close(self) -> BaseException | None:
         """Drop the group, the caller and the policy; return what the call has to raise, if any."""
@@ -340,8 +337,9 @@ class Scope(Joins):
             self.timeouts = None
         self._end_watch()
         del self.group.caller, self.group, self.caller
-        self.decide_by(IGNORE, ignore_value)
-        return self.errors.take_last()
+        self.policy = IGNORE
+        self.values = None
+        return self.take_last_error()
 
     def _end_watch(self) -> None:
         if self._watch is not None:
