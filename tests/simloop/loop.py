@@ -140,7 +140,9 @@ class DeterministicLoop(BaseLoop):
                 self._batch = len(ready)
                 self._iterations += 1
             self._batch -= 1
-            self._count_step()
+            self.step += 1
+            if self.step > self._max_steps:
+                raise self._spinning()
             ready.popleft()._run()
 
     def _drop_cancelled(self) -> None:
@@ -170,7 +172,9 @@ class DeterministicLoop(BaseLoop):
         choice -= options - outside
         if choice < 0:
             return False
-        self._count_step()
+        self.step += 1
+        if self.step > self._max_steps:
+            raise self._spinning()
         self._iterations = 0
         if choice < len(points):
             points[choice].set_result(None)
@@ -193,10 +197,8 @@ class DeterministicLoop(BaseLoop):
             if not timer.cancelled():
                 self._ready.append(timer)
 
-    def _count_step(self) -> None:
-        self.step += 1
-        if self.step > self._max_steps:
-            raise Deadlock(f"still spinning after {self._max_steps} steps: {self._waiting_tasks()}")
+    def _spinning(self) -> Deadlock:
+        return Deadlock(f"still spinning after {self._max_steps} steps: {self._waiting_tasks()}")
 
     def _waiting_tasks(self) -> str:
         lines: list[str] = []
