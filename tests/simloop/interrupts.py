@@ -73,8 +73,7 @@ class Lines(ABC):
         """Do nothing from now on."""
         self._count, self._act, self.place = 0, None, None
 
-    def _line(self, code: CodeType, line: int) -> None:
-        self._count -= 1
+    def _counted_down(self, code: CodeType, line: int) -> None:
         if self._count == 0 and self._act is not None:
             act, self._act = self._act, None
             self.place = Place(code, line)
@@ -97,7 +96,9 @@ if sys.version_info >= (3, 12):
         def _event(self, code: CodeType, line: int) -> object:
             if not self._is_of_interest(code):
                 return sys.monitoring.DISABLE
-            self._line(code, line)
+            self._count -= 1
+            if self._count <= 0:
+                self._counted_down(code, line)
             return None
 
         @contextlib.contextmanager
@@ -118,6 +119,12 @@ if sys.version_info >= (3, 12):
 class _TracedLines(Lines):
     # A trace function that raises is removed by Python; it is set anew for each run.
 
+    def __init__(self, is_of_interest: Callable[[CodeType], bool]) -> None:
+        super().__init__(is_of_interest)
+        # By the ids of code objects, whose hashes are expensive; it keeps them alive.
+        self._trace_functions: dict[int, tuple[CodeType, Any]] = {}
+        self._trace = self._event
+
     def arm(self, at: int, act: Callable[[], object]) -> None:
         super().arm(at, act)
         sys.settrace(self._call)
@@ -127,12 +134,19 @@ class _TracedLines(Lines):
         sys.settrace(None)
 
     def _call(self, frame: FrameType, event: str, argument: object) -> Any:
-        return self._event if self._is_of_interest(frame.f_code) else None
+        code = frame.f_code
+        known = self._trace_functions.get(id(code))
+        if known is None:
+            known = (code, self._trace if self._is_of_interest(code) else None)
+            self._trace_functions[id(code)] = known
+        return known[1]
 
     def _event(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "line":
-            self._line(frame.f_code, frame.f_lineno)
-        return self._event
+            self._count -= 1
+            if self._count <= 0:
+                self._counted_down(frame.f_code, frame.f_lineno)
+        return self._trace
 
     @contextlib.contextmanager
     def watching(self) -> Generator[None]:
