@@ -372,6 +372,9 @@ class Unreadable(Coroutine[Any, Any, None]):
     def throw(self, *error: Any) -> Any:
         raise error[0]
 
+    def close(self) -> None:
+        """Do nothing."""
+
     def __await__(self) -> Any:
         raise NotImplementedError
 
