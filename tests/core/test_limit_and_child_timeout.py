@@ -309,6 +309,17 @@ async def test_child_timeout_0_of_tasks_and_futures(call: Call) -> None:
 
 @each_call
 @virtual
+async def test_a_future_cancelled_in_the_tick_of_its_timeout_is_not_late(call: Call) -> None:
+    """A third party cancels it in the very iteration in which it would time out."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_later(1, loop.call_soon, loop.call_soon, future.cancel)
+    (error,) = await call(future, child_timeout=1)
+    assert isinstance(error, asyncio.CancelledError)
+
+
+@each_call
+@virtual
 async def test_a_child_that_starts_when_no_other_has_a_deadline(call: Call) -> None:
     """It times out as well: the first one at 1, and it starts after the cleanup of that, at 3."""
     late = await call(stops_slowly([], 2), forever(), limit=1, child_timeout=1)
