@@ -234,16 +234,18 @@ def benchmarks(output: Output) -> None:
         output.run(clone / ".venv/bin/python", "-m", "benchmarks", *guard, cwd=clone)
 
 
-def run_pytest(output: Output, name: str, python: Path, requirements: str, *options: str) -> None:
+def run_pytest(
+    output: Output, name: str, python: Path, requirements: str, *options: str, **variables: str
+) -> None:
     """Run tests in an environment of their own. No tests at all (exit code 5) is a failure."""
     interpreter = environment(output, name, python, "-r", requirements)
     cache = f"cache_dir={CACHE / name / 'pytest'}"
-    output.run(interpreter, "-m", "pytest", "-q", "-o", cache, *options)
+    output.run(interpreter, "-m", "pytest", "-q", "-o", cache, *options, **variables)
 
 
 def tests(version: str, python: Path, output: Output) -> None:
-    """Run the tests that README.md runs."""
-    run_pytest(output, f"tests-{version}", python, TESTS)
+    """Run the tests that README.md runs, with more examples."""
+    run_pytest(output, f"tests-{version}", python, TESTS, HYPOTHESIS_PROFILE="ci")
 
 
 def exhaustive(version: str, python: Path, everything: bool, output: Output) -> None:  # noqa: FBT001 - bound above

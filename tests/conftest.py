@@ -34,15 +34,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
-# The same examples each time. `HYPOTHESIS_PROFILE=long` draws many others.
-settings.register_profile(
-    "default",
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=150,
-    suppress_health_check=SLOW_IS_FINE,
-)
+# The same examples each time, more of them in .ci/run. `HYPOTHESIS_PROFILE=long` draws others.
+for profile, max_examples in ("default", 80), ("ci", 150):
+    settings.register_profile(
+        profile,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        max_examples=max_examples,
+        suppress_health_check=SLOW_IS_FINE,
+    )
 settings.register_profile(
     "long", deadline=None, max_examples=20_000, suppress_health_check=SLOW_IS_FINE
 )

@@ -21,7 +21,7 @@ from support.interrupt_scenarios import SCENARIOS, UNPROTECTED, Scenario, is_our
 #: Each scenario has at least as many line events, even where a call has a fast path.
 LEAST = 40
 
-#: The scenarios of the default run.
+#: The scenarios of the default run; with a MemoryError or a cancellation, every second one of them.
 QUICK = [
     scenario
     for scenario in SCENARIOS
@@ -46,8 +46,12 @@ QUICK = [
 ]
 EAGER: Start = "lazy" if sys.version_info < (3, 12) else "eager"
 
-quick = pytest.mark.parametrize("scenario", QUICK, ids=lambda scenario: scenario.name)
-all_of_them = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+
+def each(scenarios: list[Scenario]) -> pytest.MarkDecorator:
+    """Run a test once for each of these scenarios."""
+    return pytest.mark.parametrize("scenario", scenarios, ids=lambda scenario: scenario.name)
+
+
 each_interrupt = pytest.mark.parametrize(
     "interrupt", ["KeyboardInterrupt", "MemoryError", "cancel"]
 )
@@ -67,19 +71,19 @@ def check(scenario: Scenario, interrupt: Interrupt, start: Start = "lazy") -> No
     assert last.ending  # else the end of the call was not interrupted
 
 
-@quick
+@each(QUICK)
 def test_a_keyboard_interrupt_at_every_line(scenario: Scenario) -> None:
     """Every child is done when the call returns, and the interrupt is raised somewhere."""
     check(scenario, "KeyboardInterrupt")
 
 
-@quick
+@each(QUICK[::2])
 def test_a_memory_error_at_every_line(scenario: Scenario) -> None:
     """Every child is done when the call returns, also with eager Tasks."""
     check(scenario, "MemoryError", EAGER)
 
 
-@quick
+@each(QUICK[1::2])
 def test_the_caller_is_cancelled_at_every_line(scenario: Scenario) -> None:
     """As by a signal handler: CancelledError is raised, and no child is cancelled twice."""
     check(scenario, "cancel")
@@ -88,7 +92,7 @@ def test_the_caller_is_cancelled_at_every_line(scenario: Scenario) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("start", sorted({"lazy", EAGER, "plain"}))
 @each_interrupt
-@all_of_them
+@each(SCENARIOS)
 def test_every_interrupt_at_every_line(
     scenario: Scenario, interrupt: Interrupt, start: Start
 ) -> None:

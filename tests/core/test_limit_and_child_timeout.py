@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from structgather import gather_structured
+from structgather import as_completed_scoped, gather_structured
 from structgather._timers import ChildTimeouts
 from support.each_call import Call, each_call
 from support.virtual_tests import forever, stops_slowly, virtual
@@ -437,3 +437,17 @@ async def test_finished_children_have_no_deadline(call: Call) -> None:
 
     await call(*(child(last=number == 49) for number in range(50)), limit=3, child_timeout=3600)
     assert 1 <= max(kept) <= 3
+
+
+def test_children_adopted_by_a_stop_have_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block is left in the tick of a timeout, while a Future waits for room."""
+
+    async def main() -> None:
+        future = asyncio.get_running_loop().create_future()
+        timers = timers_from_now_on(monkeypatch)
+        async with as_completed_scoped([after(5, 0), future], limit=1, child_timeout=1):
+            await asyncio.sleep(1)
+        assert future.cancelled()
+        assert still_to_ring(timers) == []
+
+    run(main())

@@ -3,7 +3,7 @@
 loop              the loop: virtual time, and every choice made by a chooser
 base_loop         what asyncio asks of any loop
 run               one run of a program, and all that it left behind
-choosers          every schedule in turn, at random, drawn by hypothesis, or replayed
+choosers          every schedule in turn, at random, or replayed
 worlds            a call under test and its children, with what truly happened logged
 behaviours        how a child can behave
 calls             the functions with outcomes as calls under test: all kinds of inputs and consumers

@@ -1,4 +1,4 @@
-"""Choosers: every schedule in turn, at random, drawn by hypothesis, or a printed schedule."""
+"""Choosers: every schedule in turn, at random, or a printed schedule."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from typing import Any, TypeAlias, Unpack, cast
-
-from hypothesis import strategies as st
+from typing import TypeAlias, Unpack
 
 from simloop.loop import Chooser
 from simloop.run import Options, Program, Run, run
@@ -158,22 +156,6 @@ class Biased(Seeded):
         if self._random.random() < self._newest:
             return options - 1
         return self._random.randrange(options)
-
-
-class Drawn(Steps):
-    """Draws from hypothesis' `data()`, so that hypothesis can shrink the schedule."""
-
-    def __init__(self, data: Any, horizon: int = 40) -> None:
-        super().__init__()
-        self._data = data
-        self._horizon = horizon
-
-    def begin(self, cancels: int) -> None:
-        steps = st.lists(st.integers(0, self._horizon - 1), max_size=cancels)
-        self._left = sorted(self._data.draw(steps, label="cancel before steps"))
-
-    def choose(self, options: int) -> int:
-        return cast(int, self._data.draw(st.integers(0, options - 1)))
 
 
 class Replay(Steps):

@@ -186,6 +186,8 @@ def deadlines_hold(run: Run) -> Iterator[str]:
     everything = log_of(run)
     scopes = [scope for scope in everything.scopes.values() if scope.deadline is not None]
     for label, child in everything.children.items():
+        if not scopes and child.deadline is None and child.must_end is None:
+            continue
         limits = [
             scope.deadline
             for scope in scopes
@@ -210,6 +212,8 @@ def no_timeout_too_early(run: Run) -> Iterator[str]:
     """Nothing times out before its deadline."""
     for name, scope in log_of(run).scopes.items():
         if scope.exited is None or scope.exited_at is None:
+            continue
+        if not any(map(_timed_out, scope.exited.pieces)):
             continue
         limits = [scope.deadline, *(child.deadline for child in scope.children)]
         if scope.child_seconds is not None:
@@ -236,7 +240,7 @@ def outcomes_match(run: Run) -> Iterator[str]:
             continue
         pieces = scope.exited.pieces
         endings = [child.ending for child in scope.children]
-        raised = Counter(end.identity for end in endings if end and end.how == "raised")
+        raised = [end.identity for end in endings if end and end.how == "raised"]
         if scope.exited.ending.how == "raised" and scope.exited.ending.identity in raised:
             continue  # one child's exception, which may itself be a group
         if scope.exited.complete and len(pieces) != len(scope.children):
@@ -247,7 +251,7 @@ def outcomes_match(run: Run) -> Iterator[str]:
             if not any(_agree(piece, ending) for ending in candidates):
                 yield f"{name} reported {piece[:2]}, the truth was {candidates}"
         is_group = scope.exited.ending.how == "raised" and "Group(" in str(scope.exited.ending.what)
-        if is_group and raised - Counter(piece.identity for piece in pieces):
+        if is_group and Counter(raised) - Counter(piece.identity for piece in pieces):
             yield f"{name} raised {scope.exited.ending.what}, which lacks a failure"
 
 

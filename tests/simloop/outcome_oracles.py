@@ -41,7 +41,8 @@ def check(run: Run) -> None:
 
 
 def logged(run: Run, who: str, what: str) -> list[Any]:
-    return [event.detail for event in run.events if (event.who, event.what) == (who, what)]
+    """Return the details of the events of a label that is no child's and no scope's."""
+    return log_of(run).others.get((who, what), [])
 
 
 def kept(run: Run, name: str) -> Iterator[tuple[Kept, ...]]:
@@ -53,7 +54,11 @@ def kept(run: Run, name: str) -> Iterator[tuple[Kept, ...]]:
 
 def interrupts(ending: Ending | None) -> bool:
     """Tell whether a child raised what is never an outcome."""
-    return ending is not None and str(ending.what).startswith(("KeyboardInterrupt", "SystemExit"))
+    return (
+        ending is not None
+        and ending.how == "raised"
+        and str(ending.what).startswith(("KeyboardInterrupt", "SystemExit"))
+    )
 
 
 def was_interrupted(run: Run) -> bool:
@@ -165,10 +170,12 @@ def limit_holds(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
 def source_closed(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
     """An async generator that was opened is closed, once, when the block exits."""
     who = f"source of {name}"
+    opened = len(logged(run, who, "opened"))
+    if not opened and not logged(run, who, "closed"):
+        return
     places = [
         at for at, event in enumerate(run.events) if (event.who, event.what) == (who, "closed")
     ]
-    opened = len(logged(run, who, "opened"))
     if len(places) != opened:
         yield f"opened {opened} times, closed {len(places)} times"
     if places and scope.exited_at is not None and places[-1] > scope.exited_at:
@@ -178,6 +185,9 @@ def source_closed(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
 @oracle
 def the_first_values(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
     """`values` are the first in time, and `reason` is why there are no more."""
+    races: list[Found] = logged(run, f"caller of {name}", "found")
+    if not races:
+        return
     # An adopted Task may have returned before the call, or without having been taken.
     children = [
         child
@@ -192,7 +202,7 @@ def the_first_values(run: Run, name: str, scope: ScopeLog) -> Iterator[str]:
         and child.ending.how == "returned"
         and not (child.cancelled or child.ending.cancels)
     ]
-    for found in logged(run, f"caller of {name}", "found"):
+    for found in races:
         count = len(found.values)
         values = [value for value in found.values if value in arrived or not others]
         if values != arrived[: len(values)] or (

@@ -90,6 +90,10 @@ class RunLog:
 
     children: dict[str, ChildLog] = field(default_factory=dict[str, ChildLog])
     scopes: dict[str, ScopeLog] = field(default_factory=dict[str, ScopeLog])
+    # The details of all other events, by who logged what.
+    others: dict[tuple[str, str], list[Any]] = field(
+        default_factory=dict[tuple[str, str], list[Any]]
+    )
 
 
 def log_of(run: Run) -> RunLog:
@@ -100,7 +104,7 @@ def log_of(run: Run) -> RunLog:
 
 
 def sort_events(run: Run) -> RunLog:
-    """Sort the log of a run. Events with other labels are for the use of the world."""
+    """Sort the log of a run."""
     log = RunLog()
     for place, (_, _, who, what, detail) in enumerate(run.events):
         if what == "entered":
@@ -116,4 +120,6 @@ def sort_events(run: Run) -> RunLog:
                 child.groups += 1
         elif (owner := log.children.get(who) or log.scopes.get(who)) is not None:
             owner.add(place, what, detail)
+        else:
+            log.others.setdefault((who, what), []).append(detail)
     return log

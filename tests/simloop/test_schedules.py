@@ -14,7 +14,6 @@ from simloop.behaviours import three_children
 from simloop.choosers import (
     DepthFirst,
     Diverged,
-    Drawn,
     First,
     Seeded,
     Steps,
@@ -162,6 +161,22 @@ def test_a_sweep_cancels_at_every_step() -> None:
     assert [0, 0] in twice
     assert [2, 3] not in twice  # it is cancelled at the first
     assert twice[-1] == []
+
+
+class Drawn(Steps):
+    """Draws from hypothesis' `data()`, so that hypothesis can shrink the schedule."""
+
+    def __init__(self, data: st.DataObject, horizon: int = 40) -> None:
+        super().__init__()
+        self._data = data
+        self._horizon = horizon
+
+    def begin(self, cancels: int) -> None:
+        steps = st.lists(st.integers(0, self._horizon - 1), max_size=cancels)
+        self._left = sorted(self._data.draw(steps, label="cancel before steps"))
+
+    def choose(self, options: int) -> int:
+        return self._data.draw(st.integers(0, options - 1))
 
 
 @given(data=st.data())

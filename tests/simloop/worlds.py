@@ -257,8 +257,7 @@ def describe(thing: Any) -> Ending:
 
 
 def _is_outcome(thing: Any) -> bool:
-    names = ("cancelled", "exception", "result")
-    return all(callable(getattr(thing, name, None)) for name in names)
+    return hasattr(thing, "cancelled") and hasattr(thing, "exception") and hasattr(thing, "result")
 
 
 def _pieces(value: Any) -> tuple[tuple[Ending, ...], bool]:
