@@ -288,3 +288,13 @@ def test_an_interrupt_that_the_loop_raises_leaves_no_cycle() -> None:
     *_, (frame, _) = traceback.walk_tb(interrupt.__traceback__)
     assert frame.f_code.co_name == "_raise"
     assert interrupt not in frame.f_locals.values()
+
+
+def test_a_finished_call_keeps_no_interrupt() -> None:
+    """The block of `as_completed_scoped` may outlive it for long."""
+    errors = _errors.CallErrors()
+    interrupt = KeyboardInterrupt()
+    errors.keep_interrupt(interrupt)
+    assert errors.take_last() is interrupt
+    assert not errors
+    assert errors.take_last() is None
