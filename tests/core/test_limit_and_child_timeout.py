@@ -311,7 +311,7 @@ async def test_child_timeout_0_of_tasks_and_futures(call: Call) -> None:
 @virtual
 async def test_a_future_cancelled_in_the_tick_of_its_timeout_is_not_late(call: Call) -> None:
     """A third party cancels it in the very iteration in which it would time out."""
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     future = loop.create_future()
     loop.call_later(1, loop.call_soon, loop.call_soon, future.cancel)
     (error,) = await call(future, child_timeout=1)
