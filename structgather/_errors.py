@@ -93,8 +93,6 @@ class CallErrors:
 
     def take_last(self) -> BaseException | None:
         """Return the exception to raise, if any, and forget everything."""
-        if not self:
-            return None
         error = self.take()
         self._interrupt = self._raising = None
         return error

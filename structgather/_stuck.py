@@ -102,7 +102,6 @@ class Watch:
     def end(self) -> None:
         """Stop watching: no child is left."""
         self._timer.cancel()
-        self._intervals.clear()
 
     def _look(self) -> None:
         scope = self._scope
@@ -171,12 +170,9 @@ def where(child: asyncio.Future[Any]) -> str:
 
     If the child is itself a call of this package, that is a line of one of its children.
     """
-    pending, seen = [child], set[int]()
+    pending = [child]
     while pending:
         child = pending.pop()
-        if id(child) in seen:
-            continue
-        seen.add(id(child))
         frames = list(_frames(child))
         users = [frame for frame in frames if not _is_of(frame, "asyncio", "structgather")]
         if users:
@@ -185,7 +181,9 @@ def where(child: asyncio.Future[Any]) -> str:
         for frame in frames:
             children: dict[int, asyncio.Future[Any]]
             children = getattr(frame.f_locals.get("self"), "unfinished", {})
-            pending += reversed(children.values())
+            # The frames of a child include one of the call that runs it.
+            if all(other is not child for other in children.values()):
+                pending += reversed(children.values())
     return "an unknown line"
 
 

@@ -15,7 +15,7 @@ import pytest
 from structgather import as_completed_scoped, gather_structured
 from structgather._timers import ChildTimeouts
 from support.each_call import Call, each_call
-from support.virtual_tests import stops_slowly, virtual
+from support.virtual_tests import forever, stops_slowly, virtual
 from support.virtual_time import after, now, run, still_to_ring, timers_from_now_on
 
 EAGER = [
@@ -305,6 +305,26 @@ async def test_child_timeout_0_of_tasks_and_futures(call: Call) -> None:
     assert value == "value"
     assert isinstance(late, TimeoutError)
     assert pending.cancelled()
+
+
+@each_call
+@virtual
+async def test_a_future_cancelled_in_the_tick_of_its_timeout_is_not_late(call: Call) -> None:
+    """A third party cancels it in the very iteration in which it would time out."""
+    loop: Any = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_later(1, loop.call_soon, loop.call_soon, future.cancel)
+    (error,) = await call(future, child_timeout=1)
+    assert isinstance(error, asyncio.CancelledError)
+
+
+@each_call
+@virtual
+async def test_a_child_that_starts_when_no_other_has_a_deadline(call: Call) -> None:
+    """It times out as well: the first one at 1, and it starts after the cleanup of that, at 3."""
+    late = await call(stops_slowly([], 2), forever(), limit=1, child_timeout=1)
+    assert [type(error) for error in late] == [TimeoutError] * 2
+    assert now() == 4
 
 
 async def returns_all_the_same() -> str:

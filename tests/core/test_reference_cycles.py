@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from structgather import as_completed_scoped, first_n_within, gather_structured
+from structgather import _errors, as_completed_scoped, first_n_within, gather_structured
 from support.virtual_tests import forever, stops_slowly
 from support.virtual_time import after, run
 
@@ -277,3 +278,23 @@ def test_the_check_finds_a_cycle() -> None:
             raise kept[0]
 
     assert "ChildError" in run(garbage_of(use))
+
+
+def test_an_interrupt_that_the_loop_raises_leaves_no_cycle() -> None:
+    """No frame of its traceback refers to it."""
+    interrupt = KeyboardInterrupt()
+    with suppress(KeyboardInterrupt):
+        _errors._raise(interrupt)
+    *_, (frame, _) = traceback.walk_tb(interrupt.__traceback__)
+    assert frame.f_code.co_name == "_raise"
+    assert interrupt not in frame.f_locals.values()
+
+
+def test_a_finished_call_keeps_no_interrupt() -> None:
+    """The block of `as_completed_scoped` may outlive it for long."""
+    errors = _errors.CallErrors()
+    interrupt = KeyboardInterrupt()
+    errors.keep_interrupt(interrupt)
+    assert errors.take_last() is interrupt
+    assert not errors
+    assert errors.take_last() is None

@@ -74,13 +74,18 @@ def warnings_of(*children: Any, **options: Any) -> list[str]:
     return told
 
 
-def test_the_warning_names_the_child_and_its_line() -> None:
+async def calls_stubborn(seconds: float) -> str:
+    return await stubborn(seconds)
+
+
+@pytest.mark.parametrize("child", [stubborn, calls_stubborn])
+def test_the_warning_names_the_child_and_its_line(child: Any) -> None:
     """It has the child's index and age, the time since its cancellation, and its current line."""
     warn_stuck_after(5)
-    (told,) = warnings_of(fails(2), stubborn(9))
+    (told,) = warnings_of(fails(2), child(9))
     line = stubborn.__code__.co_firstlineno + 5
     assert told.startswith("7: gather_structured(): still waiting for child 1, ")
-    assert "stubborn (Task-" in told
+    assert f"{child.__name__} (Task-" in told
     assert "cancelled 5.0 s ago, started 7.0 s ago" in told
     assert told.endswith(f"core/test_stuck_children.py:{line} in stubborn")
 
@@ -367,6 +372,9 @@ class Unreadable(Coroutine[Any, Any, None]):
     def throw(self, *error: Any) -> Any:
         raise error[0]
 
+    def close(self) -> None:
+        """Do nothing."""
+
     def __await__(self) -> Any:
         raise NotImplementedError
 
@@ -391,6 +399,32 @@ def test_a_task_whose_coroutine_cannot_be_inspected_has_no_line() -> None:
 def test_a_proxy_that_awaits_itself() -> None:
     """The search for the line terminates, also where a chain of awaits is endless."""
     assert run(stands_at(Proxy(sys._getframe))).endswith(" in cr_frame")
+
+
+class Compiled(Proxy):
+    """An awaitable without frames, as of a compiled extension, that ignores cancellations."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+
+    def throw(self, *error: Any) -> None:
+        """Go on."""
+
+    def __next__(self) -> None:
+        if now() >= 7:
+            raise StopIteration
+
+    @property
+    def cr_await(self) -> object:
+        return None
+
+
+def test_a_child_without_frames_has_no_line() -> None:
+    """The warning does not name the line of a sibling instead."""
+    warn_stuck_after(5)
+    told = warnings_of(stubborn(7), fails(1), Compiled(), stubborn(7))
+    assert [line.rpartition(" in ")[2] for line in told[::2]] == ["stubborn"] * 2
+    assert told[1].endswith("it is at an unknown line")
 
 
 def test_a_future_has_no_line() -> None:

@@ -14,7 +14,7 @@ from simloop.loop import DeterministicLoop
 from structgather import gather_structured
 from structgather._group import is_closed, replays_timers
 from support.each_call import Call, each_call
-from support.virtual_tests import stops_slowly
+from support.virtual_tests import forever, stops_slowly
 from support.virtual_time import after
 
 
@@ -38,18 +38,24 @@ def test_asyncios_own_loop_is_open_until_it_is_closed_and_replays_no_timers() ->
 
 
 class Refusal:
-    """A timer that can't be cancelled."""
+    """A timer that can't be cancelled at first."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._errors = [error]
 
     def cancel(self) -> None:
-        raise OSError("no")
+        if self._errors:
+            raise self._errors.pop()
 
 
 class Refusing(DeterministicLoop):
     """Refuses to cancel the timer of a `child_timeout`."""
 
+    refusal: BaseException = OSError("no")
+
     def call_at(self, when: float, callback: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # simpler
         timer = super().call_at(when, callback, *args, **options)
-        return Refusal() if "call_after_tick" in callback.__qualname__ else timer
+        return Refusal(self.refusal) if "call_after_tick" in callback.__qualname__ else timer
 
 
 def test_a_loop_that_refuses_to_cancel_a_timer() -> None:
@@ -63,6 +69,18 @@ def test_a_loop_that_refuses_to_cancel_a_timer() -> None:
     with asyncio.Runner(loop_factory=lambda: Refusing(First())) as runner:  # type: ignore[abstract]
         runner.run(main())
     assert log == ["cleaned up"]
+
+
+def test_an_interrupt_while_a_timer_is_cancelled_propagates() -> None:
+    """Ctrl-C is not mistaken for a refusal."""
+
+    async def main() -> None:
+        await gather_structured(after(1, TypeError()), forever(), child_timeout=5)
+
+    loop = Refusing(First())  # type: ignore[abstract]
+    loop.refusal = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
 
 
 class Eager(DeterministicLoop):

@@ -282,6 +282,45 @@ async def test_notes_of_the_user_on_a_sibling_failure_are_shown() -> None:
     assert others.endswith("KeyError: 'refund'\n  order 7")
 
 
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no str")
+
+
+@virtual
+async def test_a_failure_without_text_has_a_line() -> None:
+    """After five tracebacks, of which Python says the same."""
+
+    async def unprintable() -> None:
+        try:
+            await forever()
+        finally:
+            raise UnprintableError
+
+    siblings = [unprintable() for _ in range(6)]
+    _, others = await notes(gather_structured(fetch_orders(), *siblings))
+    assert others.count("UnprintableError: <exception str() failed>") == 6
+    assert others.endswith("child 6: UnprintableError: <exception str() failed>")
+
+
+class Nameless:
+    """Raises another exception for an unknown attribute, as some proxies do."""
+
+    def __await__(self) -> Any:
+        yield from asyncio.sleep(1).__await__()
+        raise FirstError
+
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError(name)
+
+
+@virtual
+async def test_a_note_names_a_proxy_by_its_type() -> None:
+    """It can't be asked for the name of a function."""
+    call = gather_structured(after(9, "a"), Nameless())
+    assert await notes(call) == [raised_by(1, "Nameless")]
+
+
 async def fails_in_a_block(count: int) -> None:
     async with as_completed_scoped([fails_when_cancelled(n) for n in range(count)]):
         await asyncio.sleep(1)

@@ -1,6 +1,6 @@
 """Trials of mutants, each in a fork of this process, which has imported what all of them need.
 
-A trial that takes too long is killed by its alarm; its memory is limited.
+A trial that takes too much processor time is killed by its timer; its memory is limited.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Verdict(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Tests that run in sequence until one fails, and the total time that they may take."""
+    """Tests that run in sequence until one fails, and how much processor time they may take."""
 
     name: str
     tests: tuple[str, ...]
@@ -120,7 +120,8 @@ class Plot:
             os.dup2(output, 1)
             os.dup2(output, 2)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.alarm(stage.seconds)
+            signal.setitimer(signal.ITIMER_PROF, stage.seconds)
+            signal.alarm(4 * stage.seconds)  # for a trial that is blocked, or a busy machine
             resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
             os.chdir(self.folder)
             os.environ["HYPOTHESIS_PROFILE"] = "mutation"
@@ -144,7 +145,8 @@ class Plot:
             os.killpg(process, signal.SIGKILL)  # processes that it left running
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            by = "timeout" if number == signal.SIGALRM else f"signal {number}"
+            late = number in {signal.SIGALRM, signal.SIGPROF}
+            by = "timeout" if late else f"signal {number}"
             return Verdict(killed=True, by=by, seconds=seconds)
         code = os.WEXITSTATUS(status)
         if code == BROKEN:
