@@ -408,7 +408,7 @@ class Compiled(Proxy):
         super().__init__(lambda: None)
 
     def throw(self, *error: Any) -> None:
-        """Go on."""
+        """Ignore it."""
 
     def __next__(self) -> None:
         if now() >= 7:
