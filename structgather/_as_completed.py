@@ -98,7 +98,8 @@ class AsCompleted(Generic[T]):
         try:
             await self._leave(error)
         except GeneratorExit:
-            raise  # the coroutine is closed: nothing can be awaited
+            self._stream.abandon()
+            raise
         except BaseException:
             await self._stream.leave_interrupted()
             raise
@@ -111,8 +112,7 @@ class AsCompleted(Generic[T]):
         scope = stream.scope
         if error is not None or not stream.is_over():
             if is_closed(scope.loop) or scope.is_abandoned():
-                scope.abandon()  # the coroutine is closed, or collected: nothing can be awaited
-                stream.forget_caller()
+                stream.abandon()
                 return
             # As in a call that waits, the children get the message of the caller's cancellation.
             stream.stop(*(error.args[:1] if isinstance(error, asyncio.CancelledError) else ()))

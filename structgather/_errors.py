@@ -52,15 +52,15 @@ class CallErrors:
 
     def keep(self, error: BaseException) -> bool:
         """Keep what was thrown in, and return True, unless something else must be raised."""
+        if isinstance(error, asyncio.CancelledError):
+            # Its traceback is of no interest, and refers to the frames of the call.
+            error.__traceback__ = None
         before = self._thrown
         if isinstance(before, Exception) and rank(error) == 1:
             error.__cause__ = error.__cause__ or before
         elif before is not None and rank(error) < 2:  # noqa: PLR2004
             return False
-        # A CancelledError has no traceback of interest, and would refer to the frames of the call.
-        self._thrown = (
-            error.with_traceback(None) if isinstance(error, asyncio.CancelledError) else error
-        )
+        self._thrown = error
         return True
 
     def replace(self, error: BaseException) -> None:

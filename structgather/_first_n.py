@@ -148,6 +148,7 @@ class _FirstN(Intake):
                     await scope.join()
                     self.pull()
         except GeneratorExit:
+            scope.abandon()
             raise
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)

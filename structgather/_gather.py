@@ -92,6 +92,7 @@ class _Gather:
                 )
             caller = calling_task(FUNCTION)
             check_awaitables(FUNCTION, self._arguments, caller)
+            positions = places(self._arguments)
         except BaseException:
             refuse(self._arguments)
             raise
@@ -105,13 +106,13 @@ class _Gather:
             self._return_exceptions = return_exceptions
             outcomes = return_exceptions or exception_group
             self._prepare(scope, limit, child_timeout, outcomes=outcomes)
-        positions = places(self._arguments)
         try:
             async with scope.group:
                 self._start(positions)
                 while scope.unfinished:
                     await scope.join()
         except GeneratorExit:
+            scope.abandon()
             raise
         except BaseException as error:  # noqa: BLE001 - raised below
             scope.raised_by_group(error)
@@ -181,6 +182,9 @@ class _Gather:
     def on_abort(self) -> None:
         pass
 
+    def on_abandon(self) -> None:
+        close_unstarted(self._arguments)
+
     def _result(self, positions: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
         error = self._scope.close()
         values, failures = self._values, self._failures
@@ -193,11 +197,12 @@ class _Gather:
             close_unstarted(self._arguments)
         self._arguments = ()
         del self._scope, self._values, self._failures
-        self._queue = None
+        self._queue = self._traceback = None
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions
             outcomes = Outcomes(values, self._elapsed, self._unsuccessful, every)
+            del self._unsuccessful
         if error is None and self._return_exceptions:
             return Gathered(_spread(values, positions), outcomes)
         try:

@@ -64,15 +64,19 @@ class Source:
             self.exhausted = True
         return value
 
+    def close_known(self) -> None:
+        """Close the coroutines of a collection that will not run."""
+        self.exhausted = True
+        if self._known is not None:
+            close_unstarted(self._known)
+            self._known = None
+
     def close(self) -> BaseException | None:
         """Close the generator, and the coroutines that will not run.
 
         Returns what the generator's cleanup raised, for the policy to raise when all are joined.
         """
-        self.exhausted = True
-        if self._known is not None:
-            close_unstarted(self._known)
-            self._known = None
+        self.close_known()
         del self._caller
         iterator, self._iterator = self._iterator, iter(())
         if isinstance(iterator, Generator):
@@ -256,14 +260,25 @@ class Intake:
 
     def close_source(self) -> None:
         """Cancel the timer and close the inputs."""
-        timer, self._deadline = self._deadline, None  # even a cancelled handle has a context
-        if timer is not None:
-            timer.cancel()
+        self._cancel_deadline()
         self.waiting.clear()
         del self._context
         if self.source is not None:
             # No local variable: on some versions a traceback leads to the frames of all callers.
             self._source_closed(self.source.close())
+
+    def on_abandon(self) -> None:
+        """Close what has not started. What is left of a generator is collected with it."""
+        self._cancel_deadline()
+        close_unstarted([awaitable for _, awaitable, _ in self.waiting])
+        self.waiting.clear()
+        if self.source is not None:
+            self.source.close_known()
+
+    def _cancel_deadline(self) -> None:
+        timer, self._deadline = self._deadline, None  # even a cancelled handle has a context
+        if timer is not None:
+            timer.cancel()
 
     def _source_closed(self, error: BaseException | None) -> None:
         before = self.source_error

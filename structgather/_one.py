@@ -95,6 +95,7 @@ class One(Call):
                 while not self._child.done():
                     await self._join()
         except GeneratorExit:
+            self._abandon()
             raise
         except BaseException as error:  # noqa: BLE001 - raised below
             self._raised_by_group(error)
@@ -111,10 +112,7 @@ class One(Call):
         waiter.stop = self._stop
         try:
             await waiter
-        except GeneratorExit:  # the coroutine is closed: nothing can be awaited
-            if not is_closed(self.loop):
-                self._stop()
-            self._end_watch()
+        except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - raised after the join
             self._thrown_in(error)
@@ -125,12 +123,25 @@ class One(Call):
         try:
             self._value = await awaitable
         except asyncio.CancelledError as error:
-            self._error = _failures.without_our_frame(error)
+            self._failed(error)
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
             if isinstance(error, INTERRUPTS):
                 self._raising = give_to_loop(self.loop, error)
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        if self._argument:  # otherwise the call is abandoned
             self._error = _failures.without_our_frame(error)
+
+    def _abandon(self) -> None:
+        # As in `Scope.abandon`: the coroutine is closed, and nothing can be awaited.
+        if not is_closed(self.loop):
+            self._stop()
+        self._end_watch()
+        close_unstarted(self._argument)
+        self._argument = ()
+        self._child = self._error = None
 
     def child_finished(self, _: object) -> None:
         """Let the call run on."""

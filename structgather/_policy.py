@@ -28,11 +28,15 @@ class Policy(Protocol):
     def on_abort(self) -> object:
         """Note that something other than a child's failure stops the call."""
 
+    def on_abandon(self) -> object:
+        """Close what has not started: the call is closed, and nothing can be awaited any more."""
+
 
 class _Ignore:
     def on_value(self, index: int, value: Any) -> None: ...  # noqa: ANN401
     def on_error(self, kind: Unsuccessful, index: int, error: Any, by_us: bool) -> None: ...  # noqa: ANN401, FBT001
     def on_abort(self) -> None: ...
+    def on_abandon(self) -> None: ...
 
 
 #: The policy of a call that has returned, or was closed: its children have no effect.

@@ -254,7 +254,7 @@ class Scope(Call):
                     self.cancelled_at[index] = now
             except Exception as error:  # noqa: BLE001 - the others are to be cancelled all the same
                 _adopt.report_cancel(self, index, child, error)
-        if self.cancelled_at and self._watch is None:
+        if self.cancelled_at and self._watch is None and self.policy is not IGNORE:
             self._watch = _stuck.watch(self)
 
     def fail(self, error: BaseException) -> None:
@@ -299,7 +299,6 @@ class Scope(Call):
         try:
             await waiter
         except GeneratorExit:
-            self.abandon()  # nothing can be awaited
             raise
         except BaseException as error:  # noqa: BLE001 - raised after the join
             thrown = error
@@ -324,6 +323,7 @@ class Scope(Call):
         if not is_closed(self.loop):
             self.stop()
         self._end_watch()
+        self.policy.on_abandon()
         self.policy = IGNORE
         self.values = None
 

@@ -144,6 +144,16 @@ class Stream(Intake):
             if self.scope.unfinished:
                 await _adopt.join_remaining(self.scope)
 
+    def abandon(self) -> None:
+        """Leave without joining: the coroutine is closed, or collected; nothing can be awaited."""
+        self.scope.abandon()
+        self.forget_caller()
+
+    def on_abandon(self) -> None:
+        self.waiting.extend(self._added)
+        self._added.clear()
+        super().on_abandon()
+
     def forget_caller(self) -> None:
         """Forget that the caller may finish before the block is left."""
         self.left = True
@@ -245,6 +255,8 @@ class Stream(Intake):
         if isinstance(source, AsyncGenerator):
             try:
                 await source.aclose()
+            except GeneratorExit:
+                raise
             except BaseException as error:  # noqa: BLE001 - raised by the block
                 self.source_failed(error)
 

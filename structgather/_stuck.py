@@ -170,9 +170,12 @@ def where(child: asyncio.Future[Any]) -> str:
 
     If the child is itself a call of this package, that is a line of one of its children.
     """
-    pending = [child]
+    pending, seen = [child], set[int]()
     while pending:
         child = pending.pop()
+        if id(child) in seen:
+            continue
+        seen.add(id(child))
         frames = list(_frames(child))
         users = [frame for frame in frames if not _is_of(frame, "asyncio", "structgather")]
         if users:
