@@ -56,7 +56,7 @@ class _Gather:
     _values: list[Any]
     #: By their time; and the first one's traceback, as far as it is the child's.
     _failures: list[Failure]
-    _traceback: TracebackType | None
+    _traceback: TracebackType | None = None
     #: For outcomes: how long each successful child took, and how the others finished.
     _elapsed: list[float | None] | None = None
     _unsuccessful: dict[int, Outcome[Any]]
@@ -197,7 +197,8 @@ class _Gather:
             close_unstarted(self._arguments)
         self._arguments = ()
         del self._scope, self._values, self._failures
-        self._queue = self._traceback = None
+        self._queue = None
+        own, self._traceback = self._traceback, None
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions
@@ -212,7 +213,7 @@ class _Gather:
                 raise _failures.group(FUNCTION, failures, tuple(outcomes))
             elif failures:
                 index, error = failures[0]
-                _failures.set_traceback(error, self._traceback)
+                _failures.set_traceback(error, own)
                 if several:
                     _failures.note_raised_by(error, FUNCTION, index, name)
                 _failures.note_others(error, FUNCTION, failures)
@@ -220,7 +221,7 @@ class _Gather:
                 return _spread(values, positions)
             _failures.raise_unchanged(error)
         finally:
-            del error, failures, outcomes, values, self  # the traceback refers to this frame
+            del error, failures, outcomes, own, values, self  # the traceback refers to this frame
 
 
 def _spread(values: list[Any], positions: list[int] | None) -> list[Any]:
