@@ -268,6 +268,61 @@ def test_no_cycle_is_left(use: Callable[[], Coroutine[Any, Any, None]], *, eager
     assert run(garbage_of(use), eager=eager) == {}
 
 
+@pytest.mark.parametrize("children", [1, 2])
+@pytest.mark.parametrize("pause", range(4))
+@pytest.mark.parametrize("start", range(1, 5))
+def test_a_call_that_is_cancelled_twice_leaves_no_cycle(
+    start: int, pause: int, children: int
+) -> None:
+    """Also if the second cancellation comes while the group is left."""
+
+    async def child() -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def caller() -> None:
+        await gather_structured(*(child() for _ in range(children)))
+
+    async def use() -> None:
+        task = asyncio.create_task(caller())
+        for _ in range(start):
+            await asyncio.sleep(0)
+        task.cancel("first")
+        for _ in range(pause):
+            await asyncio.sleep(0)
+        task.cancel("second")
+        await asyncio.wait([task])
+
+    assert run(garbage_of(use)) == {}
+
+
+@pytest.mark.parametrize("options", [{}, {"exception_group": True}, {"return_exceptions": True}])
+def test_an_exception_of_a_child_that_is_also_thrown_in_leaves_no_cycle(
+    options: dict[str, Any],
+) -> None:
+    """Its traceback refers to the frame of the call, and the call to what its children raised."""
+
+    async def use() -> None:
+        error = ChildError()
+
+        async def raises_it() -> None:
+            try:
+                await forever()
+            finally:
+                raise error
+
+        call = gather_structured(raises_it(), forever(), **options)
+        call.send(None)
+        await asyncio.sleep(0)
+        call.throw(error)
+        await asyncio.sleep(1)
+        with suppress(ChildError):
+            call.send(None)
+        del error
+
+    assert run(garbage_of(use)) == {}
+
+
 def test_the_check_finds_a_cycle() -> None:
     """It finds a frame that an exception refers back to."""
 

@@ -528,3 +528,52 @@ def test_the_outer_call_names_the_line_of_its_own_child() -> None:
     assert inner.endswith(cleanup_line())
     line = in_gather.__code__.co_firstlineno + 1
     assert outer.endswith(f"core/test_stuck_children.py:{line} in in_gather")
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_many_nested_calls_are_searched_once(layers: int) -> None:
+    """Calls of calls, each of which joins all those before it, end at a Future."""
+
+    async def main() -> str:
+        future = asyncio.get_running_loop().create_future()
+        layer: list[Any] = [future]
+        for _ in range(40):
+            layer = [asyncio.create_task(gather_structured(*layer)) for _ in range(layers)]
+            await asyncio.sleep(0)
+        line = _stuck.where(layer[0])
+        future.set_result(None)
+        await asyncio.wait(layer)
+        return line
+
+    assert run(main()) == "an unknown line"
+
+
+DEADLOCK = """
+import asyncio, os
+from structgather import _stuck, as_completed_scoped, first_n_within
+
+async def main():
+    outcomes = as_completed_scoped([])
+    await outcomes.__aenter__()
+    leaving = []
+    outcomes.add(first_n_within(task for task in leaving))
+    leaving.append(asyncio.create_task(outcomes.__aexit__(None, None, None)))
+    await asyncio.sleep(0.01)
+    print(_stuck.where(leaving[0]), flush=True)
+    os._exit(0)  # neither ends
+
+asyncio.run(main())
+"""
+
+
+def test_children_that_wait_for_each_other_have_no_line() -> None:
+    """A child of a block joins the Task that leaves the block."""
+    done = subprocess.run(  # noqa: S603 - this very Python
+        [sys.executable, "-c", DEADLOCK],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
+    assert done.stdout.strip() == "an unknown line"

@@ -17,11 +17,12 @@ from simloop.choosers import First
 from simloop.every_schedule import either_start
 from simloop.loop import DeterministicLoop
 from simloop.run import listening
-from structgather import _stream, as_completed_scoped, gather_structured
+from structgather import _stream, as_completed_scoped, first_n_within, gather_structured
+from structgather._ancestors import Joins
 from structgather._group import Waiter
 from support.each_call import CALLS, Call, each_call, first, gather
 from support.virtual_tests import forever, run_stock, stops_slowly, virtual
-from support.virtual_time import after
+from support.virtual_time import after, run, still_to_ring, timers_from_now_on
 
 
 @types.coroutine
@@ -205,6 +206,117 @@ async def test_failures_in_a_call_that_is_closed(call: Call, cleanups: int) -> N
     running.close()
     del running
     await asyncio.sleep(2)
+
+
+async def gathers(*children: Any, limit: int | None = None) -> None:
+    await gather_structured(*children, limit=limit)
+
+
+async def has_a_deadline(*children: Any, limit: int | None = None) -> None:
+    await first_n_within(children, within=3600, limit=limit)
+
+
+async def iterates(*children: Any, limit: int | None = None) -> None:
+    async with as_completed_scoped(children, limit=limit, timeout=3600) as outcomes:
+        await anext(outcomes)
+
+
+async def adds(*children: Any, limit: int | None = None) -> None:
+    async with as_completed_scoped([], limit=limit, timeout=3600) as outcomes:
+        for child in children:
+            outcomes.add(child)
+        await anext(outcomes)
+
+
+async def adds_in_order(*children: Any, limit: int | None = None) -> None:
+    async with as_completed_scoped(children[:2], limit=limit, ordered=True) as outcomes:
+        for child in children[2:]:
+            outcomes.add(child)
+        await anext(outcomes)
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 2])
+@pytest.mark.parametrize("limit", [None, 1])
+@pytest.mark.parametrize("children", [1, 3])
+@pytest.mark.parametrize("call", [gathers, has_a_deadline, iterates, adds, adds_in_order])
+def test_nothing_is_left_of_a_call_that_is_closed(
+    call: Any, children: int, limit: int | None, iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No timer, no cycle, no coroutine that was never awaited; however early it is closed."""
+    complaints: list[str] = []
+
+    async def main() -> None:
+        timers = timers_from_now_on(monkeypatch)
+        running = call(*(forever() for _ in range(children)), limit=limit)
+        running.send(None)
+        for _ in range(iterations):
+            await asyncio.sleep(0)
+        running.close()
+        del running
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [thing for thing in gc.get_objects() if isinstance(thing, Joins)] == []
+        assert still_to_ring(timers) == []
+
+    gc.collect()
+    gc.disable()
+    try:
+        with listening(complaints, complaints):
+            run(main())
+    finally:
+        gc.enable()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("adopts", [False, True])
+def test_no_warning_of_a_call_that_was_closed_is_due(
+    monkeypatch: pytest.MonkeyPatch, *, adopts: bool
+) -> None:
+    """Although its children have yet to finish their cleanups."""
+
+    async def main() -> None:
+        children: list[Any] = [stops_slowly([], 2), stops_slowly([], 2)]
+        if adopts:
+            children = [asyncio.create_task(child) for child in children]
+            await asyncio.sleep(0)
+        timers = timers_from_now_on(monkeypatch)
+        running = gather_structured(*children)
+        running.send(None)
+        running.close()
+        await asyncio.sleep(1)
+        assert [timer for timer in still_to_ring(timers) if "_look" in repr(timer)] == []
+        await asyncio.sleep(2)
+
+    run(main())
+
+
+@pytest.mark.parametrize("children", [1, 2])
+@pytest.mark.parametrize("call", [gathers, has_a_deadline])
+def test_failures_of_a_call_that_was_closed_are_freed(call: Any, children: int) -> None:
+    """They refer to the frames of their children, and these to the call."""
+
+    async def fails_in_cleanup() -> None:
+        try:
+            await forever()
+        finally:
+            raise ValueError
+
+    async def main() -> None:
+        running = call(*(fails_in_cleanup() for _ in range(children)))
+        running.send(None)
+        await asyncio.sleep(0)
+        running.close()
+        del running
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert [thing for thing in gc.get_objects() if isinstance(thing, Joins)] == []
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
 
 
 async def gather_of_asyncio(*children: Any) -> Any:

@@ -227,6 +227,21 @@ class Homemade(Coroutine[Any, Any, None]):
         self.closed = True
 
 
+class BrokenHash:
+    """An awaitable that can't be compared with the others."""
+
+    def __hash__(self) -> int:
+        raise ValueError("no hash")
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+def test_an_awaitable_whose_hash_raises() -> None:
+    """Its own exception is raised."""
+    asyncio.run(refused(ValueError, "no hash", BrokenHash()))
+
+
 def test_a_coroutine_of_another_class_is_left_alone() -> None:
     """Only plain coroutines are closed: `close()` of anything else may run arbitrary code."""
     homemade = Homemade()
