@@ -296,29 +296,29 @@ def test_a_call_that_is_cancelled_twice_leaves_no_cycle(
     assert run(garbage_of(use)) == {}
 
 
+@pytest.mark.parametrize("seconds", [0, 3])
 @pytest.mark.parametrize("options", [{}, {"exception_group": True}, {"return_exceptions": True}])
 def test_an_exception_of_a_child_that_is_also_thrown_in_leaves_no_cycle(
-    options: dict[str, Any],
+    options: dict[str, Any], seconds: float
 ) -> None:
     """Its traceback refers to the frame of the call, and the call to what its children raised."""
 
+    async def raises(errors: list[ChildError]) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            raise errors[0]
+
     async def use() -> None:
-        error = ChildError()
-
-        async def raises_it() -> None:
-            try:
-                await forever()
-            finally:
-                raise error
-
-        call = gather_structured(raises_it(), forever(), **options)
+        errors = [ChildError()]
+        call = gather_structured(raises(errors), stops_slowly([], 2), **options)
         call.send(None)
-        await asyncio.sleep(0)
-        call.throw(error)
         await asyncio.sleep(1)
+        call.throw(errors[0])
+        await asyncio.sleep(5)
         with suppress(ChildError):
             call.send(None)
-        del error
+        errors.clear()
 
     assert run(garbage_of(use)) == {}
 

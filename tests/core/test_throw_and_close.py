@@ -17,7 +17,14 @@ from simloop.choosers import First
 from simloop.every_schedule import either_start
 from simloop.loop import DeterministicLoop
 from simloop.run import listening
-from structgather import _stream, as_completed_scoped, first_n_within, gather_structured
+from structgather import (
+    AsCompleted,
+    _stream,
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+    warn_stuck_after,
+)
 from structgather._ancestors import Joins
 from structgather._group import Waiter
 from support.each_call import CALLS, Call, each_call, first, gather
@@ -222,6 +229,7 @@ async def iterates(*children: Any, limit: int | None = None) -> None:
 
 
 async def adds(*children: Any, limit: int | None = None) -> None:
+    outcomes: AsCompleted[None]
     async with as_completed_scoped([], limit=limit, timeout=3600) as outcomes:
         for child in children:
             outcomes.add(child)
@@ -235,10 +243,15 @@ async def adds_in_order(*children: Any, limit: int | None = None) -> None:
         await anext(outcomes)
 
 
+async def leaves(*children: Any, limit: int | None = None) -> None:
+    async with as_completed_scoped(children, limit=limit, timeout=3600):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("iterations", [0, 1, 2])
 @pytest.mark.parametrize("limit", [None, 1])
 @pytest.mark.parametrize("children", [1, 3])
-@pytest.mark.parametrize("call", [gathers, has_a_deadline, iterates, adds, adds_in_order])
+@pytest.mark.parametrize("call", [gathers, has_a_deadline, iterates, leaves, adds, adds_in_order])
 def test_nothing_is_left_of_a_call_that_is_closed(
     call: Any, children: int, limit: int | None, iterations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +264,8 @@ def test_nothing_is_left_of_a_call_that_is_closed(
         running.send(None)
         for _ in range(iterations):
             await asyncio.sleep(0)
+        if call is leaves:
+            running.send(None)  # from the body to the join
         running.close()
         del running
         for _ in range(3):
@@ -273,6 +288,7 @@ def test_no_warning_of_a_call_that_was_closed_is_due(
     monkeypatch: pytest.MonkeyPatch, *, adopts: bool
 ) -> None:
     """Although its children have yet to finish their cleanups."""
+    warn_stuck_after(5)
 
     async def main() -> None:
         children: list[Any] = [stops_slowly([], 2), stops_slowly([], 2)]
