@@ -56,7 +56,7 @@ class _Gather:
     _values: list[Any]
     #: By their time; and the first one's traceback, as far as it is the child's.
     _failures: list[Failure]
-    _traceback: TracebackType | None = None
+    _traceback: TracebackType | None
     #: For outcomes: how long each successful child took, and how the others finished.
     _elapsed: list[float | None] | None = None
     _unsuccessful: dict[int, Outcome[Any]]
@@ -183,7 +183,7 @@ class _Gather:
         pass
 
     def on_abandon(self) -> None:
-        close_unstarted(self._arguments)
+        pass
 
     def _result(self, positions: list[int] | None, exception_group: bool) -> list[Any]:  # noqa: FBT001
         error = self._scope.close()
@@ -198,7 +198,6 @@ class _Gather:
         self._arguments = ()
         del self._scope, self._values, self._failures
         self._queue = None
-        own, self._traceback = self._traceback, None
         outcomes: Iterable[Outcome[Any]] = ()
         if self._elapsed is not None:
             every = range(len(values)) if positions is None else positions
@@ -213,7 +212,7 @@ class _Gather:
                 raise _failures.group(FUNCTION, failures, tuple(outcomes))
             elif failures:
                 index, error = failures[0]
-                _failures.set_traceback(error, own)
+                _failures.set_traceback(error, self._traceback)
                 if several:
                     _failures.note_raised_by(error, FUNCTION, index, name)
                 _failures.note_others(error, FUNCTION, failures)
@@ -221,7 +220,7 @@ class _Gather:
                 return _spread(values, positions)
             _failures.raise_unchanged(error)
         finally:
-            del error, failures, outcomes, own, values, self  # the traceback refers to this frame
+            del error, failures, outcomes, values, self  # the traceback refers to this frame
 
 
 def _spread(values: list[Any], positions: list[int] | None) -> list[Any]:

@@ -255,8 +255,6 @@ class Stream(Intake):
         if isinstance(source, AsyncGenerator):
             try:
                 await source.aclose()
-            except GeneratorExit:
-                raise
             except BaseException as error:  # noqa: BLE001 - raised by the block
                 self.source_failed(error)
 
