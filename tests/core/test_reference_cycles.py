@@ -311,7 +311,8 @@ def test_an_exception_of_a_child_that_is_also_thrown_in_leaves_no_cycle(
 
     async def use() -> None:
         errors = [ChildError()]
-        call = gather_structured(raises(errors), stops_slowly([], 2), **options)
+        children: list[Any] = [raises(errors), stops_slowly([], 2)]
+        call: Any = gather_structured(*children, **options)
         call.send(None)
         await asyncio.sleep(1)
         call.throw(errors[0])

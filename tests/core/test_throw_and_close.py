@@ -18,7 +18,6 @@ from simloop.every_schedule import either_start
 from simloop.loop import DeterministicLoop
 from simloop.run import listening
 from structgather import (
-    AsCompleted,
     _stream,
     as_completed_scoped,
     first_n_within,
@@ -229,8 +228,8 @@ async def iterates(*children: Any, limit: int | None = None) -> None:
 
 
 async def adds(*children: Any, limit: int | None = None) -> None:
-    outcomes: AsCompleted[None]
-    async with as_completed_scoped([], limit=limit, timeout=3600) as outcomes:
+    none: list[Coroutine[Any, Any, None]] = []
+    async with as_completed_scoped(none, limit=limit, timeout=3600) as outcomes:
         for child in children:
             outcomes.add(child)
         await anext(outcomes)
