@@ -154,6 +154,25 @@ def test_the_traceback_leads_from_the_caller_to_the_child(*, adopted: bool) -> N
     assert len(found) <= 5
 
 
+@virtual
+async def test_the_traceback_is_that_of_the_first_failure() -> None:
+    """Two Tasks fail in the loop iteration of a child, before the call can take note of them."""
+    errors = [ValueError("first"), ValueError("second"), ValueError("third")]
+    tasks = [asyncio.create_task(after(1, error)) for error in errors[:2]]
+    await asyncio.sleep(0)
+
+    async def third() -> None:
+        await asyncio.sleep(1)
+        raise errors[2]
+
+    error = await failure(third(), *tasks)
+    assert error is errors[0]
+    assert frames(error)[-1] == "after"
+    raised_by, others = error.__notes__
+    assert raised_by.startswith("gather_structured(): raised by child 1, after")
+    assert [others.count(f"ValueError: {error}") for error in errors] == [0, 1, 1]
+
+
 # All failures, as one group
 
 
