@@ -423,6 +423,25 @@ def test_a_cancelled_child_that_cleans_up_is_not_late(fails_at: int) -> None:
     assert run(main()).__notes__ == ["gather_structured(): raised by child 0, after"]
 
 
+@virtual
+async def test_siblings_of_a_late_child_that_cleans_up_are_cancelled() -> None:
+    """A failure cancels each child that has not been cancelled already, behind a late one too."""
+    log: list[str] = []
+
+    async def logs_when() -> None:
+        try:
+            await forever()
+        finally:
+            log.append(f"cancelled at {now():g}")
+
+    first = stops_slowly(log, 5), after(1, "a"), after(1.5, "b")
+    with pytest.raises(ValueError, match="first"):
+        await gather_structured(
+            *first, after(1.5, ValueError("first")), logs_when(), limit=3, child_timeout=2
+        )
+    assert (log, now()) == (["cancelled at 2.5", "cleaned up"], 7)
+
+
 @each_call
 @virtual
 async def test_finished_children_have_no_deadline(call: Call) -> None:

@@ -719,6 +719,26 @@ async def test_the_first_of_two_wrappers_that_fail_after_the_child_is_raised() -
     assert note.endswith("OSError: exporter 2")
 
 
+@pytest.mark.parametrize("call", [*CALLS, gather_structured], ids=lambda call: call.__name__)
+@pytest.mark.parametrize("count", [1, 2])
+@virtual
+async def test_a_caller_that_is_cancelled_while_wrappers_run_on(call: Any, count: int) -> None:
+    """Its cancellation is not lost, although all children have returned."""
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        await coroutine
+        await asyncio.sleep(5)
+
+    task = asyncio.create_task(call(*(after(1, "a") for _ in range(count))))
+    async with task_factory(wrapping(traced)):
+        await asyncio.sleep(2)
+        task.cancel("the user has left")
+        with pytest.raises(asyncio.CancelledError, match="the user has left"):
+            await task
+    assert task.cancelling() == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 @each_call
 @virtual
 async def test_a_wrapped_child_starts_with_the_others(call: Call) -> None:
