@@ -207,6 +207,33 @@ async def test_failures_in_a_call_that_is_closed(call: Call, cleanups: int) -> N
     await asyncio.sleep(2)
 
 
+@virtual
+async def test_a_value_in_a_call_that_is_closed() -> None:
+    """It is dropped, although a sibling still runs."""
+    alive: list[weakref.ref[object]] = []
+    log: list[str] = []
+
+    class Value:
+        pass
+
+    async def returns_when_cancelled() -> Value | None:
+        try:
+            await forever()
+        except asyncio.CancelledError:
+            value = Value()
+            alive.append(weakref.ref(value))
+            return value
+
+    running = gather_structured(returns_when_cancelled(), stops_slowly(log))
+    running.send(None)
+    await asyncio.sleep(1)
+    running.close()
+    await asyncio.sleep(0.5)
+    assert [value() for value in alive] == [None]
+    await asyncio.sleep(1)
+    assert log == ["cleaned up"]
+
+
 async def gather_of_asyncio(*children: Any) -> Any:
     return await asyncio.gather(*children)
 
