@@ -256,3 +256,37 @@ async def test_duplicates_of_an_unhashable_awaitable() -> None:
     a, b, c = await gather_structured(one, two, one)
     assert a is c
     assert a is not b
+
+
+class NoCallbacks(asyncio.Future[Any]):
+    """A Future that refuses done callbacks."""
+
+    def add_done_callback(self, *_: Any, **_options: Any) -> None:
+        raise OSError("no callbacks")
+
+
+@virtual
+async def test_a_future_that_refuses_callbacks() -> None:
+    """Its exception is raised once the Tasks that were adopted before are cancelled and joined."""
+    log: list[str] = []
+    task = asyncio.create_task(stops_slowly(log, 5))
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="no callbacks"):
+        await gather_structured(task, NoCallbacks())
+    assert (log, now()) == (["cleaned up"], 5)
+
+
+@virtual
+async def test_a_caller_that_is_cancelled_after_a_future_has_refused_callbacks() -> None:
+    """The first cancellation is raised after the join; its cause is the other exception."""
+    log: list[str] = []
+    child = asyncio.create_task(stops_slowly(log, 5))
+    await asyncio.sleep(0)
+    caller = asyncio.create_task(gather_structured(child, NoCallbacks()))
+    for number in range(2):
+        await asyncio.sleep(1)
+        caller.cancel(f"cancellation {number}")
+    with pytest.raises(asyncio.CancelledError, match="cancellation 0") as caught:
+        await caller
+    assert isinstance(caught.value.__cause__, OSError)
+    assert (log, now()) == (["cleaned up"], 5)
