@@ -290,3 +290,20 @@ async def test_a_caller_that_is_cancelled_after_a_future_has_refused_callbacks()
         await caller
     assert isinstance(caught.value.__cause__, OSError)
     assert (log, now()) == (["cleaned up"], 5)
+
+
+class FailsWhenCancelled(NoCallbacks):
+    """It fails instead of being cancelled."""
+
+    def cancel(self, _: Any = None) -> bool:
+        self.set_exception(KeyError("its own"))
+        return True
+
+
+@virtual
+async def test_a_failure_of_a_future_that_has_refused_callbacks() -> None:
+    """It is in the notes, although no callback tells the call that the Future is done."""
+    with pytest.raises(OSError, match="no callbacks") as caught:
+        await gather_structured(after(9, "a"), FailsWhenCancelled())
+    (note,) = caught.value.__notes__
+    assert "child 1: KeyError: 'its own'" in note
