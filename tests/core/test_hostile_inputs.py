@@ -14,7 +14,7 @@ import pytest
 
 from structgather import Cancelled, Ok, as_completed_scoped, first_n_within, gather_structured
 from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
-from support.virtual_tests import stops_slowly, virtual
+from support.virtual_tests import never, stops_slowly, virtual
 from support.virtual_time import after, now
 
 # A limit, and children that are added while the input is pulled
@@ -267,13 +267,18 @@ class NoCallbacks(asyncio.Future[Any]):
 
 @virtual
 async def test_a_future_that_refuses_callbacks() -> None:
-    """Its exception is raised once the Tasks that were adopted before are cancelled and joined."""
+    """Its exception is raised once the Tasks that were adopted before are cancelled and joined.
+
+    Coroutines behind it are closed.
+    """
     log: list[str] = []
     task = asyncio.create_task(stops_slowly(log, 5))
     await asyncio.sleep(0)
+    behind = never()
     with pytest.raises(OSError, match="no callbacks"):
-        await gather_structured(task, NoCallbacks())
+        await gather_structured(task, NoCallbacks(), behind)
     assert (log, now()) == (["cleaned up"], 5)
+    assert inspect.getcoroutinestate(behind) == inspect.CORO_CLOSED
 
 
 @virtual

@@ -209,6 +209,13 @@ def test_a_single_failure_is_a_group_as_well() -> None:
     assert run(main()) == ["gather_structured(): child 0 failed", "only"]
 
 
+@virtual
+async def test_values_where_a_group_would_be_raised() -> None:
+    """Without a failure, `exception_group` changes nothing."""
+    values = await gather_structured(after(2, "a"), after(1, "b"), exception_group=True)
+    assert [*values] == ["a", "b"]
+
+
 def test_a_base_exception_group() -> None:
     """With a child that cancelled itself the group is not an Exception."""
     error: Any = run(failure(after(1, asyncio.CancelledError()), exception_group=True))
