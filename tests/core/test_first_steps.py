@@ -293,7 +293,6 @@ def test_a_child_that_cancels_the_children_in_its_first_step(
     run(main(), eager=eager)
 
 
-
 async def never(log: Log) -> None:
     log.append("started")
 

@@ -196,9 +196,10 @@ def test_a_failure_that_is_kept_keeps_no_queued_sibling_alive() -> None:
 
     async def call_and_keep() -> None:
         witness.saw_task("the caller")
-        queued = witness.saw("the queued sibling", witness.child("a"))
-        call = gather_structured(failing(), queued, limit=1)
-        del queued
+        children: list[Any] = [failing(), witness.child("a")]
+        witness.saw("the queued sibling", children[1])
+        call = gather_structured(*children, limit=1)
+        del children
         try:
             await call
         except ValueError as error:
@@ -224,7 +225,8 @@ def lazily(count: int, sizes: list[int]) -> Iterator[Awaitable[Any]]:
     for number in range(count):
         if number % 60 == 30:
             gc.collect()  # the children's own cycles
-            found = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, PACKAGE)])
+            ours = tracemalloc.Filter(inclusive=True, filename_pattern=PACKAGE)
+            found = tracemalloc.take_snapshot().filter_traces([ours])
             sizes.append(sum(trace.size for trace in found.traces))
         yield after(1, number)
         yield after(1, ChildError())
@@ -238,7 +240,7 @@ def lazily(count: int, sizes: list[int]) -> Iterator[Awaitable[Any]]:
 @pytest.mark.parametrize("child_timeout", [None, 2])
 @virtual
 async def test_a_call_that_is_fed_lazily_does_not_grow(child_timeout: float | None) -> None:
-    """What it notes of a child, such as its start time, is forgotten once the child has finished."""
+    """Once a child has finished, the call forgets what it has noted of it."""
     sizes: list[int] = []
     tracemalloc.start()
     try:

@@ -763,7 +763,8 @@ async def test_a_caller_that_is_cancelled_while_wrappers_run_on(call: Any, count
         await coroutine
         await asyncio.sleep(5)
 
-    task = asyncio.create_task(call(*(after(1, "a") for _ in range(count))))
+    children = [after(1, "a") for _ in range(count)]
+    task: asyncio.Task[Any] = asyncio.create_task(call(*children))
     async with task_factory(wrapping(traced)):
         await asyncio.sleep(2)
         task.cancel("the user has left")

@@ -216,13 +216,12 @@ async def test_a_value_in_a_call_that_is_closed() -> None:
     class Value:
         pass
 
-    async def returns_when_cancelled() -> Value | None:
-        try:
+    async def returns_when_cancelled() -> Value:
+        with contextlib.suppress(asyncio.CancelledError):
             await forever()
-        except asyncio.CancelledError:
-            value = Value()
-            alive.append(weakref.ref(value))
-            return value
+        value = Value()
+        alive.append(weakref.ref(value))
+        return value
 
     running = gather_structured(returns_when_cancelled(), stops_slowly(log))
     running.send(None)
