@@ -300,7 +300,7 @@ async def test_a_caller_that_is_cancelled_after_a_future_has_refused_callbacks()
 class FailsWhenCancelled(NoCallbacks):
     """It fails instead of being cancelled."""
 
-    def cancel(self, msg: Any = None) -> bool:  # noqa: ARG002 - asyncio's signature
+    def cancel(self, msg: Any = None) -> bool:
         self.set_exception(KeyError("its own"))
         return True
 
