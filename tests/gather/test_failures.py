@@ -95,6 +95,20 @@ def test_failures_of_a_cancelled_call_are_in_the_notes() -> None:
     assert "TypeError: second" in shown(error)
 
 
+@virtual
+async def test_the_failure_of_a_single_child_of_a_cancelled_call_is_its_cause() -> None:
+    """As with several children."""
+    call = asyncio.create_task(gather_structured(fails_in_cleanup("second")))
+    await asyncio.sleep(1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await call
+    cause = caught.value.__cause__
+    assert isinstance(cause, ChildFailures)
+    assert cause.message == "gather_structured(): child 0 failed"
+    assert "TypeError: second" in shown(caught.value)
+
+
 def test_failures_inside_a_failed_call_are_kept() -> None:
     """The notes have the siblings' failures of the inner call and those of the outer call."""
 

@@ -58,6 +58,15 @@ def test_one_child(gather: Gather) -> None:
 
 
 @over_both
+@virtual
+async def test_one_task(gather: Gather) -> None:
+    """It may be running, or have finished before."""
+    task = asyncio.create_task(after(1, "a"))
+    assert await gather(task) == ["a"]
+    assert await gather(task) == ["a"]
+
+
+@over_both
 def test_a_duplicate_runs_once_and_fills_each_place(gather: Gather) -> None:
     """Coroutines, Tasks and Futures may be given several times."""
 
