@@ -80,7 +80,6 @@ class Queue:
     def __init__(self, scope: Scope, limit: int) -> None:
         self._scope = scope
         self._room = limit
-        self._waiting: Iterator[tuple[int, Awaitable[Any]]] = iter(())
         self._starting = True
         self._context = contextvars.copy_context()
 
@@ -89,10 +88,11 @@ class Queue:
         if self._scope.stopping:
             return  # an adopted child has failed already
         room = self._room
-        self._waiting = zip(indices[room:], awaitables[room:], strict=True)
+        self._waiting: Iterator[tuple[int, Awaitable[Any]]] = zip(
+            indices[room:], awaitables[room:], strict=True
+        )
         self._room = max(room - len(indices), 0)
         self._scope.start(indices[:room], awaitables[:room])
-        self._starting = False
         self._start_waiting()
 
     def freed(self) -> None:

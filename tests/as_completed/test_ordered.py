@@ -299,6 +299,18 @@ async def test_len_includes_outcomes_that_are_held_back(limit: int | None) -> No
     assert lengths == [3, 2, 1, 0]
 
 
+@virtual
+async def test_len_includes_added_children_that_wait_for_the_input() -> None:
+    """With a limit they start last."""
+    children = [after(1, "a"), after(1, "b")]
+    async with as_completed_scoped(children, ordered=True, limit=1) as outcomes:
+        outcomes.add(after(1, "c"))
+        outcomes.add(after(1, "d"))
+        lengths = [len(outcomes)]
+        lengths += [len(outcomes) async for _ in outcomes]
+    assert lengths == [4, 3, 2, 1, 0]
+
+
 @each_limit
 @virtual
 async def test_children_added_to_a_collection_are_yielded_last(limit: int | None) -> None:

@@ -160,6 +160,30 @@ async def test_aclose_of_a_collected_block_finishes(block: Block) -> None:
     current().handler_calls.clear()  # asyncio reports a Task that is collected before it is done
 
 
+@pytest.mark.parametrize(
+    "block",
+    [waits_for_a_queue, cleans_up, iterates, adopts, nests, blocks_in_a_block],
+    ids=lambda block: block.__name__,
+)
+@virtual
+async def test_aclose_of_a_block_that_is_collected_with_its_caller_finishes(block: Block) -> None:
+    """Caller and children wait for what is garbage as well, so that their Tasks are."""
+
+    async def caller() -> None:
+        generator = block([])
+        assert await anext(generator) == "first"
+        await asyncio.get_running_loop().create_future()
+
+    me = asyncio.current_task()
+    asyncio.create_task(caller())  # noqa: RUF006 - nothing is to refer to it
+    await asyncio.sleep(1)
+    gc.collect()
+    await asyncio.sleep(1)
+    gc.collect()
+    assert asyncio.all_tasks() == {me}
+    current().handler_calls.clear()  # asyncio reports a Task that is collected before it is done
+
+
 @each_block
 @virtual
 async def test_a_block_that_is_closed_joins(block: Block) -> None:

@@ -257,6 +257,42 @@ def test_queued_children_are_not_started(end: Ends, limit: int, *, eager: bool) 
 # What comes before a first step
 
 
+@virtual
+async def test_a_queued_child_does_not_delay_the_first_steps_of_others() -> None:
+    """It starts in the last step of one child, before the first step of the next one."""
+    log: Log = []
+
+    async def returns_at_once() -> None:
+        asyncio.get_running_loop().call_soon(log.append, "next loop iteration")
+
+    await gather_structured(
+        returns_at_once(), without_await(log, "second"), without_await(log, "queued"), limit=2
+    )
+    assert log == ["second runs", "next loop iteration", "queued runs"]
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+@either_start
+def test_a_child_that_cancels_the_children_in_its_first_step(
+    limit: int | None, *, eager: bool
+) -> None:
+    """It is cancelled as well, even if it started eagerly while it was added."""
+    log: Log = []
+
+    async def main() -> None:
+        async def cancels() -> None:
+            outcomes.cancel()
+            await starts(log, "it")
+
+        async with as_completed_scoped([starts(log, "first")], limit=limit) as outcomes:
+            await asyncio.sleep(0)
+            outcomes.add(cancels())
+            assert [type(outcome) async for outcome in outcomes] == [Cancelled, Cancelled]
+        assert sorted(log) == ["first cancelled", "first starts", "it cancelled", "it starts"]
+
+    run(main(), eager=eager)
+
+
 async def never(log: Log) -> None:
     log.append("started")
 

@@ -14,7 +14,7 @@ import pytest
 
 from structgather import Cancelled, Ok, as_completed_scoped, first_n_within, gather_structured
 from support.each_call import Call, Leave, each_call, each_way_to_leave, with_and_without_limit
-from support.virtual_tests import stops_slowly, virtual
+from support.virtual_tests import never, stops_slowly, virtual
 from support.virtual_time import after, now
 
 # A limit, and children that are added while the input is pulled
@@ -256,3 +256,59 @@ async def test_duplicates_of_an_unhashable_awaitable() -> None:
     a, b, c = await gather_structured(one, two, one)
     assert a is c
     assert a is not b
+
+
+class NoCallbacks(asyncio.Future[Any]):
+    """A Future that refuses done callbacks."""
+
+    def add_done_callback(self, *_: Any, **_options: Any) -> None:
+        raise OSError("no callbacks")
+
+
+@virtual
+async def test_a_future_that_refuses_callbacks() -> None:
+    """Its exception is raised once the Tasks that were adopted before are cancelled and joined.
+
+    Coroutines behind it are closed.
+    """
+    log: list[str] = []
+    task = asyncio.create_task(stops_slowly(log, 5))
+    await asyncio.sleep(0)
+    behind = never()
+    with pytest.raises(OSError, match="no callbacks"):
+        await gather_structured(task, NoCallbacks(), behind)
+    assert (log, now()) == (["cleaned up"], 5)
+    assert inspect.getcoroutinestate(behind) == inspect.CORO_CLOSED
+
+
+@virtual
+async def test_a_caller_that_is_cancelled_after_a_future_has_refused_callbacks() -> None:
+    """The first cancellation is raised after the join; its cause is the other exception."""
+    log: list[str] = []
+    child = asyncio.create_task(stops_slowly(log, 5))
+    await asyncio.sleep(0)
+    caller = asyncio.create_task(gather_structured(child, NoCallbacks()))
+    for number in range(2):
+        await asyncio.sleep(1)
+        caller.cancel(f"cancellation {number}")
+    with pytest.raises(asyncio.CancelledError, match="cancellation 0") as caught:
+        await caller
+    assert isinstance(caught.value.__cause__, OSError)
+    assert (log, now()) == (["cleaned up"], 5)
+
+
+class FailsWhenCancelled(NoCallbacks):
+    """It fails instead of being cancelled."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        self.set_exception(KeyError("its own"))
+        return True
+
+
+@virtual
+async def test_a_failure_of_a_future_that_has_refused_callbacks() -> None:
+    """It is in the notes, although no callback tells the call that the Future is done."""
+    with pytest.raises(OSError, match="no callbacks") as caught:
+        await gather_structured(after(9, "a"), FailsWhenCancelled())
+    (note,) = caught.value.__notes__
+    assert "child 1: KeyError: 'its own'" in note

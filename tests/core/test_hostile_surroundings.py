@@ -219,6 +219,21 @@ async def test_a_future_that_cannot_be_cancelled(leave: Leave) -> None:
     assert "failed: RuntimeError('not now')" in message
 
 
+@virtual
+async def test_a_single_future_that_cannot_be_cancelled() -> None:
+    """The error is reported, and the caller's cancellation is raised when the Future is done."""
+    call = asyncio.create_task(gather_structured(uncancellable()))
+    await asyncio.sleep(1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert now() == 5
+    expected = "gather_structured(): cancel() of child 0 failed: RuntimeError('not now')"
+    messages = logged_errors()
+    assert messages
+    assert all(expected in message for message in messages)
+
+
 @each_call
 @virtual
 async def test_a_late_future_that_cannot_be_cancelled(call: Call) -> None:

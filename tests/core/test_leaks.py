@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import gc
+import tracemalloc
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from structgather import gather_structured
+import structgather
+from structgather import as_completed_scoped, gather_structured
 from support.leak_detector import ChildError, Witness
+from support.virtual_tests import virtual
+from support.virtual_time import after
 
 pytestmark = pytest.mark.usefixtures("no_collector")
 
+PACKAGE = str(Path(structgather.__file__).parent / "*")
 Case = Callable[[Witness], Coroutine[Any, Any, None]]
 
 
@@ -176,6 +183,75 @@ def test_a_failure_that_is_kept_keeps_no_task_alive(*, adopt: bool) -> None:
 
     asyncio.run(main())
     assert len(kept) == 1
+
+
+def test_a_failure_that_is_kept_keeps_no_queued_sibling_alive() -> None:
+    """With a limit, the siblings that never started are freed, and so is the caller's context."""
+    witness = Witness()
+    kept: list[BaseException] = []
+
+    async def failing() -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    async def call_and_keep() -> None:
+        witness.saw_task("the caller")
+        children: list[Any] = [failing(), witness.child("a")]
+        witness.saw("the queued sibling", children[1])
+        call = gather_structured(*children, limit=1)
+        del children
+        try:
+            await call
+        except ValueError as error:
+            kept.append(error)
+
+    async def main() -> None:
+        await asyncio.create_task(call_and_keep())
+        await asyncio.sleep(0)
+        witness.check()
+
+    asyncio.run(main())
+    assert len(kept) == 1
+
+
+def lazily(count: int, sizes: list[int]) -> Iterator[Awaitable[Any]]:
+    """Yield children that finish in each way, and note what the package has allocated so far."""
+
+    def gives_up() -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return future
+
+    for number in range(count):
+        if number % 60 == 30:
+            gc.collect()  # the children's own cycles
+            ours = tracemalloc.Filter(inclusive=True, filename_pattern=PACKAGE)
+            found = tracemalloc.take_snapshot().filter_traces([ours])
+            sizes.append(sum(trace.size for trace in found.traces))
+        yield after(1, number)
+        yield after(1, ChildError())
+        yield after(9, "late")
+        yield asyncio.create_task(after(1, number))
+        yield asyncio.create_task(after(1, ChildError()))
+        yield asyncio.create_task(after(9, "late"))
+        yield gives_up()
+
+
+@pytest.mark.parametrize("child_timeout", [None, 2])
+@virtual
+async def test_a_call_that_is_fed_lazily_does_not_grow(child_timeout: float | None) -> None:
+    """Once a child has finished, the call forgets what it has noted of it."""
+    sizes: list[int] = []
+    tracemalloc.start()
+    try:
+        inputs = lazily(240, sizes)
+        async with as_completed_scoped(inputs, limit=3, child_timeout=child_timeout) as outcomes:
+            async for outcome in outcomes:
+                del outcome
+    finally:
+        tracemalloc.stop()
+    assert len(sizes) == 4
+    assert sizes[-1] < sizes[0] + 2_000
 
 
 def test_the_call_keeps_no_value_alive() -> None:

@@ -95,6 +95,18 @@ def test_queued_children_start_in_argument_order(*, eager: bool) -> None:
     assert crowd.started == [("a", 0), ("b", 0), ("c", 1), ("d", 2), ("e", 3)]
 
 
+@lazy_and_eager
+def test_queued_children_start_after_those_that_there_is_room_for(*, eager: bool) -> None:
+    """Also if one of these finishes in its first step, while the others are being started."""
+    started: list[str] = []
+
+    async def returns_at_once(name: str) -> None:
+        started.append(name)
+
+    run(gather_all(*map(returns_at_once, "abcd")), eager=eager)
+    assert started == ["a", "b", "c", "d"]
+
+
 async def gather_all(*children: Awaitable[Any]) -> Any:
     return await gather_structured(*children, limit=2)
 
@@ -110,8 +122,9 @@ def test_a_task_is_created_when_there_is_room() -> None:
 variable: ContextVar[str] = ContextVar("variable")
 
 
+@pytest.mark.parametrize("lazy_object", [False, True])
 @lazy_and_eager
-def test_a_queued_child_has_the_callers_context(*, eager: bool) -> None:
+def test_a_queued_child_has_the_callers_context(*, eager: bool, lazy_object: bool) -> None:
     """It runs in a copy of the caller's context at the call, not of its sibling's."""
 
     async def child(name: str) -> str:
@@ -122,7 +135,10 @@ def test_a_queued_child_has_the_callers_context(*, eager: bool) -> None:
 
     async def main() -> None:
         variable.set("caller")
-        seen = await gather_structured(*[child(name) for name in "abcd"], limit=1)
+        children: list[Any] = [child(name) for name in "abcd"]
+        if lazy_object:
+            children = [Lazy(coroutine) for coroutine in children]
+        seen = await gather_structured(*children, limit=1)
         assert [*seen] == ["caller"] * 4
         assert variable.get() == "caller"
 
@@ -421,6 +437,25 @@ def test_a_cancelled_child_that_cleans_up_is_not_late(fails_at: int) -> None:
         return caught.value
 
     assert run(main()).__notes__ == ["gather_structured(): raised by child 0, after"]
+
+
+@virtual
+async def test_siblings_of_a_late_child_that_cleans_up_are_cancelled() -> None:
+    """A failure cancels each child that has not been cancelled already, behind a late one too."""
+    log: list[str] = []
+
+    async def logs_when() -> None:
+        try:
+            await forever()
+        finally:
+            log.append(f"cancelled at {now():g}")
+
+    first = stops_slowly(log, 5), after(1, "a"), after(1.5, "b")
+    with pytest.raises(ValueError, match="first"):
+        await gather_structured(
+            *first, after(1.5, ValueError("first")), logs_when(), limit=3, child_timeout=2
+        )
+    assert (log, now()) == (["cancelled at 2.5", "cleaned up"], 7)
 
 
 @each_call

@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 
-from structgather import _errors, as_completed_scoped, first_n_within, gather_structured
+from structgather import (
+    _errors,
+    as_completed_scoped,
+    first_n_within,
+    gather_structured,
+    warn_stuck_after,
+)
 from support.virtual_tests import forever, stops_slowly
 from support.virtual_time import after, run
 
@@ -321,6 +327,26 @@ def test_an_exception_of_a_child_that_is_also_thrown_in_leaves_no_cycle(
             call.send(None)
         errors.clear()
 
+    assert run(garbage_of(use)) == {}
+
+
+async def gathered_one_that_is_cancelled() -> None:
+    call = asyncio.create_task(gather_structured(asyncio.sleep(60)))
+    await asyncio.sleep(1)
+    call.cancel()
+    await asyncio.wait([call])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [gather_failed, race, block_left_early, gathered_one_that_is_cancelled],
+    ids=lambda use: use.__name__,
+)
+def test_the_stuck_child_warning_leaves_no_cycle(
+    use: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    """Nor where the call has cancelled children, and so watches them."""
+    warn_stuck_after(5)
     assert run(garbage_of(use)) == {}
 
 

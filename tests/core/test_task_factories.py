@@ -35,7 +35,7 @@ from support.each_call import (
     each_way_to_leave,
     with_and_without_limit,
 )
-from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_tests import forever, never, stops_slowly, virtual
 from support.virtual_time import after, now, run
 
 Factory = Callable[..., Any]
@@ -717,6 +717,61 @@ async def test_the_first_of_two_wrappers_that_fail_after_the_child_is_raised() -
     (note,) = caught.value.__notes__
     assert note.startswith("gather_structured(): further children failed:\nthe call: Traceback")
     assert note.endswith("OSError: exporter 2")
+
+
+@virtual
+async def test_a_wrapper_that_fails_in_a_block() -> None:
+    """Adopted Tasks and the input are cancelled as well, and no child can be added any more."""
+    log: list[str] = []
+    adopted = asyncio.create_task(forever(log))
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        if number == 3:
+            await asyncio.sleep(1)
+            raise OSError("the exporter is down")
+        return await coroutine
+
+    async def adds_in_its_cleanup() -> None:
+        try:
+            await forever()
+        finally:
+            with pytest.raises(RuntimeError, match="can't add a child"):
+                outcomes.add(never())
+            log.append("refused")
+
+    async def inputs() -> AsyncGenerator[Any]:
+        yield adopted
+        yield adds_in_its_cleanup()
+        yield never()
+        await forever(log)
+
+    async with task_factory(wrapping(traced)):
+        with pytest.raises(OSError, match="exporter") as caught:
+            async with as_completed_scoped(inputs()) as outcomes:
+                await anext(outcomes)
+    assert sorted(log) == ["cancelled", "cancelled", "refused"]
+    assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("call", [*CALLS, gather_structured], ids=lambda call: call.__name__)
+@pytest.mark.parametrize("count", [1, 2])
+@virtual
+async def test_a_caller_that_is_cancelled_while_wrappers_run_on(call: Any, count: int) -> None:
+    """Its cancellation is not lost, although all children have returned."""
+
+    async def traced(coroutine: Any, number: int) -> Any:
+        await coroutine
+        await asyncio.sleep(5)
+
+    children = [after(1, "a") for _ in range(count)]
+    task: asyncio.Task[Any] = asyncio.create_task(call(*children))
+    async with task_factory(wrapping(traced)):
+        await asyncio.sleep(2)
+        task.cancel("the user has left")
+        with pytest.raises(asyncio.CancelledError, match="the user has left"):
+            await task
+    assert task.cancelling() == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 @each_call

@@ -363,6 +363,32 @@ def test_failures_of_a_call_that_was_closed_are_freed(call: Any, children: int) 
         gc.enable()
 
 
+@virtual
+async def test_a_value_in_a_call_that_is_closed() -> None:
+    """It is dropped, although a sibling still runs."""
+    alive: list[weakref.ref[object]] = []
+    log: list[str] = []
+
+    class Value:
+        pass
+
+    async def returns_when_cancelled() -> Value:
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever()
+        value = Value()
+        alive.append(weakref.ref(value))
+        return value
+
+    running = gather_structured(returns_when_cancelled(), stops_slowly(log))
+    running.send(None)
+    await asyncio.sleep(1)
+    running.close()
+    await asyncio.sleep(0.5)
+    assert [value() for value in alive] == [None]
+    await asyncio.sleep(1)
+    assert log == ["cleaned up"]
+
+
 async def gather_of_asyncio(*children: Any) -> Any:
     return await asyncio.gather(*children)
 

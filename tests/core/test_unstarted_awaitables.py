@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from structgather import as_completed_scoped, first_n_within, gather_structured
-from support.virtual_tests import forever, virtual
+from support.virtual_tests import forever, never, virtual
 from support.virtual_time import after
 
 Make: TypeAlias = Callable[[AsyncGenerator[int, None]], Any]
@@ -293,3 +293,20 @@ async def test_a_started_awaitable_runs(make: Make) -> None:
     with pytest.raises(KeyError):
         await gather_structured(fails(), make(generator))
     assert [number async for number in generator] == [2, 3]
+
+
+@virtual
+async def test_a_child_that_is_cancelled_before_its_first_step_is_closed() -> None:
+    """Also if a sibling fails before the call has taken note of the cancellation."""
+
+    async def cancels_the_next() -> None:
+        names = {task.get_coro().__name__: task for task in asyncio.all_tasks()}  # type: ignore[union-attr]
+        assert names["never"].cancel("by a third party")
+
+    async def fails_at_once() -> None:
+        raise ValueError
+
+    child = never()
+    with pytest.raises(asyncio.CancelledError, match="by a third party"):
+        await gather_structured(cancels_the_next(), child, fails_at_once())
+    assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED

@@ -95,6 +95,20 @@ def test_failures_of_a_cancelled_call_are_in_the_notes() -> None:
     assert "TypeError: second" in shown(error)
 
 
+@virtual
+async def test_the_failure_of_a_single_child_of_a_cancelled_call_is_its_cause() -> None:
+    """As with several children."""
+    call = asyncio.create_task(gather_structured(fails_in_cleanup("second")))
+    await asyncio.sleep(1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await call
+    cause = caught.value.__cause__
+    assert isinstance(cause, ChildFailures)
+    assert cause.message == "gather_structured(): child 0 failed"
+    assert "TypeError: second" in shown(caught.value)
+
+
 def test_failures_inside_a_failed_call_are_kept() -> None:
     """The notes have the siblings' failures of the inner call and those of the outer call."""
 
@@ -154,6 +168,25 @@ def test_the_traceback_leads_from_the_caller_to_the_child(*, adopted: bool) -> N
     assert len(found) <= 5
 
 
+@virtual
+async def test_the_traceback_is_that_of_the_first_failure() -> None:
+    """Two Tasks fail in the loop iteration of a child, before the call can take note of them."""
+    errors = [ValueError("first"), ValueError("second"), ValueError("third")]
+    tasks = [asyncio.create_task(after(1, error)) for error in errors[:2]]
+    await asyncio.sleep(0)
+
+    async def third() -> None:
+        await asyncio.sleep(1)
+        raise errors[2]
+
+    error = await failure(third(), *tasks)
+    assert error is errors[0]
+    assert frames(error)[-1] == "after"
+    raised_by, others = error.__notes__
+    assert raised_by.startswith("gather_structured(): raised by child 1, after")
+    assert [others.count(f"ValueError: {error}") for error in errors] == [0, 1, 1]
+
+
 # All failures, as one group
 
 
@@ -188,6 +221,13 @@ def test_a_single_failure_is_a_group_as_well() -> None:
         return caught
 
     assert run(main()) == ["gather_structured(): child 0 failed", "only"]
+
+
+@virtual
+async def test_values_where_a_group_would_be_raised() -> None:
+    """Without a failure, `exception_group` changes nothing."""
+    values = await gather_structured(after(2, "a"), after(1, "b"), exception_group=True)
+    assert [*values] == ["a", "b"]
 
 
 def test_a_base_exception_group() -> None:

@@ -130,10 +130,12 @@ async def test_a_note_names_a_late_child_and_one_that_was_cancelled() -> None:
     ]
 
 
+@pytest.mark.parametrize("options", [{}, {"limit": 9}, {"child_timeout": 9}], ids=str)
 @virtual
-async def test_a_single_child_adds_no_note() -> None:
+async def test_a_single_child_adds_no_note(options: dict[str, Any]) -> None:
     """It can only have been that one."""
-    assert await notes(gather_structured(fetch_orders())) == []
+    children: list[Any] = [fetch_orders()]
+    assert await notes(gather_structured(*children, **options)) == []
 
 
 @virtual

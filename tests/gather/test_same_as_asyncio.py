@@ -49,12 +49,13 @@ def test_no_arguments(gather: Gather, *, return_exceptions: bool) -> None:
 
 @over_both
 def test_one_child(gather: Gather) -> None:
-    """A single value is in a list as well."""
+    """A single value is in a list as well, also that of a Task that runs or has finished."""
 
     async def main() -> Any:
-        return await gather(after(1, "a"))
+        task = asyncio.create_task(after(1, "a"))
+        return [await gather(after(1, "a")), await gather(task), await gather(task)]
 
-    assert run(main()) == ["a"]
+    assert run(main()) == [["a"]] * 3
 
 
 @over_both
