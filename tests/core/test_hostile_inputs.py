@@ -267,10 +267,7 @@ class NoCallbacks(asyncio.Future[Any]):
 
 @virtual
 async def test_a_future_that_refuses_callbacks() -> None:
-    """Its exception is raised once the Tasks that were adopted before are cancelled and joined.
-
-    Coroutines behind it are closed.
-    """
+    """Its exception is raised once the Tasks before it are joined; coroutines behind are closed."""
     log: list[str] = []
     task = asyncio.create_task(stops_slowly(log, 5))
     await asyncio.sleep(0)

@@ -282,35 +282,6 @@ def test_nothing_is_left_of_a_call_that_is_closed(
     assert complaints == []
 
 
-@virtual
-async def test_a_block_that_is_closed_while_it_closes_its_source() -> None:
-    """The cleanup of the async generator is interrupted, and nothing else is awaited."""
-    log: list[str] = []
-
-    async def source() -> AsyncGenerator[Coroutine[Any, Any, None], None]:
-        try:
-            while True:
-                yield forever()
-        finally:
-            log.append("cleans up")
-            await asyncio.sleep(1)
-            log.append("cleaned up")
-
-    async def block() -> None:
-        async with as_completed_scoped(partly_consumed):
-            pass
-
-    partly_consumed = source()
-    (await anext(partly_consumed)).close()
-    running = block()
-    running.send(None)
-    await asyncio.sleep(0)
-    while not log:
-        running.send(None)
-    running.close()
-    assert log == ["cleans up"]
-
-
 @pytest.mark.parametrize("adopts", [False, True])
 def test_no_warning_of_a_call_that_was_closed_is_due(
     monkeypatch: pytest.MonkeyPatch, *, adopts: bool
