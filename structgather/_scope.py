@@ -234,7 +234,6 @@ class Scope(Call):
         self.cancel(list(self.unfinished), *message)
         if self.timeouts is not None:
             self.timeouts.clear()
-            self.timeouts = None  # what is adopted from now on is cancelled at once
 
     def stop_after_first_steps(self) -> None:
         """Cancel every unfinished child once all that have been started made their first step."""

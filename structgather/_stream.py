@@ -348,6 +348,4 @@ class Stream(Intake):
         outcomes = [outcome for outcome in self.ready if outcome is not None]
         if self._held:
             outcomes += [self._held[index] for index in sorted(self._held)]
-            self._held.clear()
-        self.ready.clear()
         return outcomes

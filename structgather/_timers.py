@@ -40,6 +40,8 @@ class ChildTimeouts:
         """
         if not self._seconds:
             indices, awaitables = self._running(indices, awaitables)
+        if self._scope.stopping:
+            return indices, awaitables  # adopted, to be cancelled at once
         deadline = self._scope.loop.time() + self._seconds
         self._deadlines.update((index, deadline) for index in indices if index != INPUT)
         if self._timer is None:

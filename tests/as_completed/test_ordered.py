@@ -189,6 +189,24 @@ async def test_leaving_the_block_joins_the_children(
             child.close()
 
 
+def test_outcomes_behind_an_interrupt_are_in_undelivered() -> None:
+    """In input order, although the interrupt has no outcome."""
+    left: list[int] = []
+
+    async def main() -> None:
+        children = [after(3, KeyboardInterrupt()), after(2, "b"), after(1, "c")]
+        outcomes = as_completed_scoped(children, ordered=True)
+        try:
+            async with outcomes:
+                await anext(outcomes)
+        finally:
+            left.extend(outcome.index for outcome in outcomes.undelivered)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main())
+    assert left == [1, 2]
+
+
 @virtual
 async def test_outcomes_held_back_are_in_undelivered() -> None:
     """They are in input order, before the cancelled ones."""

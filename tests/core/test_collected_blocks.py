@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 import pytest
 
 from simloop.loop import current
-from structgather import as_completed_scoped, gather_structured
+from structgather import _stream, as_completed_scoped, gather_structured
 from support.virtual_tests import forever, stops_slowly, virtual
-from support.virtual_time import after, now
+from support.virtual_time import after, now, run
 
 Log: TypeAlias = list[str]
 Block: TypeAlias = Callable[[Log], AsyncGenerator[Any, None]]
@@ -147,17 +147,41 @@ async def test_a_collected_block_cancels_and_joins_its_children(
 
 @each_block
 @virtual
-async def test_aclose_of_a_collected_block_finishes(block: Block) -> None:
-    """Also if its caller is done, so that its children's Tasks may be garbage as well."""
+async def test_a_block_whose_caller_has_finished_cancels_and_joins_its_children(
+    block: Block,
+) -> None:
+    """Although nothing else refers to the generator, nor to what its children wait for."""
     log: Log = []
     me = asyncio.current_task()
     await asyncio.create_task(drops(block, log, cycle=True))
     await asyncio.sleep(0)
     gc.collect()
     await asyncio.sleep(5)
-    gc.collect()
     assert asyncio.all_tasks() == {me}
-    current().handler_calls.clear()  # asyncio reports a Task that is collected before it is done
+    assert current().handler_calls == []
+    if block is cleans_up_slowly:
+        assert log == ["cleaned up"]
+    elif block not in {waits_for_a_queue, waits_for_a_timer, pulls_an_async_source}:
+        assert set(log) == {"cancelled"}
+
+
+def test_a_block_whose_caller_has_finished_is_forgotten_with_its_loop() -> None:
+    """At the latest when the next caller finishes with its block open."""
+    before = set(_stream._without_caller)
+
+    async def leaves_it_open() -> None:
+        async def caller() -> None:
+            blocks.append(as_completed_scoped([forever()]))
+            await blocks[-1].__aenter__()
+
+        await asyncio.create_task(caller())
+        await asyncio.sleep(0)
+
+    blocks: list[Any] = []
+    run(leaves_it_open())
+    assert len(_stream._without_caller - before) == 1
+    run(leaves_it_open())
+    assert [stream.scope.loop.is_closed() for stream in _stream._without_caller - before] == [True]
 
 
 @pytest.mark.parametrize(
