@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 #: The usual types of inputs: an isinstance check against an ABC costs 20% of a child.
 _USUAL = (list, tuple, GeneratorType)
-_COROUTINES = {COROUTINE}
 
 
 def check_seconds(function: str, argument: str, value: object) -> float | None:
@@ -82,8 +81,6 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Consumes nothing."""
-    if set(map(type, values)) == _COROUTINES:
-        return
     ancestors: set[asyncio.Task[Any]] | None = None
     for index, value in enumerate(values):
         if type(value) is COROUTINE:

@@ -112,7 +112,7 @@ class One(Call):
         waiter.stop = self._stop
         try:
             await waiter
-        except GeneratorExit:
+        except GeneratorExit:  # the coroutine is closed: the call abandons its children
             raise
         except BaseException as error:  # noqa: BLE001 - raised after the join
             self._thrown_in(error)

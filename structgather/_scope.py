@@ -297,7 +297,7 @@ class Scope(Call):
         thrown: BaseException | None = None
         try:
             await waiter
-        except GeneratorExit:
+        except GeneratorExit:  # the coroutine is closed: the call abandons its children
             raise
         except BaseException as error:  # noqa: BLE001 - raised after the join
             thrown = error

@@ -125,40 +125,23 @@ async def drops(block: Block, log: Log, *, cycle: bool) -> None:
 
 
 @each_block
-@pytest.mark.parametrize("cycle", [False, True])
+@pytest.mark.parametrize(
+    ("cycle", "runs_on"), [(False, True), (True, True), (True, False)], ids=str
+)
 @virtual
 async def test_a_collected_block_cancels_and_joins_its_children(
-    block: Block, *, cycle: bool
+    block: Block, *, cycle: bool, runs_on: bool
 ) -> None:
-    """A caller that runs on keeps the children's Tasks alive until they are joined."""
+    """Also if its caller has finished, and nothing refers to what its children wait for."""
     log: Log = []
     me = asyncio.current_task()
-    await drops(block, log, cycle=cycle)
+    caller = drops(block, log, cycle=cycle)
+    await (caller if runs_on else asyncio.create_task(caller))
     await asyncio.sleep(0)
     gc.collect()
     await asyncio.sleep(5)
     assert asyncio.all_tasks() == {me}
     assert now() == 5
-    if block is cleans_up_slowly:
-        assert log == ["cleaned up"]
-    elif block not in {waits_for_a_queue, waits_for_a_timer, pulls_an_async_source}:
-        assert set(log) == {"cancelled"}
-
-
-@each_block
-@virtual
-async def test_a_block_whose_caller_has_finished_cancels_and_joins_its_children(
-    block: Block,
-) -> None:
-    """Although nothing else refers to the generator, nor to what its children wait for."""
-    log: Log = []
-    me = asyncio.current_task()
-    await asyncio.create_task(drops(block, log, cycle=True))
-    await asyncio.sleep(0)
-    gc.collect()
-    await asyncio.sleep(5)
-    assert asyncio.all_tasks() == {me}
-    assert current().handler_calls == []
     if block is cleans_up_slowly:
         assert log == ["cleaned up"]
     elif block not in {waits_for_a_queue, waits_for_a_timer, pulls_an_async_source}:

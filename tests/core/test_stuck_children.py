@@ -52,6 +52,21 @@ async def fails(seconds: float = 0) -> None:
     raise ValueError("first")
 
 
+def run_code(
+    code: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own."""
+    return subprocess.run(  # noqa: S603 - this very Python
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
+
+
 def warnings_of(*children: Any, **options: Any) -> list[str]:
     """Call with these children, of which one fails, and return the warnings with their times."""
     told: list[str] = []
@@ -217,15 +232,7 @@ def test_the_environment_variable_sets_the_time(
     environment = {name: text for name, text in os.environ.items() if name != variable}
     if value is not None:
         environment[variable] = value
-    code = "from structgather import _stuck; print(_stuck._after)"
-    done = subprocess.run(  # noqa: S603 - this very Python
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-        cwd=Path(__file__).parents[2],
-    )
+    done = run_code("from structgather import _stuck; print(_stuck._after)", environment)
     assert done.stdout.strip() == expected
     assert told in done.stderr
     assert bool(told) == bool(done.stderr)
@@ -257,14 +264,22 @@ def test_a_clock_on_which_sums_are_inexact(tenths: int) -> None:
     assert times == pytest.approx([tenths / 10 + after for after in (5, 10, 20, 40)])
 
 
+async def timers_of_a_failure(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> list[asyncio.TimerHandle]:
+    """Return the timers of a call that fails beside a child that runs on for so long."""
+    warn_stuck_after(5)
+    timers = timers_from_now_on(monkeypatch)
+    with pytest.raises(ValueError, match="first"):
+        await gather_structured(fails(), stubborn(seconds))
+    return timers
+
+
 def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """The call leaves no timer in the loop."""
-    warn_stuck_after(5)
 
     async def main() -> None:
-        timers = timers_from_now_on(monkeypatch)
-        with pytest.raises(ValueError, match="first"):
-            await gather_structured(fails(), stubborn(12))
+        timers = await timers_of_a_failure(monkeypatch, 12)
         assert now() == 12
         assert still_to_ring(timers) == []
         assert len(timers) >= 3
@@ -274,12 +289,9 @@ def test_no_timer_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_timer_is_set_for_the_first_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that finishes before costs the loop no iteration."""
-    warn_stuck_after(5)
 
     async def main() -> None:
-        timers = timers_from_now_on(monkeypatch)
-        with pytest.raises(ValueError, match="first"):
-            await gather_structured(fails(), stubborn(1))
+        timers = await timers_of_a_failure(monkeypatch, 1)
         assert [timer.when() for timer in timers] == [1, 5, 1]  # `stubborn` has two
 
     run(main())
@@ -568,12 +580,4 @@ asyncio.run(main())
 
 def test_children_that_wait_for_each_other_have_no_line() -> None:
     """A child of a block joins the Task that leaves the block."""
-    done = subprocess.run(  # noqa: S603 - this very Python
-        [sys.executable, "-c", DEADLOCK],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[2],
-        timeout=60,
-    )
-    assert done.stdout.strip() == "an unknown line"
+    assert run_code(DEADLOCK).stdout.strip() == "an unknown line"

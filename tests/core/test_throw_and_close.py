@@ -128,6 +128,12 @@ def struck(call: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
     call.send(None)
 
 
+def alive(kind: type) -> list[object]:
+    """Return the objects of a type that have not been freed."""
+    return [thing for thing in gc.get_objects() if isinstance(thing, kind)]
+
+
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("call", [gather, first])
 def test_an_exception_that_is_thrown_in_leaves_no_cycle(call: Any) -> None:
     """It is freed, with all of the call, once nothing refers to it."""
@@ -140,14 +146,9 @@ def test_an_exception_that_is_thrown_in_leaves_no_cycle(call: Any) -> None:
             gone.append(weakref.ref(error))
         await asyncio.sleep(0)
 
-    gc.collect()
-    gc.disable()
-    try:
-        asyncio.run(main())
-        assert [error() for error in gone] == [None]
-        assert [thing for thing in gc.get_objects() if isinstance(thing, Waiter)] == []
-    finally:
-        gc.enable()
+    asyncio.run(main())
+    assert [error() for error in gone] == [None]
+    assert alive(Waiter) == []
 
 
 @pytest.mark.parametrize("call", [gather, first])
@@ -247,6 +248,7 @@ async def leaves(*children: Any, limit: int | None = None) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("iterations", [0, 1, 2])
 @pytest.mark.parametrize("limit", [None, 1])
 @pytest.mark.parametrize("children", [1, 3])
@@ -255,7 +257,6 @@ def test_nothing_is_left_of_a_call_that_is_closed(
     call: Any, children: int, limit: int | None, iterations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No timer, no cycle, no coroutine that was never awaited; however early it is closed."""
-    complaints: list[str] = []
 
     async def main() -> None:
         timers = timers_from_now_on(monkeypatch)
@@ -269,17 +270,10 @@ def test_nothing_is_left_of_a_call_that_is_closed(
         del running
         for _ in range(3):
             await asyncio.sleep(0)
-        assert [thing for thing in gc.get_objects() if isinstance(thing, Joins)] == []
+        assert alive(Joins) == []
         assert still_to_ring(timers) == []
 
-    gc.collect()
-    gc.disable()
-    try:
-        with listening(complaints, complaints):
-            run(main())
-    finally:
-        gc.enable()
-    assert complaints == []
+    run(main())
 
 
 @pytest.mark.parametrize("adopts", [False, True])
@@ -305,9 +299,11 @@ def test_no_warning_of_a_call_that_was_closed_is_due(
     run(main())
 
 
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("children", [1, 2])
 @pytest.mark.parametrize("call", [gathers, has_a_deadline])
-def test_failures_of_a_call_that_was_closed_are_freed(call: Any, children: int) -> None:
+@virtual
+async def test_failures_of_a_call_that_was_closed_are_freed(call: Any, children: int) -> None:
     """They refer to the frames of their children, and these to the call."""
 
     async def fails_in_cleanup() -> None:
@@ -316,22 +312,14 @@ def test_failures_of_a_call_that_was_closed_are_freed(call: Any, children: int) 
         finally:
             raise ValueError
 
-    async def main() -> None:
-        running = call(*(fails_in_cleanup() for _ in range(children)))
-        running.send(None)
+    running = call(*(fails_in_cleanup() for _ in range(children)))
+    running.send(None)
+    await asyncio.sleep(0)
+    running.close()
+    del running
+    for _ in range(3):
         await asyncio.sleep(0)
-        running.close()
-        del running
-        for _ in range(3):
-            await asyncio.sleep(0)
-        assert [thing for thing in gc.get_objects() if isinstance(thing, Joins)] == []
-
-    gc.collect()
-    gc.disable()
-    try:
-        run(main())
-    finally:
-        gc.enable()
+    assert alive(Joins) == []
 
 
 @virtual

@@ -127,7 +127,7 @@ class DeterministicLoop(BaseLoop):
             if self._cancels_left and asked != self.step:
                 asked = self.step
                 self._maybe_cancel()
-                if ready and ready[0]._cancelled:
+                if ready and ready[0].cancelled():
                     continue  # cancelling the outer task may cancel a handle that it scheduled
             waiting = not ready or (self._iterations > PATIENCE and not self._batch)
             if (
@@ -140,14 +140,12 @@ class DeterministicLoop(BaseLoop):
                 self._batch = len(ready)
                 self._iterations += 1
             self._batch -= 1
-            self.step += 1
-            if self.step > self._max_steps:
-                raise self._spinning()
+            self._count_step()
             ready.popleft()._run()
 
     def _drop_cancelled(self) -> None:
         ready = self._ready
-        while ready and ready[0]._cancelled:
+        while ready and ready[0].cancelled():
             ready.popleft()
             self._batch = max(0, self._batch - 1)
 
@@ -155,7 +153,7 @@ class DeterministicLoop(BaseLoop):
         """Let the chooser take one of the outside's options; False if it takes the head."""
         self._points = points = [point for point in self._points if not point.done()]
         timers = self._timers
-        while timers and timers[0][2]._cancelled:
+        while timers and timers[0][2].cancelled():
             heapq.heappop(timers)
         # During an iteration a timer may be due and not yet collected: then the clock stands still.
         tick = bool(timers) and timers[0][0] > self._now
@@ -172,9 +170,7 @@ class DeterministicLoop(BaseLoop):
         choice -= options - outside
         if choice < 0:
             return False
-        self.step += 1
-        if self.step > self._max_steps:
-            raise self._spinning()
+        self._count_step()
         self._iterations = 0
         if choice < len(points):
             points[choice].set_result(None)
@@ -197,8 +193,10 @@ class DeterministicLoop(BaseLoop):
             if not timer.cancelled():
                 self._ready.append(timer)
 
-    def _spinning(self) -> Deadlock:
-        return Deadlock(f"still spinning after {self._max_steps} steps: {self._waiting_tasks()}")
+    def _count_step(self) -> None:
+        self.step += 1
+        if self.step > self._max_steps:
+            raise Deadlock(f"still spinning after {self._max_steps} steps: {self._waiting_tasks()}")
 
     def _waiting_tasks(self) -> str:
         lines: list[str] = []
