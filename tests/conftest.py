@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 # The same examples each time, more of them in .ci/run. `HYPOTHESIS_PROFILE=long` draws others.
-for profile, max_examples in ("default", 80), ("ci", 150):
+for profile, max_examples in ("default", 50), ("ci", 150):
     settings.register_profile(
         profile,
         derandomize=True,

@@ -208,6 +208,7 @@ def test_a_case_with_a_fixed_number_of_rounds_is_not_repeated() -> None:
     assert measured.rounds == 1
 
 
+@pytest.mark.exhaustive
 def test_memory_of_children_fed_lazily_does_not_grow() -> None:
     """The largest number is measured only with children fed lazily; else memory is proportional."""
     growths = asyncio.run(memory.growths(1_000))

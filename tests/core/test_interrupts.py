@@ -34,7 +34,6 @@ QUICK = [
         "gather return_exceptions",
         "gather limit fails",
         "gather cancelled",
-        "gather nested",
         "gather tasks fails",
         "first met",
         "first limit",

@@ -119,23 +119,32 @@ FAULTS = [
     Fault(wrong.swallows_the_cancellation, "outer_cancel_surfaces", 3, slow=True),
     Fault(wrong.uncancels_too_much, "cancelling_balanced", 2),
     Fault(wrong.cancels_twice, "no_child_cancelled_twice", 3, slow=True),
-    Fault(wrong.never_retrieves, "handler_never_called", 3),
+    Fault(wrong.never_retrieves, "handler_never_called", 3, slow=True),
     Fault(wrong.awaits_in_turn, "outer_cancel_surfaces", 2),
     Fault(wrong.drops_the_message, "cancel_message_kept", 2),
     Fault(wrong.raises_the_last_failure, "first_failure_raised", 3, slow=True),
     Fault(wrong.results_as_they_come, "outcomes_match", 3),
-    Fault(wrong.forgets_the_unstarted, "no_coroutine_never_awaited", 3),
-    Fault(wrong.leaves_a_cycle, "nothing_kept_alive", 2),
-    Fault(wrong.right, "failures_are_shown", 3),  # asyncio.gather drops them, too
-    Fault(wrong_outcomes.DeliversByIndex, "in_completion_order", 3, "stream", ("body",)),
+    Fault(wrong.forgets_the_unstarted, "no_coroutine_never_awaited", 3, slow=True),
+    Fault(wrong.leaves_a_cycle, "nothing_kept_alive", 2, slow=True),
+    Fault(wrong.right, "failures_are_shown", 3, slow=True),  # asyncio.gather drops them, too
+    Fault(wrong_outcomes.DeliversByIndex, "in_completion_order", 3, "stream", ("body",), slow=True),
     Fault(wrong_outcomes.LeavesWithoutJoining, "no_child_pending", 3, "stream", ("body",)),
     Fault(wrong_outcomes.DropsTheUndelivered, "nothing_dropped", 3, "stream", ("body",)),
-    Fault(wrong_outcomes.KeepsRunningAfterTheTimeout, "deadlines_hold", 2, "stream", ("timeout",)),
+    Fault(
+        wrong_outcomes.KeepsRunningAfterTheTimeout,
+        "deadlines_hold",
+        2,
+        "stream",
+        ("timeout",),
+        slow=True,
+    ),
     Fault(wrong_outcomes.TakesZeroForNone, "deadlines_hold", 3, "stream", ("timeout",), slow=True),
     Fault(
         wrong_outcomes.RunsAhead, "limit_holds", 5, "stream", ("limit", "feed", "body"), slow=True
     ),
-    Fault(wrong_outcomes.race_that_counts_losers, "the_first_values", 3, "first", ("n",)),
+    Fault(
+        wrong_outcomes.race_that_counts_losers, "the_first_values", 3, "first", ("n",), slow=True
+    ),
     Fault(wrong_outcomes.race_that_forgets_why, "losers_are_reported", 2, "first", ("within",)),
 ]
 

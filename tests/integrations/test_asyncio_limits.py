@@ -168,7 +168,7 @@ def test_a_blocking_tool_in_a_thread_times_out(call: Call) -> None:
 
     async def main() -> None:
         begin = time.monotonic()
-        late, quick = await call(asyncio.to_thread(blocks), after(0.01, "a"), child_timeout=1)
+        late, quick = await call(asyncio.to_thread(blocks), after(0, "a"), child_timeout=0.2)
         assert isinstance(late, TimeoutError)
         assert "child 0, to_thread" in str(late)
         assert quick == "a"
@@ -185,12 +185,12 @@ def test_a_tool_that_blocks_the_loop_is_late(call: Call) -> None:
     """It can't be cancelled while it blocks, nor can the timeouts of the others fire."""
 
     async def blocks() -> str:
-        time.sleep(0.3)  # noqa: ASYNC251 - that is the mistake
+        time.sleep(0.05)  # noqa: ASYNC251 - that is the mistake
         await asyncio.sleep(3600)
         return "never"
 
     async def main() -> None:
-        late, slow = await call(blocks(), after(3600, "b"), child_timeout=0.1)
+        late, slow = await call(blocks(), after(3600, "b"), child_timeout=0.02)
         assert isinstance(late, TimeoutError)
         assert isinstance(slow, TimeoutError)
 

@@ -115,6 +115,7 @@ def test_running_pieces_are_saved_as_not_done(tmp_path: Path) -> None:
     assert session.state.record(session.items[0].key).left == []
 
 
+@pytest.mark.exhaustive
 def test_a_killed_search_resumes(whole: Path, sizes: list[int], tmp_path: Path) -> None:
     """SIGTERM makes the command save its state; when restarted it does the rest."""
     path = tmp_path / "state.json"

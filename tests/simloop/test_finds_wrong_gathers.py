@@ -204,6 +204,7 @@ def test_orphans_of_gather() -> None:
     assert (len(orphans), len(runs)) == (95, 155)
 
 
+@pytest.mark.exhaustive
 def test_cancellations_that_a_group_loses() -> None:
     """A TaskGroup of 3.11 or 3.12 loses the caller's cancellation in 854 of 1,650 schedules."""
     runs = list(explore(three_children(task_group), cancels=1))

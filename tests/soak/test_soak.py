@@ -9,7 +9,7 @@ import pytest
 
 from soak.__main__ import Samples, judge, main
 
-SHORT = ["--minutes", "0.01", "--intervals", "3"]
+SHORT = ["--minutes", "0.004"]
 
 
 @pytest.mark.parametrize(
@@ -23,21 +23,23 @@ SHORT = ["--minutes", "0.01", "--intervals", "3"]
                 sys.version_info < (3, 12), reason="there are no eager tasks before 3.12"
             ),
         ),
-        pytest.param(["--uvloop"], id="uvloop"),
+        pytest.param(["--uvloop"], id="uvloop", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_short_soak(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """For half a second no call breaks a promise, and no task or descriptor is left."""
+    """For a quarter of a second no call breaks a promise, and no task or descriptor is left."""
     if "--uvloop" in options:
         pytest.importorskip("uvloop", reason="uvloop is not there for this platform")
-    assert main([*SHORT, *options]) == 0
+    assert main([*SHORT, "--intervals", "3", *options]) == 0
     assert "Nothing has grown" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("leak", ["tasks", "descriptors"])
+@pytest.mark.parametrize(
+    "leak", [pytest.param("tasks", marks=pytest.mark.exhaustive), "descriptors"]
+)
 def test_a_leak_is_found(leak: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """One descriptor, or a task of each call, is found after a second."""
-    assert main(["--minutes", "0.01", "--intervals", "2", "--leak", leak]) == 1
+    """One descriptor, or a task of each call, is found."""
+    assert main([*SHORT, "--intervals", "2", "--leak", leak]) == 1
     assert f"GREW OR BROKE: {leak}:" in capsys.readouterr().out
 
 

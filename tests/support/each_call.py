@@ -48,24 +48,24 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name_
 with_and_without_limit = pytest.mark.parametrize("limit", [None, 2])
 
 
-# After a second the call returns, and cancels the children that still run.
+# After some seconds the call returns, and cancels the children that still run.
 
 
 class EnoughError(Exception):
     """The failure that makes gather cancel the others."""
 
 
-async def gather_leaves(*children: Awaitable[Any]) -> None:
+async def gather_leaves(*children: Awaitable[Any], seconds: float = 1) -> None:
     with suppress(EnoughError):
-        await gather_structured(*children, after(1, EnoughError()))
+        await gather_structured(*children, after(seconds, EnoughError()))
 
 
-async def first_leaves(*children: Awaitable[Any]) -> None:
-    assert (await first_n_within([*children, after(1, "enough")], 1)).values == ["enough"]
+async def first_leaves(*children: Awaitable[Any], seconds: float = 1) -> None:
+    assert (await first_n_within([*children, after(seconds, "enough")], 1)).values == ["enough"]
 
 
-async def stream_leaves(*children: Awaitable[Any]) -> None:
-    async with as_completed_scoped([*children, after(1, "enough")]) as outcomes:
+async def stream_leaves(*children: Awaitable[Any], seconds: float = 1) -> None:
+    async with as_completed_scoped([*children, after(seconds, "enough")]) as outcomes:
         assert (await anext(outcomes)).result() == "enough"
 
 

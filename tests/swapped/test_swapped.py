@@ -112,6 +112,7 @@ def test_a_test_that_needs_orphans_is_found(
     )
 
 
+@pytest.mark.exhaustive
 def test_arguments_are_those_of_pytest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What stands behind `--` is for pytest; without a difference the exit code is 0."""
     assert swap(tmp_path, PROJECT, "--timeout", "60", "--", "-k", "both") == 0
