@@ -82,15 +82,18 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
     """Check that all `values` can be children of a call that `caller` makes. Consumes nothing."""
     ancestors: set[asyncio.Task[Any]] | None = None
-    for index, value in enumerate(values):
-        if type(value) is COROUTINE:
-            continue
-        if type(value) is TASK or asyncio.isfuture(value):
-            if ancestors is None:
-                ancestors = {caller, *ancestors_of(caller)}
-            _check_future(function, index, value, caller, ancestors)
-        else:
-            check_awaitable(function, index, value, caller)
+    try:
+        for index, value in enumerate(values):
+            if type(value) is COROUTINE:
+                continue
+            if type(value) is TASK or asyncio.isfuture(value):
+                if ancestors is None:
+                    ancestors = {caller, *ancestors_of(caller)}
+                _check_future(function, index, value, caller, ancestors)
+            else:
+                check_awaitable(function, index, value, caller)
+    finally:
+        del ancestors, caller  # the traceback of what is raised refers to this frame: no cycle
 
 
 def check_awaitable(
@@ -99,13 +102,15 @@ def check_awaitable(
     """Check that `value` can be a child of a call that `caller` makes. Consumes nothing."""
     if type(value) is COROUTINE:
         return
-    if asyncio.isfuture(value):
-        _check_future(function, index, value, caller, {caller, *ancestors_of(caller)})
-    elif not inspect.isawaitable(value):
-        message = (
-            f"{function}(): {_child(index)} must be awaitable, not {_article(value)}{_hint(value)}"
-        )
-        raise TypeError(message)
+    try:
+        if asyncio.isfuture(value):
+            _check_future(function, index, value, caller, {caller, *ancestors_of(caller)})
+        elif not inspect.isawaitable(value):
+            but = f"not {_article(value)}{_hint(value)}"
+            message = f"{function}(): {_child(index)} must be awaitable, {but}"
+            raise TypeError(message)
+    finally:
+        del caller  # as above
 
 
 def _check_future(
@@ -115,18 +120,18 @@ def _check_future(
     caller: asyncio.Task[Any],
     ancestors: set[asyncio.Task[Any]],
 ) -> None:
-    if future.get_loop() is not caller.get_loop():
-        message = (
-            f"{function}(): {_child(index)} belongs to a different event loop: {_shown(future)}"
-        )
-        raise ValueError(message)
-    if future in ancestors and not future.done():
-        what = "the calling task" if future is caller else "an ancestor of the calling task"
-        message = (
-            f"{function}(): {_child(index)} is {what}; waiting for it would deadlock: "
-            f"{_shown(future)}"
-        )
-        raise RuntimeError(message)
+    try:
+        if future.get_loop() is not caller.get_loop():
+            but = f"belongs to a different event loop: {_shown(future)}"
+            message = f"{function}(): {_child(index)} {but}"
+            raise ValueError(message)
+        if future in ancestors and not future.done():
+            what = "the calling task" if future is caller else "an ancestor of the calling task"
+            but = f"is {what}; waiting for it would deadlock: {_shown(future)}"
+            message = f"{function}(): {_child(index)} {but}"
+            raise RuntimeError(message)
+    finally:
+        del caller, ancestors  # as above
 
 
 def _child(index: int | str) -> str:
@@ -179,6 +184,7 @@ def take_all(
             _refuse_duplicates(function, taken)
     except BaseException:
         refuse(taken)
+        del caller  # as above
         raise
     return taken
 

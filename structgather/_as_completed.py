@@ -13,7 +13,7 @@ from structgather._arguments import (
     check_limit,
     check_seconds,
 )
-from structgather._errors import rank
+from structgather._errors import INTERRUPTS, rank
 from structgather._failures import BODY, CALL, INPUT
 from structgather._group import is_closed
 from structgather._outcome import Cancelled, Ok
@@ -131,6 +131,8 @@ class AsCompleted(Generic[T]):
         """Raise what takes precedence over the body's own `error`, if anything."""
         stream = self._stream
         scope = stream.scope
+        if isinstance(stream.source_error, INTERRUPTS):
+            scope.errors.keep(stream.source_error)
         reached_loop = scope.errors.is_interrupted_only()
         raised, source_error = scope.close(), stream.source_error
         stream.source_error = None
@@ -230,9 +232,9 @@ class AsCompleted(Generic[T]):
 
         Raises:
             TypeError, ValueError: `aw` is not awaitable, or belongs to a different event loop.
-            RuntimeError: The block is not open, or its children are being cancelled: then a
-                coroutine has been closed, and a Task or Future is left as it is. Or `aw` is the
-                calling Task, or a Task that waits for it.
+            RuntimeError: The block is not open, a generator is being exhausted before it opens, or
+                the children are being cancelled: then a coroutine has been closed, and a Task or
+                Future is left as it is. Or `aw` is the calling Task, or a Task that waits for it.
         """
         try:
             stream = self._open_stream()

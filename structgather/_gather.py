@@ -90,14 +90,12 @@ class _Gather:
                 limit, child_timeout = _check_options(
                     return_exceptions, exception_group, limit, child_timeout
                 )
-            caller = calling_task(FUNCTION)
-            check_awaitables(FUNCTION, self._arguments, caller)
+            check_awaitables(FUNCTION, self._arguments, calling_task(FUNCTION))
             positions = places(self._arguments)
         except BaseException:
             refuse(self._arguments)
             raise
-        scope = self._scope = Scope(FUNCTION, caller, self)
-        del caller
+        scope = self._scope = Scope(FUNCTION, calling_task(FUNCTION), self)
         self._values = [None] * len(self._arguments)
         self._failures = []
         if plain:

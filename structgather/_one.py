@@ -65,9 +65,9 @@ class One(Call):
     async def gather_structured(self) -> list[Any]:
         """Run the child, and return its value in a list."""
         try:
-            self.caller = calling_task(self.function)
             if type(self._argument[0]) is not COROUTINE:
-                check_awaitables(self.function, self._argument, self.caller)
+                check_awaitables(self.function, self._argument, calling_task(self.function))
+            self.caller = calling_task(self.function)
         except BaseException:
             refuse(self._argument)
             raise

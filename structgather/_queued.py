@@ -29,14 +29,22 @@ FIRST_STEP: Any = _FirstStep()
 def start_queued(
     scope: Scope, index: int, awaitable: Awaitable[Any], context: contextvars.Context
 ) -> None:
-    """Start one child in a copy of `context`, now that there is room for it."""
-    if type(awaitable) is not COROUTINE and asyncio.isfuture(awaitable):
-        scope.start((index,), (awaitable,))
-        return
+    """Start one child, in a copy of `context` unless it is adopted, now that there is room."""
     if scope.started_at is not None:
         scope.started_at[index] = scope.loop.time()
     if scope.timeouts is not None and not scope.timeouts.add((index,), (awaitable,))[0]:
         return
+    if type(awaitable) is not COROUTINE and asyncio.isfuture(awaitable):
+        _adopt.adopt(scope, index, awaitable)
+    else:
+        _create(scope, index, awaitable, context)
+    if scope.stopping and not scope.batches:  # or in an eager first step: outcomes.cancel()
+        scope.cancel((index,))
+
+
+def _create(
+    scope: Scope, index: int, awaitable: Awaitable[Any], context: contextvars.Context
+) -> None:
     wrapper: Any = scope.run_child(index, awaitable)
     wrapper.__name__, wrapper.__qualname__ = _stuck.names_of(awaitable)
     try:
@@ -47,19 +55,17 @@ def start_queued(
         return
     if not isinstance(task, TASK) or task.done() or task.get_coro() is not wrapper:
         _adopt.adopt_wrapped(scope, index, task, wrapper, awaitable)
-    else:
-        scope.unfinished[index] = task
-        if not wrapper.cr_suspended:  # unless it was started eagerly
-            scope.priming = True
-            try:
-                wrapper.send(None)  # up to FIRST_STEP
-            except StopIteration:
-                task.cancel()  # an interrupt in our own code, recorded as the child's failure
-            except BaseException as error:  # noqa: BLE001 - an interrupt in our own code
-                _adopt.creation_failed(scope, error, wrapper, (awaitable,))
-            scope.priming = False
-    if scope.stopping and not scope.batches:  # in an eager first step: outcomes.cancel()
-        scope.cancel((index,))
+        return
+    scope.unfinished[index] = task
+    if not wrapper.cr_suspended:  # unless it was started eagerly
+        scope.priming = True
+        try:
+            wrapper.send(None)  # up to FIRST_STEP
+        except StopIteration:
+            task.cancel()  # an interrupt in our own code, recorded as the child's failure
+        except BaseException as error:  # noqa: BLE001 - an interrupt in our own code
+            _adopt.creation_failed(scope, error, wrapper, (awaitable,))
+        scope.priming = False
 
 
 @contextlib.contextmanager

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FUNCTION = "as_completed_scoped"
 
+#: The next free index, until the inputs are counted.
+_UNKNOWN = -1
+
 #: The open blocks whose calling Task has finished.
 _without_caller: set[Stream] = set()
 
@@ -80,6 +83,7 @@ class Stream(Intake):
         self._held = {} if ordered else None
         self._added = deque()
         self._next = 0
+        self._count = _UNKNOWN
         self._running_at_timeout = self._room = self._unfed = None
         expired = timeout == 0
         if isinstance(aws, (list, tuple)) or not isinstance(aws, AsyncIterable):
@@ -183,6 +187,9 @@ class Stream(Intake):
 
     def add(self, awaitable: Awaitable[Any]) -> int:
         """Start one more child, or let it wait for room."""
+        if self._count == _UNKNOWN:
+            message = f"{FUNCTION}(): can't add a child: the input is still being taken"
+            raise RuntimeError(message)
         check_awaitable(FUNCTION, "the argument of add()", awaitable, self.scope.caller)
         self._keep_start_times()  # it is not as old as the call
         index, self._count = self._count, self._count + 1
@@ -255,6 +262,8 @@ class Stream(Intake):
         if isinstance(source, AsyncGenerator):
             try:
                 await source.aclose()
+            except asyncio.CancelledError as error:  # the caller is cancelled meanwhile
+                self.scope.errors.keep(error)
             except BaseException as error:  # noqa: BLE001 - raised by the block
                 self.source_failed(error)
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any
 
 import pytest
@@ -75,6 +75,24 @@ async def test_a_queued_added_coroutine_is_closed_on_exit() -> None:
         await asyncio.sleep(1)
     assert inspect.getcoroutinestate(late) == inspect.CORO_CLOSED
     assert [outcome.elapsed for outcome in outcomes.undelivered] == [0, 1]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@virtual
+async def test_a_generator_that_is_exhausted_on_entry_adds_nothing(*, ordered: bool) -> None:
+    """How many children it has is not known yet; with a limit it is pulled while it is open."""
+
+    def inputs() -> Iterator[Any]:
+        yield after(1, "a")
+        outcomes.add(after(1, "b"))
+
+    outcomes = as_completed_scoped(inputs(), ordered=ordered)
+    with pytest.raises(RuntimeError, match="add a child: the input is still being taken"):
+        async with outcomes:
+            pass
+    outcomes = as_completed_scoped(inputs(), ordered=ordered, limit=2)
+    async with outcomes:
+        assert [await outcome async for outcome in outcomes] == ["a", "b"]
 
 
 @virtual

@@ -236,6 +236,25 @@ async def test_outcomes_that_were_not_taken(as_completed: Loop, expected: Any) -
     assert seen == expected
 
 
+async def cancels_itself() -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel("by itself")
+    return "value"
+
+
+@as_completed_differ("by itself", "value")
+@virtual
+async def test_a_child_that_cancels_itself_and_returns(as_completed: Loop, expected: str) -> None:
+    """Its Task is cancelled, but the child has returned: its value counts."""
+    async with as_completed([cancels_itself()]) as completed:
+        try:
+            got = await (await anext(completed))
+        except asyncio.CancelledError as error:
+            (got,) = error.args
+    assert got == expected
+
+
 @as_completed_differ([], ["cleaned up"])
 @virtual
 async def test_a_cancelled_caller(as_completed: Loop, expected: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from typing import Any
 
@@ -180,6 +180,59 @@ async def test_a_timeout_around_the_block_is_not_lost() -> None:
     with pytest.raises(TimeoutError):
         await body()
     assert (log, now()) == (["cleaned up"], 3)
+
+
+@pytest.mark.parametrize("from_outside", ["cancel", "timeout"])
+@virtual
+async def test_a_cancellation_is_not_lost_while_the_input_is_closed(from_outside: str) -> None:
+    """The body raised before the input was pulled, and the input's cleanup takes a while."""
+
+    async def inputs() -> AsyncGenerator[Any]:
+        try:
+            yield "header"
+            yield after(1, "a")
+        finally:
+            await asyncio.sleep(5)
+
+    async def caller() -> None:
+        source = inputs()
+        assert await anext(source) == "header"
+        async with asyncio.timeout(1 if from_outside == "timeout" else None):
+            async with as_completed_scoped(source):
+                raise BodyError
+
+    task = asyncio.create_task(caller())
+    await asyncio.sleep(1)
+    if from_outside == "cancel":
+        task.cancel("the user left")
+    await asyncio.wait([task])
+    assert now() == 1
+    if from_outside == "timeout":
+        assert isinstance(task.exception(), TimeoutError)
+    else:
+        with pytest.raises(asyncio.CancelledError, match="the user left") as info:
+            task.result()
+        assert isinstance(info.value.__context__, BodyError)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@virtual
+async def test_an_interrupt_is_not_lost_while_the_input_is_closed(
+    interrupt: type[BaseException],
+) -> None:
+    """It takes precedence over the exception of the body."""
+
+    def inputs() -> Generator[Any]:
+        try:
+            while True:
+                yield after(1, "a")
+        finally:
+            raise interrupt
+
+    with pytest.raises(interrupt) as info:
+        async with as_completed_scoped(inputs(), limit=1):
+            raise BodyError
+    assert isinstance(info.value.__context__, BodyError)
 
 
 @virtual

@@ -21,7 +21,9 @@ from simloop.choosers import First
 from simloop.every_schedule import either_start, world_of
 from simloop.run import run
 from simloop.worlds import Behaviour, Call
-from structgather import gather_structured
+from structgather import as_completed_scoped, gather_structured
+
+NONE_YET: list[Coro] = []
 
 # The caller starts the call, is woken, and makes one more step; the last callback stops the loop.
 CALLER = 4
@@ -32,6 +34,14 @@ POINT = 2
 async def adopts(*coroutines: Coro) -> Any:
     """Call with Tasks that the caller has created."""
     return await gather_structured(*map(asyncio.create_task, coroutines))
+
+
+async def adds(*coroutines: Coro) -> Any:
+    """Add Tasks that the caller has created."""
+    async with as_completed_scoped(NONE_YET) as outcomes:
+        for coroutine in coroutines:
+            outcomes.add(asyncio.create_task(coroutine))
+        return [await outcome async for outcome in outcomes]
 
 
 class Case(NamedTuple):
@@ -59,6 +69,9 @@ CASES = [
     Case("gather adopts", adopts, own=1, one=0),
     Case("first adopts", partial(first, feed=adopted), own=1),
     Case("stream adopts", partial(stream, feed=adopted), own=1, woken=True),
+    Case("first limit adopts", partial(first, limit=5, feed=adopted), own=1, woken=True),
+    Case("stream limit adopts", partial(stream, limit=5, feed=adopted), own=1, woken=True),
+    Case("stream adds", adds, own=1, woken=True),
     Case("asyncio.gather", asyncio.gather, own=0),
 ]
 

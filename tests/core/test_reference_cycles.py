@@ -7,7 +7,7 @@ import gc
 import sys
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -249,6 +249,49 @@ USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
 ]
 
 
+def fails_after_one() -> Iterator[Any]:
+    yield after(0, "a")
+    raise ChildError
+
+
+def yields_a_number() -> Iterator[Any]:
+    yield after(0, "a")
+    yield 42
+
+
+async def async_input(values: Iterable[Any]) -> AsyncIterator[Any]:
+    for value in values:
+        yield value
+
+
+async def block_of(inputs: Any, limit: int | None = None) -> None:
+    async with as_completed_scoped(inputs, limit=limit) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
+async def adds_a_number() -> None:
+    async with as_completed_scoped([after(1, "a")]) as outcomes:
+        outcomes.add(42)  # type: ignore[arg-type]
+
+
+#: Calls that refuse their input, or whose input raises.
+REFUSALS: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
+    "gather": lambda: gather_structured(after(1, "a"), 42),  # type: ignore[call-overload]
+    "gather one": lambda: gather_structured(42),  # type: ignore[call-overload]
+    "gather limit": lambda: gather_structured(after(1, "a"), limit=0),
+    "first": lambda: first_n_within(yields_a_number()),
+    "first limit": lambda: first_n_within(yields_a_number(), limit=2),
+    "first raises": lambda: first_n_within(fails_after_one()),
+    "first raises limit": lambda: first_n_within(fails_after_one(), limit=2),
+    "block": lambda: block_of(yields_a_number()),
+    "block limit": lambda: block_of(yields_a_number(), 2),
+    "block raises": lambda: block_of(fails_after_one()),
+    "block async": lambda: block_of(async_input(yields_a_number())),
+    "add": adds_a_number,
+}
+
+
 async def garbage_of(use: Callable[[], Coroutine[Any, Any, None]]) -> dict[str, int]:
     """Return the types of objects that only the collector freed after the second use."""
     await use()
@@ -272,6 +315,18 @@ async def garbage_of(use: Callable[[], Coroutine[Any, Any, None]]) -> dict[str, 
 def test_no_cycle_is_left(use: Callable[[], Coroutine[Any, Any, None]], *, eager: bool) -> None:
     """Reference counts free every object of a call."""
     assert run(garbage_of(use), eager=eager) == {}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refused_input_leaves_no_cycle(name: str) -> None:
+    """Nor with the calling Task, which has the exception."""
+
+    async def use() -> None:
+        task = asyncio.create_task(REFUSALS[name]())
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), (ChildError, RuntimeError, TypeError, ValueError))
+
+    assert run(garbage_of(use)) == {}
 
 
 @pytest.mark.parametrize("children", [1, 2])

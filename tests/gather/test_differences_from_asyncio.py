@@ -113,6 +113,39 @@ async def test_a_child_that_cancels_itself_cancels_the_siblings(
     await asyncio.wait([sibling])
 
 
+async def cancels_itself() -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel("by itself")
+    return "value"
+
+
+@gathers_differ(asyncio.CancelledError, "value")
+@virtual
+async def test_a_child_that_cancels_itself_and_returns(gather: Gather, expected: Any) -> None:
+    """Its Task is cancelled, but the child has returned: its value counts."""
+    (got, _) = await gather(cancels_itself(), after(1, "a"), return_exceptions=True)
+    assert got == expected or type(got) is expected
+
+
+@gathers_differ("child", "run_child")
+@virtual
+async def test_the_coroutine_of_a_childs_task(gather: Gather, expected: str) -> None:
+    """It has the name of the child, and its line is where it awaits the child."""
+    tasks: list[Any] = []
+
+    async def child() -> None:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(2)
+
+    async def looks() -> tuple[str, str]:
+        await asyncio.sleep(1)
+        (frame,) = tasks[0].get_stack()
+        return tasks[0].get_coro().__name__, frame.f_code.co_name
+
+    assert await gather(child(), looks()) == [None, ("child", expected)]
+
+
 # The caller is cancelled
 
 

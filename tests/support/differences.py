@@ -139,6 +139,12 @@ GATHER = Table(
             ],
         ),
         Row(
+            "a child cancels itself, and returns before its next `await`",
+            "CancelledError",
+            "its value",
+            [f"{UNLIKE_GATHER}::test_a_child_that_cancels_itself_and_returns"],
+        ),
+        Row(
             "the caller is cancelled",
             "children are cancelled; may return before they have finished",
             "children are cancelled and joined, then CancelledError propagates with its message",
@@ -166,6 +172,12 @@ GATHER = Table(
                 f"{UNLIKE_GATHER}::test_a_bad_argument_starts_nothing",
                 f"{UNLIKE_GATHER}::test_a_bad_argument_leaves_no_coroutine",
             ],
+        ),
+        Row(
+            "the Task of a child",
+            "has the child's coroutine",
+            "has a coroutine around it, of the same name; `get_stack()` shows that one's line",
+            [f"{UNLIKE_GATHER}::test_the_coroutine_of_a_childs_task"],
         ),
         Row(
             "without `await`",
@@ -324,6 +336,12 @@ AS_COMPLETED = Table(
                 f"{LIKE}::test_an_exception_is_raised_where_the_item_is_awaited",
                 f"{LIKE}::test_a_child_that_cancels_itself",
             ],
+        ),
+        Row(
+            "a child cancels itself, and returns before its next `await`",
+            "CancelledError",
+            "its value",
+            [f"{UNLIKE}::test_a_child_that_cancels_itself_and_returns"],
         ),
         Row(
             "KeyboardInterrupt, SystemExit in a child",
