@@ -213,6 +213,17 @@ async def test_a_slow_consumer_gets_every_outcome_that_was_in_time() -> None:
 
 
 @virtual
+async def test_a_timeout_after_cancel_raises_nothing() -> None:
+    """Children that clean up beyond the timeout are cancelled already: their outcomes are items."""
+    log: list[str] = []
+    async with as_completed_scoped([stops_slowly(log, 5)], timeout=2) as outcomes:
+        await asyncio.sleep(1)
+        outcomes.cancel()
+        assert [type(outcome) async for outcome in outcomes] == [Cancelled]
+    assert (log, now(), outcomes.undelivered) == (["cleaned up"], 6, [])
+
+
+@virtual
 async def test_a_timeout_after_all_children_have_finished_raises_nothing() -> None:
     """If all finished in time, a slow consumer gets every outcome and no TimeoutError."""
     async with as_completed_scoped([after(1, "a"), after(2, "b")], timeout=2) as outcomes:

@@ -236,6 +236,25 @@ async def test_an_interrupt_is_not_lost_while_the_input_is_closed(
 
 
 @virtual
+async def test_the_exception_of_the_body_is_no_context_of_a_childs_cancellation() -> None:
+    """The Future was cancelled by a third party, in the iteration in which the body raised."""
+    future = asyncio.get_running_loop().create_future()
+    outcomes = as_completed_scoped([future])
+
+    async def raises() -> None:
+        async with outcomes:
+            future.cancel("the job was dropped")
+            raise BodyError
+
+    with pytest.raises(BodyError):
+        await raises()
+    (outcome,) = outcomes.undelivered
+    assert isinstance(outcome, Cancelled)
+    assert outcome.error.args == ("the job was dropped",)
+    assert outcome.error.__context__ is None
+
+
+@virtual
 async def test_closing_a_generator_around_it_joins() -> None:
     """An async generator that yields inside the block joins when it is closed."""
     log: list[str] = []

@@ -10,13 +10,19 @@ No code of a context manager can protect one line: the first line of its `__aexi
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from typing import Any
 
 import pytest
 from interrupts.__main__ import main
 
 from simloop.interrupts import Interrupt, Start, interrupts, lines_of
+from structgather import _adopt, _one, _scope, _stream, as_completed_scoped, gather_structured
+from support.each_call import first, gather
 from support.interrupt_scenarios import SCENARIOS, UNPROTECTED, Scenario, is_ours
+from support.virtual_tests import forever, stops_slowly, virtual
+from support.virtual_time import now
 
 #: Each scenario has at least as many line events, even where a call has a fast path.
 LEAST = 40
@@ -107,3 +113,51 @@ def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     calls = {row[1]: row for row in rows[2:]}
     assert calls["structgather"][6:8] == ["0", "0"]
     assert calls["`asyncio.gather`"][6] != "0"
+
+
+async def out_of_memory(_: object) -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("children", [1, 2])
+@pytest.mark.parametrize("call", [gather_structured, gather, first])
+@virtual
+async def test_a_cancellation_while_an_interrupted_call_joins(
+    call: Any, children: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adopted Tasks, which the group does not know, are joined; the interrupt is its cause."""
+    monkeypatch.setattr(_one.One, "_join", out_of_memory)
+    monkeypatch.setattr(_scope.Scope, "join", out_of_memory)
+    log: list[str] = []
+    tasks = [asyncio.create_task(stops_slowly(log, 5)) for _ in range(children)]
+    await asyncio.sleep(1)
+    task = asyncio.create_task(call(*tasks))
+    await asyncio.sleep(1)
+    task.cancel("the user left")
+    with pytest.raises(asyncio.CancelledError, match="the user left") as caught:
+        await task
+    assert log == ["cleaned up"] * children
+    assert now() == 6
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+
+@virtual
+async def test_a_block_that_was_interrupted_forgets_its_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its children do not wait for another Task to leave the block."""
+
+    async def caller() -> None:
+        async with as_completed_scoped([forever()]):
+            await asyncio.sleep(1)
+
+    def raises(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(_adopt, "settle_finished", raises)
+    before = set(_stream._without_caller)
+    task = asyncio.create_task(caller())
+    await asyncio.wait([task])
+    assert isinstance(task.exception(), MemoryError)
+    await asyncio.sleep(1)
+    assert _stream._without_caller == before

@@ -87,9 +87,10 @@ async def test_a_cancellation_after_an_exception_that_is_thrown_in(children: int
     assert log == ["cleaned up"] * children
 
 
-@pytest.mark.parametrize("call", [gather, first])
+@pytest.mark.parametrize("children", [1, 2])
+@pytest.mark.parametrize("call", [gather_structured, gather, first])
 @virtual
-async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> None:
+async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Any, children: int) -> None:
     """The children receive its message."""
     told: list[Any] = []
 
@@ -101,13 +102,15 @@ async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Call) -> No
             raise
 
     with pytest.raises(asyncio.CancelledError):
-        await thrown_into(call(child(), child()), asyncio.CancelledError("the user has left"))
-    assert told == [("the user has left",)] * 2
+        await thrown_into(
+            call(*(child() for _ in range(children))), asyncio.CancelledError("the user has left")
+        )
+    assert told == [("the user has left",)] * children
 
 
-@each_call
+@pytest.mark.parametrize("call", [gather_structured, *CALLS], ids=lambda call: call.__name__)
 @virtual
-async def test_two_cancellations_with_messages_are_thrown_in(call: Call) -> None:
+async def test_two_cancellations_with_messages_are_thrown_in(call: Any) -> None:
     """A child receives one of the messages."""
     log: list[str] = []
     with pytest.raises(asyncio.CancelledError) as caught:

@@ -96,6 +96,28 @@ def test_failures_of_a_cancelled_call_are_in_the_notes() -> None:
 
 
 @virtual
+async def test_a_single_task_that_fails() -> None:
+    """The call raises its exception, as often as the Task is shared."""
+    error = ValueError("first")
+    task = asyncio.create_task(after(1, error))
+    for _ in range(3):
+        with pytest.raises(ValueError, match="first") as caught:
+            await gather_structured(task)
+        assert caught.value is error
+        names = [frame.name for frame in traceback.extract_tb(caught.tb)]
+        assert names.count("after") == 1
+
+
+@virtual
+async def test_a_single_future_that_is_cancelled() -> None:
+    """The call raises its CancelledError, with its message."""
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(1, future.cancel, "the job was dropped")
+    with pytest.raises(asyncio.CancelledError, match="the job was dropped"):
+        await gather_structured(future)
+
+
+@virtual
 async def test_the_failure_of_a_single_child_of_a_cancelled_call_is_its_cause() -> None:
     """As with several children."""
     call = asyncio.create_task(gather_structured(fails_in_cleanup("second")))
