@@ -394,6 +394,33 @@ def test_a_block_on_a_loop_that_is_closed() -> None:
     assert not [call for call in loop.handler_calls if "never retrieved" in call]
 
 
+def test_a_block_with_an_async_source_on_a_loop_that_is_closed() -> None:
+    """The cleanup of the source, which awaits, is not begun when the block is collected."""
+    loop = DeterministicLoop(First())  # type: ignore[abstract]  # no I/O
+    complaints: list[str] = []
+
+    async def inputs() -> AsyncGenerator[Any]:
+        try:
+            while True:
+                yield after(1, "a")
+        finally:
+            await asyncio.sleep(0)
+
+    async def owner() -> None:
+        async with as_completed_scoped(inputs(), limit=1):  # there is no room for a second one
+            await forever()
+
+    async def begin() -> None:
+        loop.create_task(owner())
+        await asyncio.sleep(2)
+
+    with listening(complaints, complaints):
+        loop.run_until_complete(begin())
+        loop.close()
+        gc.collect()
+    assert [text for text in complaints if "ignored GeneratorExit" in text] == []
+
+
 @each_call
 def test_a_loop_that_is_closed_before_the_first_step(call: Call) -> None:
     """As with gather, pending Tasks and coroutines that never started are reported."""
@@ -426,10 +453,15 @@ def test_two_interrupts(call: Call) -> None:
         loop.run_until_complete(task)
 
 
+async def one_child(child: Coroutine[Any, Any, Any], sibling: Coroutine[Any, Any, Any]) -> Any:
+    sibling.close()
+    return await gather_structured(child)
+
+
 @either_start
 @pytest.mark.parametrize("steps", [0, 1])
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-@each_call
+@pytest.mark.parametrize("call", [*CALLS, one_child], ids=lambda call: call.__name__)
 def test_an_interrupt_is_raised_once_in_asyncio_run(
     call: Call, kind: type[BaseException], steps: int, *, eager: bool
 ) -> None:
