@@ -16,7 +16,7 @@ import pytest
 
 from simloop.every_schedule import either_start
 from structgather import as_completed_scoped, first_n_within, gather_structured
-from support.each_call import Call, each_call, with_and_without_limit
+from support.each_call import CALLS, Call, each_call, with_and_without_limit
 from support.virtual_tests import forever, stops_slowly, virtual
 from support.virtual_time import after, run
 
@@ -449,6 +449,12 @@ class Query:
         return "query"
 
 
+# With one child, a plain `gather_structured` has a path of its own.
+each_call_and_one_child = pytest.mark.parametrize(
+    "call", [gather_structured, *CALLS], ids=lambda call: call.__name__
+)
+
+
 def children_after(seconds: float) -> list[asyncio.Task[Any]]:
     """Return a list that will have the Tasks of the caller's children after so many seconds."""
     found: list[asyncio.Task[Any]] = []
@@ -476,18 +482,21 @@ async def test_the_coroutine_of_a_task_has_the_name_of_the_child(
     assert names(tasks) == {("fetch_orders", "fetch_orders"), ("fetch", "Service.fetch")}
 
 
-@each_call
+@each_call_and_one_child
+@with_and_without_limit
 @virtual
-async def test_the_coroutine_of_a_task_has_the_name_of_an_awaitable_object(call: Call) -> None:
+async def test_the_coroutine_of_a_task_has_the_name_of_an_awaitable_object(
+    call: Any, limit: int | None
+) -> None:
     """A child that is not a coroutine has the name of its type."""
     tasks = children_after(0.5)
-    await call(Query())
+    await call(Query(), limit=limit)
     assert names(tasks) == {("Query", "Query")}
 
 
-@each_call
+@each_call_and_one_child
 @virtual
-async def test_the_repr_of_a_task_names_the_child(call: Call) -> None:
+async def test_the_repr_of_a_task_names_the_child(call: Any) -> None:
     """What asyncio logs in debug mode, or of a pending Task, names the user's coroutine."""
     shown: list[str] = []
     tasks = children_after(0.5)
