@@ -108,6 +108,21 @@ async def test_a_single_task_that_fails() -> None:
         assert names.count("after") == 1
 
 
+@pytest.mark.parametrize("children", [1, 2])
+@virtual
+async def test_the_traceback_of_a_task_that_awaits_another_call(children: int) -> None:
+    """It has the lines of the Task, and of the child that failed in it."""
+
+    async def fetches() -> None:
+        await gather_structured(after(1, ValueError("first")), after(2, "b"))
+
+    tasks = [asyncio.create_task(fetches()) for _ in range(children)]
+    with pytest.raises(ValueError, match="first") as caught:
+        await gather_structured(*tasks)
+    names = [frame.name for frame in traceback.extract_tb(caught.tb)]
+    assert names.count("fetches") == names.count("after") == 1
+
+
 @virtual
 async def test_a_single_future_that_is_cancelled() -> None:
     """The call raises its CancelledError, with its message."""
