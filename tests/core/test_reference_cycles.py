@@ -275,10 +275,18 @@ async def adds_a_number() -> None:
         outcomes.add(42)  # type: ignore[arg-type]
 
 
+def future_of_another_loop() -> asyncio.Future[Any]:
+    with asyncio.Runner() as runner:
+        return runner.get_loop().create_future()
+
+
+FOREIGN = future_of_another_loop()
+
 #: Calls that refuse their input, or whose input raises.
 REFUSALS: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
     "gather": lambda: gather_structured(after(1, "a"), 42),  # type: ignore[call-overload]
     "gather one": lambda: gather_structured(42),  # type: ignore[call-overload]
+    "gather foreign": lambda: gather_structured(after(1, "a"), FOREIGN),
     "gather limit": lambda: gather_structured(after(1, "a"), limit=0),
     "first": lambda: first_n_within(yields_a_number()),
     "first limit": lambda: first_n_within(yields_a_number(), limit=2),

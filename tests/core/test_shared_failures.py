@@ -189,6 +189,26 @@ async def test_a_shared_failure_keeps_no_caller_alive(use: Use) -> None:
 
 @each_use
 @virtual
+async def test_the_lines_of_an_awaiter_are_not_those_of_the_child(use: Use) -> None:
+    """The same Task was awaited before, without a call."""
+    shared = asyncio.create_task(load())
+
+    async def awaits() -> None:
+        await shared
+
+    with pytest.raises(ConnectionError):
+        await awaits()
+    error = shared.exception()
+    assert error is not None
+    assert "awaits" in frames(error)
+    await handler(use, shared, [])
+    if use not in {gathers_what_awaits_it, gathers_a_shield}:  # these await it without a call
+        assert frames(error)[-2:] == ["load", "connect"]
+        assert "awaits" not in frames(error)
+
+
+@each_use
+@virtual
 async def test_callers_that_share_a_failure_at_the_same_time(use: Use) -> None:
     """The failure is raised in each of them, and none is kept alive by the others."""
     shared = asyncio.create_task(load())

@@ -250,6 +250,14 @@ async def test_a_generator_is_pulled_as_there_is_room() -> None:
 
 
 @virtual
+async def test_a_failure_makes_room() -> None:
+    """The next input is pulled at once, not when a sibling finishes."""
+    children = (after(*each) for each in [(1, LookupError()), (9, "b"), (1, "c")])
+    found = await first_n_within(children, 1, limit=2)
+    assert (found.values, now()) == (["c"], 2)
+
+
+@virtual
 async def test_an_endless_generator() -> None:
     """It is not pulled after n values."""
     found = await first_n_within((after(1, "a") for _ in iter(int, 1)), 3, limit=2)
