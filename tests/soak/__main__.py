@@ -5,6 +5,7 @@
     python tests/soak --uvloop           on uvloop
     python tests/soak --eager            with Python's eager tasks (3.12 and later)
     python tests/soak --leak objects     leaks on purpose: it must be found
+    python tests/soak --runs 100         instead, `asyncio.run` so often, interrupted in the middle
 
 Callers fan out with the three functions under one RateLimit over a server on loopback that answers,
 is slow, fails, stalls, hangs up and resets; they are cancelled and timed out at any moment. After
@@ -13,6 +14,9 @@ must be the same as at the start; memory is measured: objects of the collector, 
 allocator, resident set. It has grown if its slope, per 1,000 requests, exceeds the tolerance with
 95% confidence (Theil and Sen's, by Kendall's statistic), without the first quarter.
 The exit code is 1 if anything has grown or a promise was broken; the last lines say what.
+
+With `--runs`, Ctrl-C comes while 50 callers are at work, and `asyncio.run` cancels every task. When
+it has returned, every call must have kept its promise, and no descriptor be left open.
 """
 
 # ruff: noqa: E402, T201 - run as a script, it finds the package first, and prints what it found
@@ -27,11 +31,13 @@ import itertools
 import math
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -253,6 +259,67 @@ async def soak(options: argparse.Namespace) -> list[str]:
     return complaints
 
 
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[Server, int]]:
+    """Serve on a loop in a thread of its own, which no interrupt reaches."""
+    loop, server = asyncio.new_event_loop(), Server()
+    started = loop.run_until_complete(
+        asyncio.start_server(server.serve, "127.0.0.1", 0, backlog=1024)
+    )
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield server, started.sockets[0].getsockname()[1]
+    finally:
+        loop.call_soon_threadsafe(started.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def interrupted(callers: Callers, complaints: list[str]) -> None:
+    """Keep calling until Ctrl-C comes, which this causes itself."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(
+        lambda _, context: complaints.append(f"the loop: {context.get('message')}")
+    )
+    tasks = [loop.create_task(callers.keep_calling()) for _ in range(CALLERS)]
+    loop.call_later(0.05 + 5 * callers.moment(), signal.raise_signal, signal.SIGINT)
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        callers.stopped = True
+
+
+def tear_down(options: argparse.Namespace) -> list[str]:
+    """Interrupt `asyncio.run` so often; return what was wrong."""
+    complaints: list[str] = []
+    requests, first = 0, 0.0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    with serving() as (server, port):
+        for number in range(options.runs):
+            callers = Callers(port, options.seed + number)
+            with (
+                contextlib.suppress(KeyboardInterrupt),
+                asyncio.Runner(loop_factory=lambda: new_loop(uvloop=options.uvloop)) as runner,
+            ):
+                runner.run(interrupted(callers, complaints))
+                complaints.append(f"run {number} was not interrupted")
+            requests += callers.requests
+            complaints += [f"{name}, {count} times" for name, count in callers.broken.items()]
+            del runner, callers
+            gc.collect()
+            until = time.monotonic() + AT_REST
+            while server.open or (first and descriptors() > first):
+                time.sleep(0.01)
+                if time.monotonic() > until:
+                    complaints.append(f"open after run {number}: {server.open}, {descriptors()}")
+                    break
+            first = first or descriptors()
+    print(f"{options.runs} runs were interrupted, after {requests:,} requests")
+    return complaints
+
+
 def new_loop(*, uvloop: bool) -> asyncio.AbstractEventLoop:
     """Return the event loop to run on."""
     if not uvloop:
@@ -275,6 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--uvloop", action="store_true", help="run on uvloop")
     parser.add_argument("--eager", action="store_true", help="with Python's eager tasks")
     parser.add_argument("--leak", choices=["objects", "tasks", "descriptors"], help="on purpose")
+    parser.add_argument("--runs", type=int, default=0, help="of `asyncio.run`, interrupted")
     options = parser.parse_args(arguments)
     if options.eager and sys.version_info < (3, 12):
         parser.error("there are no eager tasks before 3.12")
@@ -283,8 +351,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "uvloop" if options.uvloop else "asyncio's own loop",
         *(["with eager tasks"] if options.eager else []),
     )
-    with asyncio.Runner(loop_factory=lambda: new_loop(uvloop=options.uvloop)) as runner:
-        complaints = runner.run(soak(options))
+    if options.runs:
+        complaints = tear_down(options)
+    else:
+        with asyncio.Runner(loop_factory=lambda: new_loop(uvloop=options.uvloop)) as runner:
+            complaints = runner.run(soak(options))
     for complaint in complaints:
         print("GREW OR BROKE:", complaint)
     if not complaints:

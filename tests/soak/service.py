@@ -73,7 +73,7 @@ class Callers:
     def __init__(self, port: int, seed: int) -> None:
         self.calls = Counter[str]()
         self.requests = 0
-        self.running = 0
+        self.stopped = False
         #: Broken promises, by name. There must be none.
         self.broken = Counter[str]()
         self.limit = RateLimit(concurrent=100, requests=1_000, tokens=90_000, per=PER)
@@ -123,12 +123,21 @@ class Callers:
                 raise Refused(kind)
             return answer
         finally:
+            for _ in range(3):
+                # The end of `asyncio.run` cancels children again that have been cancelled before.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
             mine.running -= 1
             mine.ended += 1
 
     def some(self, mine: _Own, most: int = 12) -> Requests:
         """Return some requests, not started."""
         return [self.fetch(mine) for _ in range(self._random.randint(1, most))]
+
+    async def keep_calling(self) -> None:
+        """Make calls until cancelled. One kind of call suppresses that."""
+        while not self.stopped:
+            await self.call()
 
     def moment(self) -> float:
         """Return a random time during which something may be running."""
@@ -206,13 +215,14 @@ async def streams_from_a_source(callers: Callers, mine: _Own) -> None:
 
 async def is_cancelled(callers: Callers, mine: _Own) -> None:
     call = asyncio.create_task(gather_structured(*callers.some(mine), child_timeout=PATIENCE))
-    await asyncio.sleep(callers.moment())
-    call.cancel()
-    if callers.chance():
-        await asyncio.sleep(0)
+    try:
+        await asyncio.sleep(callers.moment())
+    finally:  # also if `asyncio.run` is interrupted
         call.cancel()
-    with suppress(asyncio.CancelledError):
-        await call
+        if callers.chance():
+            asyncio.get_running_loop().call_soon(call.cancel)
+        with suppress(asyncio.CancelledError):
+            await call
 
 
 async def is_timed_out(callers: Callers, mine: _Own) -> None:
