@@ -213,6 +213,14 @@ async def test_a_slow_consumer_gets_every_outcome_that_was_in_time() -> None:
 
 
 @virtual
+async def test_len_after_the_timeout() -> None:
+    """It counts what was in time, and children that are being cancelled."""
+    async with as_completed_scoped([after(1, "a"), stops_slowly([], 5)], timeout=2) as outcomes:
+        await asyncio.sleep(3)
+        assert len(outcomes) == 2
+
+
+@virtual
 async def test_a_timeout_after_cancel_raises_nothing() -> None:
     """Children that clean up beyond the timeout are cancelled already: their outcomes are items."""
     log: list[str] = []

@@ -88,6 +88,29 @@ async def test_a_cancellation_after_an_exception_that_is_thrown_in(children: int
 
 
 @pytest.mark.parametrize("children", [1, 2])
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@virtual
+async def test_an_interrupt_after_an_exception_that_is_thrown_in(
+    interrupt: type[BaseException], children: int
+) -> None:
+    """The interrupt is raised."""
+    log: list[str] = []
+    call = gather_structured(*(stops_slowly(log) for _ in range(children)))
+    with pytest.raises(interrupt):
+        await thrown_into(call, LookupError("first"), interrupt())
+    assert log == ["cleaned up"] * children
+
+
+@pytest.mark.parametrize("children", [1, 2])
+@virtual
+async def test_the_first_of_two_cancellations_that_are_thrown_in(children: int) -> None:
+    """It is raised, as the first of two calls of `Task.cancel` is."""
+    call = gather_structured(*(stops_slowly([]) for _ in range(children)))
+    with pytest.raises(asyncio.CancelledError, match=r"^first$"):
+        await thrown_into(call, asyncio.CancelledError("first"), asyncio.CancelledError("second"))
+
+
+@pytest.mark.parametrize("children", [1, 2])
 @pytest.mark.parametrize("call", [gather_structured, gather, first])
 @virtual
 async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Any, children: int) -> None:
@@ -456,6 +479,27 @@ def test_two_interrupts(call: Call) -> None:
 async def one_child(child: Coroutine[Any, Any, Any], sibling: Coroutine[Any, Any, Any]) -> Any:
     sibling.close()
     return await gather_structured(child)
+
+
+def test_an_interrupt_and_an_exception_of_the_body() -> None:
+    """The loop raises the interrupt; if it runs on, the block raises it, not the exception."""
+
+    async def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with as_completed_scoped([interrupts()]):
+            await asyncio.sleep(0.01)
+            raise LookupError
+
+    loop = asyncio.new_event_loop()
+    with contextlib.closing(loop):
+        task = loop.create_task(main())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(task)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            loop.run_until_complete(task)
+        assert isinstance(caught.value.__context__, LookupError)
 
 
 @either_start
