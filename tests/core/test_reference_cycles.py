@@ -75,6 +75,15 @@ async def gather_failed_with_tasks() -> None:
         await gather_structured(*map(asyncio.create_task, three()))
 
 
+async def gather_failed_with_one_task() -> None:
+    async def fails() -> None:
+        await asyncio.sleep(1)
+        raise ChildError
+
+    with suppress(ChildError):
+        await gather_structured(asyncio.create_task(fails()))
+
+
 async def gather_returned_failures() -> None:
     await gather_structured(*three(), return_exceptions=True, child_timeout=3)
 
@@ -226,6 +235,7 @@ USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
     gather_failed,
     gather_failed_in_a_group,
     gather_failed_with_tasks,
+    gather_failed_with_one_task,
     gather_returned_failures,
     gather_raised_its_failures,
     gather_timed_out,

@@ -105,6 +105,44 @@ def test_the_warning_names_the_child_and_its_line(child: Any) -> None:
     assert told.endswith(f"core/test_stuck_children.py:{line} in stubborn")
 
 
+def test_the_age_of_a_single_child() -> None:
+    """It counts from the start of the call."""
+    warn_stuck_after(5)
+
+    async def calls_later() -> None:
+        await asyncio.sleep(1)
+        await gather_structured(stubborn(9))
+
+    told = [text for text in warnings_of(fails(2), calls_later()) if "child 0, " in text]
+    assert len(told) == 1
+    assert "cancelled 5.0 s ago, started 6.0 s ago" in told[0]
+
+
+class Uncancellable(asyncio.Future[None]):
+    """A Future that refuses to be cancelled."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+
+def test_the_line_of_a_child_beside_a_future_that_two_calls_share(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where the Future was looked at before, the line is that of the other child."""
+    warn_stuck_after(5)
+
+    async def main() -> None:
+        shared = Uncancellable()
+        asyncio.get_running_loop().call_later(9, shared.set_result, None)
+        inner = gather_structured(shared, gather_structured(shared, stubborn(9)))
+        with pytest.raises(ValueError, match="first"):
+            await gather_structured(fails(2), inner)
+
+    run(main())
+    told = [text for text in caplog.messages if "child 1, gather_structured" in text]
+    assert [text.rpartition(" in ")[2] for text in told] == ["stubborn"] * 2
+
+
 def test_the_warning_is_repeated_at_growing_intervals() -> None:
     """Each interval is twice as long as the one before."""
     warn_stuck_after(5)

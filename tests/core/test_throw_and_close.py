@@ -450,6 +450,29 @@ def test_a_loop_that_is_closed_before_the_first_step(call: Call) -> None:
     assert set(reported(call)) == set(reported(gather_of_asyncio))
 
 
+@pytest.mark.parametrize("call", [gather_of_asyncio, *CALLS, gather_structured])
+def test_an_interrupt_reaches_a_loop_whose_caller_handles_it(call: Any) -> None:
+    """As with asyncio.gather; the caller gets it if the loop runs on."""
+    log: list[str] = []
+
+    async def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        try:
+            await call(interrupts())
+        except KeyboardInterrupt:
+            log.append("handled")
+
+    loop = asyncio.new_event_loop()
+    with contextlib.closing(loop):
+        task = loop.create_task(main())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(task)
+        loop.run_until_complete(task)
+    assert log == ["handled"]
+
+
 @each_call
 def test_two_interrupts(call: Call) -> None:
     """The loop raises each; if the loop runs on, the call raises the first one."""
