@@ -123,6 +123,23 @@ async def test_the_traceback_of_a_task_that_awaits_another_call(children: int) -
     assert names.count("fetches") == names.count("after") == 1
 
 
+@pytest.mark.parametrize("children", [1, 2])
+@virtual
+async def test_the_task_of_a_cancelled_child_is_cancelled(children: int) -> None:
+    """Monitors and done callbacks of a task factory see it as asyncio's own."""
+    tasks: list[Any] = []
+
+    async def child() -> None:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(9)
+
+    call = asyncio.create_task(gather_structured(*(child() for _ in range(children))))
+    await asyncio.sleep(1)
+    call.cancel()
+    await asyncio.wait([call])
+    assert [task.cancelled() for task in tasks] == [True] * children
+
+
 @virtual
 async def test_a_single_future_that_is_cancelled() -> None:
     """The call raises its CancelledError, with its message."""
