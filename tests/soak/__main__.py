@@ -37,7 +37,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -260,7 +260,7 @@ async def soak(options: argparse.Namespace) -> list[str]:
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[tuple[Server, int]]:
+def serving() -> Generator[tuple[Server, int]]:
     """Serve on a loop in a thread of its own, which no interrupt reaches."""
     loop, server = asyncio.new_event_loop(), Server()
     started = loop.run_until_complete(
