@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from structgather import AsCompleted
-from support.both_sides import Loop, as_completed_differ, end, plain
+from support.both_sides import Loop, as_completed_differ, cancels_itself, end, plain
 from support.virtual_tests import stops_slowly, virtual
 from support.virtual_time import after, now
 
@@ -234,13 +234,6 @@ async def test_outcomes_that_were_not_taken(as_completed: Loop, expected: Any) -
     except AttributeError:
         seen = "lost"
     assert seen == expected
-
-
-async def cancels_itself() -> str:
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel("by itself")
-    return "value"
 
 
 @as_completed_differ("by itself", "value")

@@ -16,7 +16,7 @@ import pytest
 
 from simloop.every_schedule import either_start
 from structgather import as_completed_scoped, first_n_within, gather_structured
-from support.each_call import CALLS, Call, each_call, with_and_without_limit
+from support.each_call import Call, each_call, each_call_and_one_child, with_and_without_limit
 from support.virtual_tests import forever, stops_slowly, virtual
 from support.virtual_time import after, run
 
@@ -447,12 +447,6 @@ class Query:
     def __await__(self) -> Any:
         yield from asyncio.sleep(1).__await__()
         return "query"
-
-
-# With one child, a plain `gather_structured` has a path of its own.
-each_call_and_one_child = pytest.mark.parametrize(
-    "call", [gather_structured, *CALLS], ids=lambda call: call.__name__
-)
 
 
 def children_after(seconds: float) -> list[asyncio.Task[Any]]:

@@ -26,7 +26,7 @@ from structgather import (
 )
 from structgather._ancestors import Joins
 from structgather._group import Waiter
-from support.each_call import CALLS, Call, each_call, first, gather
+from support.each_call import CALLS, Call, each_call, each_call_and_one_child, first, gather
 from support.virtual_tests import forever, run_stock, stops_slowly, virtual
 from support.virtual_time import after, run, still_to_ring, timers_from_now_on
 
@@ -58,7 +58,7 @@ async def test_an_exception_that_is_thrown_in(call: Call) -> None:
     assert log == ["cleaned up"] * 2
 
 
-@pytest.mark.parametrize("call", [gather_structured, *CALLS], ids=lambda call: call.__name__)
+@each_call_and_one_child
 @pytest.mark.parametrize("children", [1, 2])
 @virtual
 async def test_an_exception_that_is_thrown_in_keeps_its_traceback(call: Any, children: int) -> None:
@@ -131,7 +131,7 @@ async def test_the_message_of_a_cancellation_that_is_thrown_in(call: Any, childr
     assert told == [("the user has left",)] * children
 
 
-@pytest.mark.parametrize("call", [gather_structured, *CALLS], ids=lambda call: call.__name__)
+@each_call_and_one_child
 @virtual
 async def test_two_cancellations_with_messages_are_thrown_in(call: Any) -> None:
     """A child receives one of the messages."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from support.both_sides import Gather, gathers_differ
+from support.both_sides import Gather, cancels_itself, gathers_differ
 from support.virtual_tests import stops_slowly, virtual
 from support.virtual_time import after, now
 
@@ -111,13 +111,6 @@ async def test_a_child_that_cancels_itself_cancels_the_siblings(
     assert log == expected
     sibling.cancel()
     await asyncio.wait([sibling])
-
-
-async def cancels_itself() -> str:
-    task = asyncio.current_task()
-    assert task is not None
-    task.cancel("by itself")
-    return "value"
 
 
 @gathers_differ(asyncio.CancelledError, "value")

@@ -243,13 +243,19 @@ class Soak:
         return complaints
 
 
-async def soak(options: argparse.Namespace) -> list[str]:
-    """Run a server and its callers; return what was wrong, with errors that the loop reported."""
-    complaints: list[str] = []
+def report_to(complaints: list[str]) -> asyncio.AbstractEventLoop:
+    """Add the errors that the running loop reports to the complaints; return the loop."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(
         lambda _, context: complaints.append(f"the loop: {context.get('message')}")
     )
+    return loop
+
+
+async def soak(options: argparse.Namespace) -> list[str]:
+    """Run a server and its callers; return what was wrong, with errors that the loop reported."""
+    complaints: list[str] = []
+    loop = report_to(complaints)
     if options.eager and sys.version_info >= (3, 12):
         loop.set_task_factory(asyncio.eager_task_factory)
     server = Server()
@@ -279,10 +285,7 @@ def serving() -> Generator[tuple[Server, int]]:
 
 async def interrupted(callers: Callers, complaints: list[str]) -> None:
     """Keep calling until Ctrl-C comes, which this causes itself."""
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(
-        lambda _, context: complaints.append(f"the loop: {context.get('message')}")
-    )
+    loop = report_to(complaints)
     tasks = [loop.create_task(callers.keep_calling()) for _ in range(CALLERS)]
     loop.call_later(0.05 + 5 * callers.moment(), signal.raise_signal, signal.SIGINT)
     try:
@@ -301,7 +304,7 @@ def tear_down(options: argparse.Namespace) -> list[str]:
             callers = Callers(port, options.seed + number)
             with (
                 contextlib.suppress(KeyboardInterrupt),
-                asyncio.Runner(loop_factory=lambda: new_loop(uvloop=options.uvloop)) as runner,
+                new_runner(options) as runner,
             ):
                 runner.run(interrupted(callers, complaints))
                 complaints.append(f"run {number} was not interrupted")
@@ -330,6 +333,11 @@ def new_loop(*, uvloop: bool) -> asyncio.AbstractEventLoop:
     return loop
 
 
+def new_runner(options: argparse.Namespace) -> asyncio.Runner:
+    """Return a runner of the event loop that the options ask for."""
+    return asyncio.Runner(loop_factory=lambda: new_loop(uvloop=options.uvloop))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -354,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.runs:
         complaints = tear_down(options)
     else:
-        with asyncio.Runner(loop_factory=lambda: new_loop(uvloop=options.uvloop)) as runner:
+        with new_runner(options) as runner:
             complaints = runner.run(soak(options))
     for complaint in complaints:
         print("GREW OR BROKE:", complaint)

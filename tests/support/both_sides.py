@@ -30,6 +30,14 @@ class Awaited:
         return "awaited"
 
 
+async def cancels_itself() -> str:
+    """Return although the own Task is cancelled: no `await` follows."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel("by itself")
+    return "value"
+
+
 # gather
 
 over_both = pytest.mark.parametrize("gather", [asyncio.gather, gather_structured], ids=SIDES)

@@ -45,6 +45,10 @@ async def stream(*children: Awaitable[Any], **options: Any) -> list[Any]:
 
 CALLS: list[Call] = [gather, first, stream]
 each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
+# With one child, a plain `gather_structured` has a path of its own.
+each_call_and_one_child = pytest.mark.parametrize(
+    "call", [gather_structured, *CALLS], ids=lambda call: call.__name__
+)
 with_and_without_limit = pytest.mark.parametrize("limit", [None, 2])
 
 
