@@ -13,7 +13,7 @@ from structgather._arguments import (
     check_limit,
     check_seconds,
 )
-from structgather._errors import INTERRUPTS, rank
+from structgather._errors import rank
 from structgather._failures import BODY, CALL, INPUT
 from structgather._group import is_closed
 from structgather._outcome import Cancelled, Ok
@@ -131,8 +131,6 @@ class AsCompleted(Generic[T]):
         """Raise what takes precedence over the body's own `error`, if anything."""
         stream = self._stream
         scope = stream.scope
-        if isinstance(stream.source_error, INTERRUPTS):
-            scope.errors.keep(stream.source_error)
         reached_loop = scope.errors.is_interrupted_only()
         raised, source_error = scope.close(), stream.source_error
         stream.source_error = None

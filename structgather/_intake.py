@@ -255,8 +255,16 @@ class Intake:
 
     def source_failed(self, error: BaseException) -> None:
         """Stop because the iterable raised; the call raises that exception."""
-        self.source_error = error
+        self._keep_source_error(error)
         self.scope.stop_after_first_steps()
+
+    def _keep_source_error(self, error: BaseException | None) -> None:
+        if isinstance(error, INTERRUPTS):  # it takes precedence over a cancellation of the caller
+            self.scope.errors.keep(error)
+        elif self.source_error is None:
+            self.source_error = error
+        elif error is not None:
+            _failures.note_others(self.source_error, self.scope.function, [(INPUT, error)])
 
     def close_source(self) -> None:
         """Cancel the timer and close the inputs."""
@@ -265,7 +273,7 @@ class Intake:
         del self._context
         if self.source is not None:
             # No local variable: on some versions a traceback leads to the frames of all callers.
-            self._source_closed(self.source.close())
+            self._keep_source_error(self.source.close())
 
     def on_abandon(self) -> None:
         """Close what has not started. What is left of a generator is collected with it."""
@@ -279,13 +287,6 @@ class Intake:
         timer, self._deadline = self._deadline, None  # even a cancelled handle has a context
         if timer is not None:
             timer.cancel()
-
-    def _source_closed(self, error: BaseException | None) -> None:
-        before = self.source_error
-        if before is None or isinstance(error, INTERRUPTS):
-            self.source_error, error = error, before
-        if self.source_error is not None and error is not None:
-            _failures.note_others(self.source_error, self.scope.function, [(INPUT, error)])
 
     def _timeout_error(self, index: int, child: Awaitable[Any]) -> TimeoutError:
         return TimeoutError(

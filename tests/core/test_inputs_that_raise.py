@@ -208,6 +208,55 @@ async def test_a_cancellation_takes_precedence_over_a_generators_cleanup(leave: 
     assert cause.exceptions == (error,)
 
 
+def interrupted_when_pulled(interrupt: BaseException) -> Iterator[Any]:
+    yield stops_slowly([], 3)
+    yield after(1, "b")
+    raise interrupt
+
+
+def interrupted_in_its_cleanup(interrupt: BaseException) -> Iterator[Any]:
+    try:
+        yield stops_slowly([], 3)
+        yield after(9, "b")
+        yield after(9, "c")
+    finally:
+        raise interrupt
+
+
+async def race(inputs: Any) -> None:
+    await first_n_within(inputs, 2, limit=2)
+
+
+async def consume_two(inputs: Any) -> None:
+    async with as_completed_scoped(inputs, limit=2) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("inputs", [interrupted_when_pulled, interrupted_in_its_cleanup])
+@pytest.mark.parametrize("call", [race, consume_two])
+@virtual
+async def test_an_interrupt_of_a_generator_takes_precedence_over_a_cancellation(
+    call: Any, inputs: Any, interrupt: type[BaseException]
+) -> None:
+    """Whether it came before the cancellation or after, it is what the call raises."""
+    error = interrupt()
+    raised: list[BaseException] = []
+
+    async def caller() -> None:
+        try:
+            await call(inputs(error))
+        except BaseException as caught:  # noqa: BLE001 - in a Task it would end the loop
+            raised.append(caught)
+
+    task = asyncio.create_task(caller())
+    await asyncio.sleep(2)
+    task.cancel()
+    await task
+    assert raised == [error]
+
+
 @pytest.mark.parametrize("leave", [leave_early, take_one])
 @virtual
 async def test_a_bad_input_takes_precedence_over_a_generators_cleanup(leave: Any) -> None:

@@ -25,6 +25,8 @@ from mutation.mutants import Mutant
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "structgather"
+FOLDERS = (".ci", ".github", "structgather", "tests", "benchmarks")
+FILES = (".pre-commit-hooks.yaml", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
 #: How much memory a trial may allocate.
 BYTES = 3 << 30
 #: The exit code of a trial that could not start.
@@ -86,9 +88,9 @@ class Plot:
         }
         shutil.rmtree(folder, ignore_errors=True)
         forgotten = shutil.ignore_patterns("__pycache__")
-        for name in (".ci", ".github", "structgather", "tests", "benchmarks"):
+        for name in FOLDERS:
             shutil.copytree(ROOT / name, folder / name, ignore=forgotten)
-        for name in ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
+        for name in FILES:
             shutil.copy(ROOT / name, folder / name)
 
     def start(self, module: str, text: str | None, stage: Stage) -> int:
