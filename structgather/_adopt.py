@@ -102,12 +102,11 @@ def _wrapped_done(
         settle(scope, index, task)
 
 
-def is_collected(scope: Scope, index: int, awaitable: Awaitable[Any]) -> bool:
+def is_collected(scope: Scope, index: int) -> bool:
     """Tell whether a child was closed because its Task is garbage; it has not failed then."""
     task = scope.unfinished.get(index)  # None in an eager first step
     if task is None or task is asyncio.current_task(scope.loop):
         return False
-    close_unstarted((awaitable,))
     if not task.done():  # otherwise it settles as its Task has finished
         scope.unfinished.pop(index, None)
     return True

@@ -126,7 +126,7 @@ class Scope(Call):
             self.settle_cancelled(index, without_our_frame(error))
             raise
         except BaseException as error:  # noqa: BLE001 - nothing else is raised into the group
-            self._failed(index, error, awaitable)
+            self._failed(index, error)
             return
         unfinished = self.unfinished
         task = unfinished.pop(index, None)
@@ -139,10 +139,10 @@ class Scope(Call):
         if not unfinished:
             self._wake_behind(task)
 
-    def _failed(self, index: int, error: BaseException, awaitable: Awaitable[Any]) -> None:
+    def _failed(self, index: int, error: BaseException) -> None:
         if isinstance(error, INTERRUPTS):
             self.errors.raise_in(self.loop, error)
-        elif isinstance(error, GeneratorExit) and _adopt.is_collected(self, index, awaitable):
+        elif isinstance(error, GeneratorExit) and _adopt.is_collected(self, index):
             return
         self.settle_error(Failed, index, without_our_frame(error))
 

@@ -310,3 +310,25 @@ async def test_a_child_that_is_cancelled_before_its_first_step_is_closed() -> No
     with pytest.raises(asyncio.CancelledError, match="by a third party"):
         await gather_structured(cancels_the_next(), child, fails_at_once())
     assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
+
+
+async def first_of(batch: list[Any]) -> None:
+    await first_n_within(batch)
+
+
+async def stream_of(batch: list[Any]) -> None:
+    async with as_completed_scoped(batch) as outcomes:
+        async for _ in outcomes:
+            pass
+
+
+@pytest.mark.parametrize("call", [first_of, stream_of])
+@virtual
+async def test_what_is_appended_to_the_list_during_a_call_is_left_alone(call: Any) -> None:
+    """A service collects its next batch in the list while the call runs."""
+    batch = [after(1, "a")]
+    task = asyncio.create_task(call(batch))
+    await asyncio.sleep(0)
+    batch[:] = [after(1, "next")]
+    await task
+    assert await batch[0] == "next"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from simloop.base_loop import LoopTask
 from simloop.choosers import First
 from simloop.loop import DeterministicLoop
-from structgather import gather_structured
+from structgather import as_completed_scoped, first_n_within, gather_structured
 from structgather._group import is_closed, replays_timers
 from support.each_call import Call, each_call
 from support.virtual_tests import forever, stops_slowly
@@ -81,6 +83,40 @@ def test_an_interrupt_while_a_timer_is_cancelled_propagates() -> None:
     loop.refusal = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(main())
+
+
+class SettingNoTimers(DeterministicLoop):
+    """Has timers of 32 bits, as a user interface's loop may have, and is asked for a longer one."""
+
+    def call_at(self, when: float, callback: Any, *args: Any, **options: Any) -> Any:  # type: ignore[override]  # simpler
+        raise OverflowError("too long for a timer")
+
+
+async def race_for_a_month(*children: Coroutine[Any, Any, Any]) -> None:
+    await first_n_within(children, within=30 * 86_400)
+
+
+async def stream_for_a_month(*children: Coroutine[Any, Any, Any]) -> None:
+    async with as_completed_scoped(children, timeout=30 * 86_400):
+        raise AssertionError
+
+
+async def gather_for_a_month(*children: Coroutine[Any, Any, Any]) -> None:
+    await gather_structured(*children, child_timeout=30 * 86_400)
+
+
+@pytest.mark.parametrize("call", [gather_for_a_month, race_for_a_month, stream_for_a_month])
+def test_a_loop_that_sets_no_timer(call: Call) -> None:
+    """Its exception propagates; no child has started, and the coroutines are closed."""
+    children = [at_once("a"), at_once("b")]
+
+    async def main() -> None:
+        with pytest.raises(OverflowError, match="too long for a timer"):
+            await call(*children)
+
+    with asyncio.Runner(loop_factory=lambda: SettingNoTimers(First())) as runner:  # type: ignore[abstract]
+        runner.run(main())
+    assert [inspect.getcoroutinestate(child) for child in children] == [inspect.CORO_CLOSED] * 2
 
 
 class Eager(DeterministicLoop):
