@@ -13,11 +13,10 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from structgather._failures import (
-    context_of,
     raise_unchanged,
-    set_context,
     set_traceback,
     traceback_of,
+    without_context,
     without_our_frame,
 )
 from structgather._group import coroutine_of
@@ -182,11 +181,9 @@ def cancellation_of(future: asyncio.Future[Any]) -> asyncio.CancelledError:
     try:
         future.result()
     except asyncio.CancelledError as error:
-        if handled is not None and context_of(error) is handled:
-            # The caller is handling it, not the child:
-            #     async with as_completed_scoped(...): raise ValueError
-            set_context(error, None)
-        return without_our_frame(error)
+        # The caller is handling it, not the child:
+        #     async with as_completed_scoped(...): raise ValueError
+        return without_our_frame(without_context(error, handled))
     finally:
         del handled
     raise AssertionError  # it is cancelled

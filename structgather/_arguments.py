@@ -80,7 +80,7 @@ def calling_task(function: str) -> asyncio.Task[Any]:
 
 
 def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[Any]) -> None:
-    """Check that all `values` can be children of a call that `caller` makes. Consumes nothing."""
+    """Check that all `values` can be children of a call that `caller` makes."""
     ancestors: set[asyncio.Task[Any]] | None = None
     try:
         for index, value in enumerate(values):
@@ -99,7 +99,7 @@ def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[
 def check_awaitable(
     function: str, index: int | str, value: object, caller: asyncio.Task[Any]
 ) -> None:
-    """Check that `value` can be a child of a call that `caller` makes. Consumes nothing."""
+    """Check that `value` can be a child of a call that `caller` makes; else close coroutines in it."""
     if type(value) is COROUTINE:
         return
     try:
@@ -108,6 +108,7 @@ def check_awaitable(
         elif not inspect.isawaitable(value):
             but = f"not {_article(value)}{_hint(value)}"
             message = f"{function}(): {_child(index)} must be awaitable, {but}"
+            refuse(value)
             raise TypeError(message)
     finally:
         del caller  # as above

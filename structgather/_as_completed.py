@@ -141,13 +141,14 @@ class AsCompleted(Generic[T]):
             # The body's own exception propagates; but it does not hide an interrupt, nor a
             # cancellation of the caller that came while the children were joined. (A broken group
             # has cancelled the body itself.)
-            if raised is not None and rank(raised) == 0:
+            if raised is not None and rank(raised) != 1 and not reached_loop:
                 unseen.append((CALL, raised))
             raised = None
         elif rank(error) == 0:
             unseen.append((BODY, error))
         if source_error is not None and raised is not source_error:
-            unseen.append((INPUT, source_error))
+            # Its context is the body's exception, whose cause it may become: no cycle.
+            unseen.append((INPUT, _failures.without_context(source_error, error)))
         try:
             if raised is not None:
                 if error is not None:

@@ -44,7 +44,7 @@ class CallErrors:
 
     _thrown: BaseException | None = None
     _interrupt: Interrupt | None = None
-    #: The event loop raises the interrupt of a child, unless the call does so before.
+    #: The event loop raises the first interrupt of a child, unless the call does so before.
     _raising: asyncio.Handle | None = None
 
     def __bool__(self) -> bool:
@@ -75,7 +75,9 @@ class CallErrors:
 
     def raise_in(self, loop: asyncio.AbstractEventLoop, interrupt: Interrupt) -> None:
         """Let the event loop raise the interrupt of a child, as it does that of a Task."""
-        self._raising = give_to_loop(loop, interrupt)
+        raising = give_to_loop(loop, interrupt)
+        if self._interrupt is None:  # the call raises the first one only
+            self._raising = raising
 
     def take(self) -> BaseException | None:
         """Return the exception to raise, if any; what was thrown in is raised once.

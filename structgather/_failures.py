@@ -156,6 +156,20 @@ def raise_unchanged(error: BaseException) -> NoReturn:
         del error, context  # the traceback refers to this frame: no cycle
 
 
+def without_context(error: _E, handled: BaseException | None) -> _E:
+    """Remove `handled`, which was being handled when `error` was raised, from its contexts."""
+    seen = set[int]()
+    inner: BaseException | None = error
+    while inner is not None and id(inner) not in seen:
+        seen.add(id(inner))
+        context = context_of(inner)
+        if context is handled:
+            set_context(inner, None)
+            break
+        inner = context
+    return error
+
+
 def without_our_frame(error: _E) -> _E:
     """Remove the frame that caught `error`, which is ours, from its traceback."""
     traceback = traceback_of(error)
