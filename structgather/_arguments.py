@@ -99,7 +99,7 @@ def check_awaitables(function: str, values: Sequence[Any], caller: asyncio.Task[
 def check_awaitable(
     function: str, index: int | str, value: object, caller: asyncio.Task[Any]
 ) -> None:
-    """Check that `value` can be a child of a call that `caller` makes; else close coroutines in it."""
+    """Check that `value` can be a child of a call by `caller`; if not, close coroutines in it."""
     if type(value) is COROUTINE:
         return
     try:

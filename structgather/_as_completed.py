@@ -125,7 +125,10 @@ class AsCompleted(Generic[T]):
         await stream.close_async_source()
         await stream.leave()
         self.undelivered = stream.take_undelivered()
-        self._raise(error)
+        try:
+            self._raise(error)
+        finally:
+            del error  # the traceback of what an input raises may lead to this frame: no cycle
 
     def _raise(self, error: BaseException | None) -> None:
         """Raise what takes precedence over the body's own `error`, if anything."""
