@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
 def migrate(path: Path, project: Project, *, write: bool) -> File:
     """Move one file."""
     about = config.of(path.resolve().parent)
-    file = File(path.as_posix(), depends=about.depends)
+    file = File(path.as_posix(), about.depends)
     try:
         source = files.read(path)
         rewritten = rewrite(source.text, project.around(path), about)

@@ -67,7 +67,7 @@ def read(path: Path) -> Source:
     lines = io.BytesIO(raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
     try:
         encoding = codecs.lookup(tokenize.detect_encoding(lines.readline)[0]).name
-        if bom or encoding == "utf-8-sig":  # the mark is kept apart
+        if encoding == "utf-8-sig":  # the mark, if there is one, is kept apart
             encoding = "utf-8"
         text = raw[len(bom) :].decode(encoding)
     except LookupError as error:  # a codec, but not of a text

@@ -224,15 +224,11 @@ def _merged(module: Module, statement: ast.ImportFrom, new: list[str]) -> Iterat
     if statement.lineno != names[-1].lineno and "(" in text.of(statement):
         separator = f",{text.newline(statement.lineno)}{text.indent(names[-1].lineno)}"
     for name in new:
-        later = [alias for alias in names if _name_key(alias.name) > _name_key(name)]
+        later = [alias for alias in names if alias.name > name]  # capitals first, as isort sorts
         if later:
             yield Edit(text.start(later[0]), text.start(later[0]), f"{name}{separator}")
         else:
             yield Edit(text.end(names[-1]), text.end(names[-1]), f"{separator}{name}")
-
-
-def _name_key(name: str) -> tuple[bool, str]:
-    return name[0].islower(), name  # classes first, as isort sorts
 
 
 # What is no longer needed.
@@ -321,8 +317,8 @@ def _without_lines(module: Module, gone: set[int], at: int) -> Iterator[Edit]:
             above += 1
         while text.is_blank(last + below + 1):
             below += 1
-        if first <= at <= last + 1:
-            below = 0  # the new import is between them
+        if first <= at <= last:
+            below = 0  # the new import takes their place
         elif first > 1 and len(text.indent(first)) <= len(text.indent(first - above - 1)):
             below = min(above, below)
         yield Edit(text.line_start(first), text.line_start(last + below + 1), "")

@@ -37,6 +37,7 @@ AS_COMPLETED = "asyncio.as_completed"
 
 For: TypeAlias = ast.For | ast.AsyncFor
 
+# What catches a cancellation, or may; "" stands for no type at all, or one without a name.
 _WIDE = {"", "BaseException", "CancelledError"}
 _LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
@@ -186,11 +187,8 @@ def _names(target: ast.expr) -> set[str]:
 
 def _is_wide(handler: ast.ExceptHandler) -> bool:
     """Tell whether a handler may catch the caller's cancellation."""
-    if handler.type is None:
-        return True
-    return any(
-        flow.name_of(kind) in _WIDE for kind in getattr(handler.type, "elts", [handler.type])
-    )
+    kinds = getattr(handler.type, "elts", [handler.type])
+    return any(flow.name_of(kind) in _WIDE for kind in kinds)
 
 
 # How it is rewritten.

@@ -40,14 +40,14 @@ class File:
     """The result for one file."""
 
     path: str
+    #: Whether structgather is among the dependencies of its project.
+    depends: bool
     rewritten: Rewritten | None = None
     #: Why it could not be read, parsed or written.
     error: str | None = None
     #: The line at which it does not parse; 0 if that is not what is wrong.
     line: int = 0
     written: bool = False
-    #: Whether structgather is among the dependencies of its project.
-    depends: bool = False
 
     @property
     def findings(self) -> list[Finding]:

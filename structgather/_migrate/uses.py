@@ -134,15 +134,13 @@ class Use:
                 yield flow.name_of(first)
 
     def _is_in_cleanup(self) -> bool:
-        inside: ast.AST = self.call
-        for above in self.module.around(self.call):
+        for inside, above in itertools.pairwise((self.call, *self.module.around(self.call))):
             if isinstance(above, ast.Try | ast.TryStar) and inside in above.finalbody:
                 return True
             if isinstance(above, FunctionDef):
                 name = _WORD.sub("_", above.name).lower()
                 if _IS_FOR_CLOSING.match(name) or self._is_behind_yield(above):
                     return True
-            inside = above
         return False
 
     def _is_behind_yield(self, function: FunctionDef) -> bool:
