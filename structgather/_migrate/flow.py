@@ -272,9 +272,7 @@ def _holders(module: Module, call: ast.Call, variables: set[Variable]) -> set[Va
 
 def _used(module: Module, block: list[ast.stmt], holders: set[Variable]) -> bool:
     for statement in block:
-        if gone := cancelled(module, statement, holders):
-            holders -= gone
-            continue
+        holders -= cancelled(module, statement, holders)
         for node in ast.walk(statement):
             if (
                 isinstance(node, ast.Name)
