@@ -99,18 +99,24 @@ def replaced_in(module: Module) -> Iterator[tuple[ast.expr, Dotted]]:
             yield attribute, dotted
 
 
-def _string(module: Module, node: ast.expr) -> str:
-    """Return the text of a string, also of one that is put together of constants."""
+def _string(module: Module, node: ast.expr, *around: str) -> str:
+    """Return the text of a string, also of one that is put together of constants.
+
+    Args:
+        module: The module.
+        node: What makes the string.
+        around: Names that it is the value of: a string that is made of itself is not known.
+    """
     match node:
         case ast.Constant(value=str(value)):
             return value
-        case ast.Name():
+        case ast.Name(id=name):
             made = module.names.only_value(node)
-            return "" if made is None or isinstance(made, ast.Name) else _string(module, made)
+            return "" if made is None or name in around else _string(module, made, name, *around)
         case ast.JoinedStr(values=parts):
-            return "".join(_string(module, part) for part in parts)
+            return "".join(_string(module, part, *around) for part in parts)
         case ast.FormattedValue(value=inner):
-            return _string(module, inner)
+            return _string(module, inner, *around)
         case _:
             return ""
 
