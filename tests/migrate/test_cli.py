@@ -13,6 +13,9 @@ from migrate.project import AFTER, BEFORE, LEFT, git, make
 
 import structgather
 from structgather._migrate.cli import main
+from structgather._migrate.report import File, Report
+from structgather._migrate.rewrite import Rewritten
+from structgather._migrate.rules import RULES, Finding
 
 Printed = pytest.CaptureFixture[str]
 
@@ -36,6 +39,7 @@ def test_without_options_it_prints_a_diff_and_touches_nothing(
     diff, _, rest = printed.partition("\nNot moved:\n")
     assert (project / "app" / "moved.py").read_text() == BEFORE
     assert diff.startswith("What changes: when a child (one of the awaitables) fails,")
+    assert "Can be moved:" not in diff
     assert "    app/left.py:5:12: return asyncio.gather(*a)\n" in rest
     assert "What to do: make this an async def that returns await" in rest
     assert rest.endswith(
@@ -88,7 +92,9 @@ def test_write_changes_what_can_be_moved(project: Path, capsys: Printed) -> None
     assert main(["migrate", "--write", "app"]) == 0
     assert (project / "app" / "moved.py").read_text() == AFTER
     assert (project / "app" / "left.py").read_text() == LEFT
-    assert "1 moved in 1 file, 0 to decide, 1 not moved." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 moved in 1 file, 0 to decide, 1 not moved." in printed
+    assert "an be moved" not in printed
     assert main(["migrate", "--check", "app"]) == 0
 
 
@@ -114,6 +120,37 @@ def test_a_call_of_several_lines_is_shown_up_to_its_first_argument(
     assert main(["migrate", "--check", str(path.relative_to(project))]) == 1
     place = "    app/moved.py:5:18: return await asyncio.gather(*[one(x) for x in a\n"
     assert place in capsys.readouterr().out
+
+
+def test_what_is_to_decide_is_printed_with_its_reason(project: Path, capsys: Printed) -> None:
+    """What is left to its author has a title of its own, before what is left for other reasons."""
+    path = project / "app" / "moved.py"
+    path.write_text(BEFORE.replace("main", "close"))
+    assert main(["migrate", "app"]) == 0
+    printed = capsys.readouterr().out
+    title = "To decide: not moved, as the program may behave differently after a failure:"
+    _, _, section = printed.partition("\nNot moved:\n")[0].partition(f"{title}\n\n")
+    assert section.startswith("  This is cleanup (close, stop, `finally`, ...):")
+    assert "\n    app/moved.py:5:18: return await asyncio.gather(*a)\n" in section
+
+
+@pytest.mark.parametrize("length", [80, 81])
+def test_a_long_line_is_shown_in_part(project: Path, capsys: Printed, length: int) -> None:
+    """Of a source line, 80 characters are shown; a longer one ends in three dots."""
+    line = f"return await asyncio.gather(*{'a' * (length - 30)})"
+    path = project / "app" / "moved.py"
+    path.write_text(BEFORE.replace("return await asyncio.gather(*a)", line))
+    assert main(["migrate", "--check", "app/moved.py"]) == 1
+    shown = line if length == 80 else f"{line[:77]}..."
+    assert f"    app/moved.py:5:18: {shown}\n" in capsys.readouterr().out
+
+
+def test_reasons_and_recipes_are_wrapped() -> None:
+    """No line of them is wider than 98 columns."""
+    findings = [Finding(1, 1, "asyncio.gather", rule.verdict, rule) for rule in RULES.values()]
+    file = File("a.py", depends=True, rewritten=Rewritten("x\n", "x\n", findings, []))
+    lines = "".join(Report([file]).human(diff=True, written=False)).splitlines()
+    assert {len(line) > 98 for line in lines if line.startswith("  ")} == {False}
 
 
 @pytest.mark.parametrize(

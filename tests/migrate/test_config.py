@@ -61,6 +61,18 @@ def test_globs_are_relative_to_the_pyproject(
     assert main(["migrate", "--check", "."]) == 0
 
 
+def test_elsewhere_globs_are_relative_to_the_file_system(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is not in the folder is meant by its whole path, as one in it is by its own."""
+    path = project / "else.py"
+    path.write_text(BEFORE)
+    monkeypatch.chdir(project / "app")
+    glob = path.relative_to(path.anchor).as_posix()
+    assert main(["migrate", "--check", "--exclude", glob, "../else.py"]) == 0
+    assert main(["migrate", "--check", "--exclude", "app/else.py", "../else.py"]) == 1
+
+
 def test_nothing_but_excluded_files_is_exit_code_0(project: Path) -> None:
     """A hook is given the names of excluded files, and must not fail for that."""
     assert main(["migrate", "--check", "--exclude", "moved.py", "app/moved.py"]) == 0
@@ -142,11 +154,15 @@ def test_a_part_of_a_namespace_may_be_of_others(project: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["setup.py", "main.py"])
-def test_packages_on_the_way_to_a_file_are_its_own(project: Path, module: str) -> None:
+@pytest.mark.parametrize("inner", ["", "inner", "inner/most"])
+def test_packages_on_the_way_to_a_file_are_its_own(project: Path, module: str, inner: str) -> None:
     """Where there is no pyproject.toml; a module that is called setup is no sign of a project."""
-    for name in ("__init__.py", "httpx.py", module):
-        (project / "app" / name).write_text("")
-    path = project / "app" / "moved.py"
+    folder = project / "app" / inner
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in {folder, folder.parent, project / "app"} - {project}:
+        for name in ("__init__.py", "httpx.py", module):
+            (one / name).write_text("")
+    path = folder / "moved.py"
     imports = "import asyncio\n\nimport httpx\n\nfrom app.other import x\n"
     path.write_text(f"{imports}{BEFORE.partition(chr(10))[2]}")
     assert main(["migrate", "--write", "app"]) == 0
@@ -165,6 +181,18 @@ def test_a_long_call_is_wrapped_at_the_projects_line_length(
         (project / "pyproject.toml").write_text(f"[tool.{tool}]\n{key} = {length}\n")
         main(["migrate", "--write", "app"])
         assert ("    return await gather_structured(*a)\n" in path.read_text()) is (length == 38)
+
+
+@pytest.mark.parametrize("length", [88, 89])
+def test_where_no_line_length_is_told_it_is_88(project: Path, length: int) -> None:
+    """A call is split at the line length that formatters have when nothing is said."""
+    (project / "pyproject.toml").write_text("[tool.ruff]\n")
+    path = project / "app" / "moved.py"
+    name = "a" * (length - 37)
+    path.write_text(BEFORE.replace("(*a)", f"(*{name})"))
+    main(["migrate", "--write", "app"])
+    line = f"    return await gather_structured(*{name})\n"
+    assert (line in path.read_text()) is (length == 88)
 
 
 # Files that do not parse.
@@ -196,6 +224,19 @@ def test_the_python_that_would_parse_it_is_named(
     if "does not parse" in printed:  # {{ }} does
         assert re.search(r"(?m)^app/old\.py:\d+: does not parse on Python 3\.\d+: ", printed)
         assert (f"; {python} would parse it" in printed) is bool(python)
+
+
+@pytest.mark.parametrize(
+    ("running", "python"), [((3, 11), "Python 3.12"), ((3, 12), ""), ((3, 13), "")]
+)
+def test_no_older_python_is_named(
+    monkeypatch: pytest.MonkeyPatch, running: tuple[int, int], python: str
+) -> None:
+    """What this Python knows already is not what is wrong with a line."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "version_info", (*running, 0, "final", 0))
+        named = parsed_by("type Pair[T] = tuple[T, T]")
+    assert named == python
 
 
 # The console script, and the hook.

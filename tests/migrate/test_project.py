@@ -46,6 +46,7 @@ def moved(package: Path, test: str) -> set[str]:
         "with patch.object(user, 'gather', fake): ...",
         "user.gather = fake",
         "with patch(f'{MODULE}.gather'): ...",
+        "copy = MODULE; name = f'{copy}.gather'; mocker.patch(name)",
     ],
 )
 def test_a_name_that_is_patched_stays(package: Path, capsys: Printed, line: str) -> None:
@@ -66,6 +67,7 @@ def test_a_name_that_is_patched_stays(package: Path, capsys: Printed, line: str)
         "monkeypatch.setattr(user2.asyncio, 'gather', fake)",
         "with patch.object(pkg.user2, 'asyncio', fake): ...",
         "with patch('asyncio.gather', fake): ...",
+        "with patch('asyncio.tasks.gather', fake): ...",
         "monkeypatch.setattr(asyncio, 'gather', fake)",
         "asyncio.gather = fake",
     ],
@@ -87,6 +89,8 @@ def test_a_module_that_is_patched_stays(package: Path, line: str) -> None:
         "self.gather = fake",
         "modules()['pkg.user'].gather = fake",
         "monkeypatch.setattr(modules(), 'gather', fake)",
+        "one = two; two = one; patch(one)",
+        "path = f'{path}.gather'; patch(path)",
     ],
 )
 def test_what_is_not_patched_is_moved(package: Path, line: str) -> None:

@@ -79,10 +79,22 @@ def test_a_last_line_without_an_end() -> None:
     assert after.startswith(f"# What it does.\r\n{imported}async def main")
 
 
+def test_a_line_that_is_added_ends_as_the_one_above() -> None:
+    """Where lines end in several ways, the one behind which a line is added counts."""
+    source = (
+        "import asyncio\nimport os\r\n\n\nasync def main(aws):\n    await asyncio.gather(*aws)\n"
+    )
+    after = rewrite(source).after
+    assert after.startswith("import os\r\n\r\nfrom structgather import gather_structured\r\n\n\n")
+
+
 @pytest.mark.parametrize("line", ['x = "\\d"', "x = 1 is 1"], ids=["parser", "compiler"])
-def test_what_python_warns_of_is_not_said_again(line: str) -> None:
+def test_what_python_warns_of_is_not_said_again(tmp_path: Path, line: str) -> None:
     """Nothing is printed of what Python warns of in a file, be it of its parser or its compiler."""
+    file = tmp_path / "service.py"
+    file.write_text(f"{CALL}{line}\n")
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        assert "gather_structured(*aws)" in rewrite(f"{CALL}{line}\n").after
+        assert main(["migrate", "--write", str(file)]) == 0
+    assert "gather_structured(*aws)" in file.read_text()
     assert warned == []

@@ -36,6 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("# coding: utf-8-sig\n", "utf-8", codecs.BOM_UTF8),
         ("# coding: utf-8-sig\n", "utf-8", b""),
         ("# coding: utf_8_sig\n", "utf-8", b""),
+        ("# coding: utf--8-sig\n", "utf-8", b""),
     ],
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
@@ -149,6 +150,32 @@ def test_wherever_writing_fails_the_file_is_whole(
     }
 
 
+def test_all_of_it_is_on_the_disk_before_it_takes_the_place(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is synchronised has the whole content: a power failure leaves no half of it."""
+    sizes: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: sizes.append(os.fstat(handle).st_size))
+    assert main(["migrate", "--write", "app"]) == 0
+    assert sizes == [len(AFTER)]
+    assert (project / "app" / "moved.py").read_text() == AFTER
+
+
+def test_a_copy_that_has_gone_does_not_hide_what_failed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """Where another program deletes what is written beside, the first failure is told."""
+
+    def gone(_: int) -> None:
+        next((project / "app").glob(".structgather-*")).unlink()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", gone)
+    assert main(["migrate", "--write", "app"]) == 2
+    assert "app/moved.py: can't be written: No space left on device" in capsys.readouterr().out
+    assert (project / "app" / "moved.py").read_text() == BEFORE
+
+
 def test_a_name_of_the_greatest_length_is_written(project: Path) -> None:
     """The file that is written beside needs no longer a name."""
     path = project / "app" / ("n" * 252 + ".py")
@@ -215,7 +242,11 @@ def test_a_file_that_changes_meanwhile_is_not_overwritten(project: Path) -> None
     assert path.read_text() == "# another was faster\n"
 
 
-@pytest.mark.parametrize("package", ["not a name", "__future__"], ids=["parse", "compile"])
+@pytest.mark.parametrize(
+    "package",
+    ["not a name", "__future__", "os import path\nx: [i async for i in x]\nfrom os"],
+    ids=["parse", "compile", "annotation"],
+)
 def test_what_would_not_compile_is_not_written(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed, package: str
 ) -> None:
