@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
@@ -146,6 +147,30 @@ def test_an_interrupt_is_not_a_cancellation(kind: type[BaseException], iteration
     result = run_on(lambda: iterates(child(), stops_slowly(log)), First())
     assert type(result.error) is kind
     assert (log, result.pending) == (["cleaned up"], [])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
+@each_call
+def test_each_of_two_interrupts_is_raised(call: Call) -> None:
+    """Where both come in eager first steps, the call raises one, and the event loop the other."""
+
+    async def child(error: BaseException) -> None:
+        raise error
+
+    async def main() -> None:
+        await call(child(KeyboardInterrupt("one")), child(SystemExit("two")))
+
+    raised: list[str] = []
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.set_task_factory(asyncio.eager_task_factory)
+        task = loop.create_task(main())
+        for _ in range(3):
+            try:
+                loop.run_until_complete(asyncio.sleep(0) if task.done() else task)
+            except (KeyboardInterrupt, SystemExit) as error:
+                raised.append(str(error))
+    assert set(raised) == {"one", "two"}
+    assert str(task.exception()) == "one"
 
 
 # Children that cancel: themselves, each other, the caller, everything

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
@@ -123,6 +125,39 @@ async def test_an_item_that_is_not_awaitable_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="child 2 must be awaitable, not an int: 42"):
         await consume(as_completed_scoped(iter(children), limit=2), got)
     assert got == ["a"]
+
+
+async def pulled_by_a_race(items: list[Any]) -> None:
+    await first_n_within(iter(items), limit=1)
+
+
+async def pulled_by_a_block(items: list[Any]) -> None:
+    await consume(as_completed_scoped(iter(items), limit=1), [])
+
+
+async def pulled_asynchronously(items: list[Any]) -> None:
+    async def source() -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    await consume(as_completed_scoped(source()), [])
+
+
+async def added(items: list[Any]) -> None:
+    async with as_completed_scoped(()) as outcomes:
+        outcomes.add(*items)
+
+
+@pytest.mark.parametrize(
+    "pull", [pulled_by_a_race, pulled_by_a_block, pulled_asynchronously, added]
+)
+@virtual
+async def test_coroutines_in_an_item_that_is_refused_are_closed(pull: Any) -> None:
+    """Such as where `yield from` was meant: they are not "never awaited"."""
+    child = after(1, "a")
+    with pytest.raises(TypeError, match=r"must be awaitable, not a list: .* forget the star"):
+        await pull([[child]])
+    assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
 
 
 @pytest.mark.parametrize("limit", [None, 1, 2])
@@ -255,6 +290,24 @@ async def test_an_interrupt_of_a_generator_takes_precedence_over_a_cancellation(
     task.cancel()
     await task
     assert raised == [error]
+
+
+@virtual
+async def test_an_interrupt_of_the_body_does_not_hide_that_of_a_generators_cleanup() -> None:
+    """Such as an impatient Ctrl-C after `sys.exit()`: it is in the notes."""
+
+    def inputs() -> Iterator[Any]:
+        try:
+            while True:
+                yield forever()
+        finally:
+            raise KeyboardInterrupt("hurry")
+
+    with pytest.raises(SystemExit) as caught:
+        async with as_completed_scoped(inputs(), limit=2):
+            sys.exit(1)
+    (note,) = caught.value.__notes__
+    assert note.endswith("KeyboardInterrupt: hurry")
 
 
 @pytest.mark.parametrize("leave", [leave_early, take_one])

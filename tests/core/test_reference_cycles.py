@@ -228,6 +228,33 @@ async def block_of_a_generator_that_closes_badly() -> None:
             await anext(outcomes)
 
 
+async def block_of_a_generator_that_closes_badly_timed_out() -> None:
+    def feed() -> Iterator[Any]:
+        try:
+            while True:
+                yield forever()
+        finally:
+            raise ChildError
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1), as_completed_scoped(feed(), limit=2) as outcomes:
+            await anext(outcomes)
+
+
+async def block_of_an_async_generator_that_closes_badly_timed_out() -> None:
+    async def feed() -> AsyncIterator[Any]:
+        try:
+            yield after(1, "a")
+        finally:
+            raise ChildError
+
+    begun = feed()
+    await (await anext(begun))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1), as_completed_scoped(begun, timeout=0):
+            await forever()
+
+
 USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
     gathered,
     gathered_with_options,
@@ -256,6 +283,8 @@ USES: list[Callable[[], Coroutine[Any, Any, None]]] = [
     blocks_polled,
     nested,
     block_of_a_generator_that_closes_badly,
+    block_of_a_generator_that_closes_badly_timed_out,
+    block_of_an_async_generator_that_closes_badly_timed_out,
 ]
 
 
