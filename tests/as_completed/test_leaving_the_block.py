@@ -293,6 +293,23 @@ def test_an_interrupt_in_an_eager_first_step_is_not_lost() -> None:
             run_stock(use(), eager=True)
 
 
+def test_an_interrupt_that_the_loop_has_raised_is_not_told_twice() -> None:
+    """It has ended the program: the cancellation that follows has no cause."""
+    causes: list[BaseException | None] = []
+
+    async def main() -> None:
+        try:
+            async with as_completed_scoped([after(0, KeyboardInterrupt())]):
+                await forever()
+        except asyncio.CancelledError as error:
+            causes.append(error.__cause__)
+            raise
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stock(main())
+    assert causes == [None]
+
+
 # `undelivered`
 
 
