@@ -293,6 +293,28 @@ async def test_an_interrupt_of_a_generator_takes_precedence_over_a_cancellation(
 
 
 @virtual
+async def test_an_exception_that_is_its_own_context_ends_the_block() -> None:
+    """Its contexts are searched for that of the body, and the search ends."""
+
+    def inputs() -> Iterator[Any]:
+        try:
+            while True:
+                yield forever()
+        except GeneratorExit as ended:
+            try:
+                raise OSError("not closed")
+            except OSError as error:
+                ended.__context__ = error
+                raise
+
+    with pytest.raises(LookupError) as caught:
+        async with as_completed_scoped(inputs(), limit=2):
+            raise LookupError
+    (note,) = caught.value.__notes__
+    assert "OSError: not closed" in note
+
+
+@virtual
 async def test_an_interrupt_of_the_body_does_not_hide_that_of_a_generators_cleanup() -> None:
     """Such as an impatient Ctrl-C after `sys.exit()`: it is in the notes."""
 
