@@ -302,7 +302,7 @@ async def test_an_exception_that_is_its_own_context_ends_the_block() -> None:
                 yield forever()
         except GeneratorExit as ended:
             try:
-                raise OSError("not closed")
+                raise OSError("not closed")  # noqa: TRY301 - to be its own context
             except OSError as error:
                 ended.__context__ = error
                 raise
