@@ -293,8 +293,8 @@ def test_an_interrupt_in_an_eager_first_step_is_not_lost() -> None:
             run_stock(use(), eager=True)
 
 
-def test_an_interrupt_that_the_loop_has_raised_is_not_told_twice() -> None:
-    """It has ended the program: the cancellation that follows has no cause."""
+def test_an_interrupt_that_the_loop_has_raised_is_not_reported_twice() -> None:
+    """The cancellation that follows does not have it as its cause."""
     causes: list[BaseException | None] = []
 
     async def main() -> None:

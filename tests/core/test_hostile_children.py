@@ -20,6 +20,7 @@ from structgather import (
     first_n_within,
     gather_structured,
 )
+from support import real_loops
 from support.each_call import (
     CALLS,
     Call,
@@ -149,10 +150,9 @@ def test_an_interrupt_is_not_a_cancellation(kind: type[BaseException], iteration
     assert (log, result.pending) == (["cleaned up"], [])
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="there are no eager tasks before 3.12")
 @each_call
 def test_each_of_two_interrupts_is_raised(call: Call) -> None:
-    """Where both come in eager first steps, the call raises one, and the event loop the other."""
+    """Where two children raise one in eager first steps, neither hides the other."""
 
     async def child(error: BaseException) -> None:
         raise error
@@ -161,8 +161,7 @@ def test_each_of_two_interrupts_is_raised(call: Call) -> None:
         await call(child(KeyboardInterrupt("one")), child(SystemExit("two")))
 
     raised: list[str] = []
-    with contextlib.closing(asyncio.new_event_loop()) as loop:
-        loop.set_task_factory(asyncio.eager_task_factory)
+    with contextlib.closing(real_loops.eager()) as loop:
         task = loop.create_task(main())
         for _ in range(3):
             try:

@@ -144,7 +144,7 @@ async def pulled_asynchronously(items: list[Any]) -> None:
 
 
 async def added(items: list[Any]) -> None:
-    async with as_completed_scoped(()) as outcomes:
+    async with as_completed_scoped([after(0, "a")]) as outcomes:
         outcomes.add(*items)
 
 
@@ -253,7 +253,6 @@ def interrupted_in_its_cleanup(interrupt: BaseException) -> Iterator[Any]:
     try:
         yield stops_slowly([], 3)
         yield after(9, "b")
-        yield after(9, "c")
     finally:
         raise interrupt
 
@@ -275,7 +274,7 @@ async def consume_two(inputs: Any) -> None:
 async def test_an_interrupt_of_a_generator_takes_precedence_over_a_cancellation(
     call: Any, inputs: Any, interrupt: type[BaseException]
 ) -> None:
-    """Whether it came before the cancellation or after, it is what the call raises."""
+    """The call raises the interrupt, whether it comes before the cancellation or after it."""
     error = interrupt()
     raised: list[BaseException] = []
 
@@ -293,8 +292,8 @@ async def test_an_interrupt_of_a_generator_takes_precedence_over_a_cancellation(
 
 
 @virtual
-async def test_an_exception_that_is_its_own_context_ends_the_block() -> None:
-    """Its contexts are searched for that of the body, and the search ends."""
+async def test_a_cycle_of_contexts_does_not_hang_the_block() -> None:
+    """The search through contexts ends, although they form a cycle."""
 
     def inputs() -> Iterator[Any]:
         try:
@@ -302,7 +301,7 @@ async def test_an_exception_that_is_its_own_context_ends_the_block() -> None:
                 yield forever()
         except GeneratorExit as ended:
             try:
-                raise OSError("not closed")  # noqa: TRY301 - to be its own context
+                raise OSError("not closed")  # noqa: TRY301 - for a cycle of contexts
             except OSError as error:
                 ended.__context__ = error
                 raise

@@ -312,22 +312,23 @@ async def test_a_child_that_is_cancelled_before_its_first_step_is_closed() -> No
     assert inspect.getcoroutinestate(child) == inspect.CORO_CLOSED
 
 
-async def first_of(batch: list[Any]) -> None:
-    await first_n_within(batch)
+async def first_of(batch: list[Any], limit: int | None) -> None:
+    await first_n_within(batch, limit=limit)
 
 
-async def stream_of(batch: list[Any]) -> None:
-    async with as_completed_scoped(batch) as outcomes:
+async def stream_of(batch: list[Any], limit: int | None) -> None:
+    async with as_completed_scoped(batch, limit=limit) as outcomes:
         async for _ in outcomes:
             pass
 
 
+@pytest.mark.parametrize("limit", [None, 1])
 @pytest.mark.parametrize("call", [first_of, stream_of])
 @virtual
-async def test_what_is_appended_to_the_list_during_a_call_is_left_alone(call: Any) -> None:
-    """A service collects its next batch in the list while the call runs."""
+async def test_what_the_list_holds_later_is_left_alone(call: Any, limit: int | None) -> None:
+    """A call takes its inputs once: a coroutine that is put into the list later is not closed."""
     batch = [after(1, "a")]
-    task = asyncio.create_task(call(batch))
+    task = asyncio.create_task(call(batch, limit))
     await asyncio.sleep(0)
     batch[:] = [after(1, "next")]
     await task

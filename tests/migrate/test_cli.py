@@ -94,7 +94,7 @@ def test_write_changes_what_can_be_moved(project: Path, capsys: Printed) -> None
     assert (project / "app" / "left.py").read_text() == LEFT
     printed = capsys.readouterr().out
     assert "1 moved in 1 file, 0 to decide, 1 not moved." in printed
-    assert "an be moved" not in printed
+    assert "can be moved" not in printed.lower()
     assert main(["migrate", "--check", "app"]) == 0
 
 
@@ -150,7 +150,7 @@ def test_reasons_and_recipes_are_wrapped() -> None:
     findings = [Finding(1, 1, "asyncio.gather", rule.verdict, rule) for rule in RULES.values()]
     file = File("a.py", depends=True, rewritten=Rewritten("x\n", "x\n", findings, []))
     lines = "".join(Report([file]).human(diff=True, written=False)).splitlines()
-    assert {len(line) > 98 for line in lines if line.startswith("  ")} == {False}
+    assert max(len(line) for line in lines if line.startswith("  ")) <= 98
 
 
 @pytest.mark.parametrize(

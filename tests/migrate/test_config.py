@@ -61,10 +61,10 @@ def test_globs_are_relative_to_the_pyproject(
     assert main(["migrate", "--check", "."]) == 0
 
 
-def test_elsewhere_globs_are_relative_to_the_file_system(
+def test_outside_the_folder_globs_are_relative_to_the_root(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is not in the folder is meant by its whole path, as one in it is by its own."""
+    """`--exclude` matches a file outside the current folder by its whole path."""
     path = project / "else.py"
     path.write_text(BEFORE)
     monkeypatch.chdir(project / "app")
@@ -184,8 +184,8 @@ def test_a_long_call_is_wrapped_at_the_projects_line_length(
 
 
 @pytest.mark.parametrize("length", [88, 89])
-def test_where_no_line_length_is_told_it_is_88(project: Path, length: int) -> None:
-    """A call is split at the line length that formatters have when nothing is said."""
+def test_the_default_line_length_is_88(project: Path, length: int) -> None:
+    """Without a line length in pyproject.toml, a call longer than 88 columns is split."""
     (project / "pyproject.toml").write_text("[tool.ruff]\n")
     path = project / "app" / "moved.py"
     name = "a" * (length - 37)
@@ -232,7 +232,7 @@ def test_the_python_that_would_parse_it_is_named(
 def test_no_older_python_is_named(
     monkeypatch: pytest.MonkeyPatch, running: tuple[int, int], python: str
 ) -> None:
-    """What this Python knows already is not what is wrong with a line."""
+    """Syntax that the running Python knows is not given as the reason."""
     with monkeypatch.context() as patch:
         patch.setattr(sys, "version_info", (*running, 0, "final", 0))
         named = parsed_by("type Pair[T] = tuple[T, T]")

@@ -90,7 +90,7 @@ def test_a_line_that_is_added_ends_as_the_one_above() -> None:
 
 @pytest.mark.parametrize("line", ['x = "\\d"', "x = 1 is 1"], ids=["parser", "compiler"])
 def test_what_python_warns_of_is_not_said_again(tmp_path: Path, line: str) -> None:
-    """Nothing is printed of what Python warns of in a file, be it of its parser or its compiler."""
+    """No warning that Python gives about a file, from its parser or compiler, is shown."""
     file = tmp_path / "service.py"
     file.write_text(f"{CALL}{line}\n")
     with warnings.catch_warnings(record=True) as warned:

@@ -153,18 +153,24 @@ def test_wherever_writing_fails_the_file_is_whole(
 def test_all_of_it_is_on_the_disk_before_it_takes_the_place(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is synchronised has the whole content: a power failure leaves no half of it."""
+    """The content is synchronised before it replaces the file: a power failure does no harm."""
+    path = project / "app" / "moved.py"
     sizes: list[int] = []
-    monkeypatch.setattr(os, "fsync", lambda handle: sizes.append(os.fstat(handle).st_size))
+
+    def synchronised(handle: int) -> None:
+        sizes.append(os.fstat(handle).st_size)
+        assert path.read_text() == BEFORE
+
+    monkeypatch.setattr(os, "fsync", synchronised)
     assert main(["migrate", "--write", "app"]) == 0
     assert sizes == [len(AFTER)]
-    assert (project / "app" / "moved.py").read_text() == AFTER
+    assert path.read_text() == AFTER
 
 
 def test_a_copy_that_has_gone_does_not_hide_what_failed(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
 ) -> None:
-    """Where another program deletes what is written beside, the first failure is told."""
+    """Where another program deletes what is written beside, the first failure is reported."""
 
     def gone(_: int) -> None:
         next((project / "app").glob(".structgather-*")).unlink()

@@ -25,6 +25,7 @@ from mutation.mutants import Mutant
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "structgather"
+#: What a trial copies of the project.
 FOLDERS = (".ci", ".github", "structgather", "tests", "benchmarks")
 FILES = (".pre-commit-hooks.yaml", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
 #: How much memory a trial may allocate.
