@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -161,7 +160,7 @@ def test_each_of_two_interrupts_is_raised(call: Call) -> None:
         await call(child(KeyboardInterrupt("one")), child(SystemExit("two")))
 
     raised: list[str] = []
-    with contextlib.closing(real_loops.eager()) as loop:
+    with closing(real_loops.eager()) as loop:
         task = loop.create_task(main())
         for _ in range(3):
             try:

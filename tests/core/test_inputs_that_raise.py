@@ -261,10 +261,14 @@ async def race(inputs: Any) -> None:
     await first_n_within(inputs, 2, limit=2)
 
 
-async def consume_two(inputs: Any) -> None:
-    async with as_completed_scoped(inputs, limit=2) as outcomes:
+async def of_a_stream(source: Any, limit: int = 3) -> None:
+    async with as_completed_scoped(source, limit=limit) as outcomes:
         async for _ in outcomes:
             pass
+
+
+async def consume_two(inputs: Any) -> None:
+    await of_a_stream(inputs, limit=2)
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
@@ -351,12 +355,6 @@ async def test_a_bad_input_takes_precedence_over_a_generators_cleanup(leave: Any
 
 async def of_a_race(source: Any) -> None:
     await first_n_within(source, limit=3)
-
-
-async def of_a_stream(source: Any) -> None:
-    async with as_completed_scoped(source, limit=3) as outcomes:
-        async for _ in outcomes:
-            pass
 
 
 @pytest.mark.parametrize("end", [StopIteration, LookupError])
